@@ -1,0 +1,2 @@
+//! virtio over PCI with shared-memory regions, for virtio-drivers.
+#![no_std]

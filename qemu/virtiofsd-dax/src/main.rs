@@ -1,0 +1,2 @@
+//! A virtiofsd that serves a DAX window.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A tiny bare-metal kernel.
+fn main() {}
