@@ -1,2 +1,40 @@
-//! virtio over MMIO with shared-memory regions, for virtio-drivers.
+//! virtio over MMIO, with shared-memory regions, for drivers built on virtio-drivers.
+//!
+//! ```no_run
+//! use core::ptr::NonNull;
+//! use transport_mmio::{MmioError, MmioTransport, VolatileRegisters};
+//! use virtio_shm::{FILE_SYSTEM, ShmId, ShmTransport};
+//!
+//! /// `base` is where the embedder has mapped 0x200 bytes of registers.
+//! fn find(base: NonNull<u8>) -> Result<(), MmioError> {
+//!     // SAFETY: the embedder's memory map says that a virtio-mmio device is there, and nothing else uses it.
+//!     let registers = unsafe { VolatileRegisters::new(base, 0x200) }?;
+//!     let mut transport = MmioTransport::new(registers)?;
+//!     if transport.device_id() == FILE_SYSTEM {
+//!         let window = transport.shm_region(ShmId::FS_DAX_WINDOW);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! It needs the registers mapped as device memory and, for the queues, whatever virtio-drivers needs. There are no
+//! features and there is no allocator.
+//!
+//! - [`MmioTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
+//!   type; only version 2.
+//! - [`Registers`], [`VolatileRegisters`]: the seam where a device model takes the place of a device.
+//! - [`MmioError`]: why a device cannot be driven.
 #![no_std]
+#![deny(unsafe_code)]
+
+mod error;
+mod registers;
+mod shm;
+mod transport;
+mod volatile;
+
+pub use error::MmioError;
+pub use registers::Registers;
+pub use shm::MAX_REGIONS;
+pub use transport::MmioTransport;
+pub use volatile::VolatileRegisters;
