@@ -1,0 +1,382 @@
+//! A queue with its table of requests in flight.
+//!
+//! Each slot of the ring has a request and a reply buffer of its own, large enough for every request that carries no bulk
+//! data; bulk data comes from a [`DataPool`] shared by all queues. A slot is given out again only after the device has
+//! returned its chain, so a caller that gives up waiting costs a slot for as long as the device keeps it, never memory
+//! that the device might still write.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::task::Waker;
+
+use lock_api::{Mutex, RawMutex};
+use virtio_drivers::{BufferDirection, Hal};
+
+use super::dma::{DmaBuf, DmaRegion};
+use super::ring::{Ring, RingAddresses, RingError, Segment};
+
+/// Bytes of a slot's request buffer: a header, the largest fixed body and two names fit.
+pub(crate) const REQUEST_BYTES: usize = 1536;
+/// Bytes of a slot's reply buffer: a header and the largest fixed body fit.
+pub(crate) const REPLY_BYTES: usize = 512;
+
+/// Buffers for bulk data, shared by all queues of a device.
+pub(crate) struct DataPool<R> {
+    free: Mutex<R, Vec<DmaBuf>>,
+    _regions: Vec<DmaRegion>,
+}
+
+impl<R: RawMutex> DataPool<R> {
+    /// Allocates `count` buffers of `len` bytes each. `None` when there is no DMA memory.
+    pub(crate) fn new<H: Hal>(count: usize, len: usize) -> Option<Self> {
+        let mut free = Vec::with_capacity(count);
+        let mut regions = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (buffer, region) = DmaRegion::single::<H>(len, BufferDirection::Both)?;
+            free.push(buffer);
+            regions.push(region);
+        }
+        Some(Self { free: Mutex::new(free), _regions: regions })
+    }
+
+    pub(crate) fn take(&self) -> Option<DmaBuf> {
+        self.free.lock().pop()
+    }
+
+    pub(crate) fn give(&self, buffer: DmaBuf) {
+        self.free.lock().push(buffer);
+    }
+}
+
+/// A request, ready to be sent.
+pub(crate) struct Message<'a> {
+    /// Its number, unique among all requests in flight.
+    pub(crate) unique: u64,
+    /// Header and body, and as much of the rest as is small, in this order.
+    pub(crate) parts: &'a [&'a [u8]],
+    /// Data after the parts: a buffer and how many of its bytes count.
+    pub(crate) data_out: Option<(DmaBuf, usize)>,
+    /// How many bytes of the reply are header and fixed body.
+    pub(crate) reply_fixed: usize,
+    /// How many bytes of the reply go into the slot's own buffer; 0 for a request without a reply.
+    pub(crate) reply_len: usize,
+    /// Where the reply continues: a buffer and how many of its bytes count.
+    pub(crate) data_in: Option<(DmaBuf, usize)>,
+}
+
+/// Names a request in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Token {
+    slot: u16,
+    unique: u64,
+}
+
+/// Why a request could not be submitted. Buffers of the message go back to the pool.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SubmitError {
+    /// Every slot is in flight; try again after a completion.
+    Full,
+    /// The device broke the rules of the queue earlier.
+    Broken(RingError),
+}
+
+/// What came back for a request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Bytes that the device says it wrote, over both buffers.
+    pub(crate) written: usize,
+    /// The first bytes of the reply, copied out of the slot's buffer.
+    pub(crate) head: [u8; REPLY_BYTES],
+    /// How many bytes of `head` count.
+    pub(crate) head_len: usize,
+    /// How many of them are header and fixed body; the rest is small data.
+    pub(crate) fixed: usize,
+    /// The buffer in which the reply continues, and how many bytes of it count. Goes back to the pool after use.
+    pub(crate) data: Option<(DmaBuf, usize)>,
+}
+
+enum Phase {
+    Free,
+    InFlight,
+    /// In flight with nobody waiting: no reply is expected, or the caller gave up.
+    Detached,
+    Done {
+        written: u32,
+    },
+}
+
+struct Slot {
+    phase: Phase,
+    unique: u64,
+    request: DmaBuf,
+    reply: DmaBuf,
+    reply_fixed: usize,
+    reply_len: usize,
+    data_out: Option<DmaBuf>,
+    data_in: Option<(DmaBuf, usize)>,
+    waker: Option<Waker>,
+}
+
+struct State {
+    ring: Ring,
+    slots: Box<[Slot]>,
+    free: Vec<u16>,
+    broken: Option<RingError>,
+    completed: u64,
+    _regions: [DmaRegion; 2],
+}
+
+/// A virtqueue and the requests in flight on it.
+pub(crate) struct Channel<R> {
+    index: u16,
+    state: Mutex<R, State>,
+}
+
+impl<R: RawMutex> Channel<R> {
+    /// Allocates the queue numbered `index` with `size` descriptors. `None` when there is no DMA memory or the queue is
+    /// too small for one chain.
+    pub(crate) fn new<H: Hal>(index: u16, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
+        let ring = Ring::new::<H>(size, indirect, event_idx)?;
+        let count = usize::from(ring.slots());
+        let (requests, requests_region) = DmaRegion::carve::<H>(REQUEST_BYTES, count, BufferDirection::DriverToDevice)?;
+        let (replies, replies_region) = DmaRegion::carve::<H>(REPLY_BYTES, count, BufferDirection::DeviceToDriver)?;
+        let slots = requests
+            .into_iter()
+            .zip(replies)
+            .map(|(request, reply)| Slot {
+                phase: Phase::Free,
+                unique: 0,
+                request,
+                reply,
+                reply_fixed: 0,
+                reply_len: 0,
+                data_out: None,
+                data_in: None,
+                waker: None,
+            })
+            .collect();
+        let state = State {
+            ring,
+            slots,
+            free: (0..count as u16).rev().collect(),
+            broken: None,
+            completed: 0,
+            _regions: [requests_region, replies_region],
+        };
+        Some(Self { index, state: Mutex::new(state) })
+    }
+
+    /// The queue's number.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The queue's size in descriptors and its addresses, for the transport.
+    pub(crate) fn layout(&self) -> (u16, RingAddresses) {
+        let state = self.state.lock();
+        (state.ring.size(), state.ring.addresses())
+    }
+
+    /// Puts a request into the queue; [`Channel::publish`] makes it visible to the device.
+    pub(crate) fn submit(&self, message: Message<'_>, pool: &DataPool<R>) -> Result<Token, SubmitError> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let refused = match state.broken {
+            Some(error) => Some(SubmitError::Broken(error)),
+            None if state.free.is_empty() => Some(SubmitError::Full),
+            None => None,
+        };
+        let (index, slot) = match (refused, state.free.pop()) {
+            (None, Some(index)) => (index, &mut state.slots[usize::from(index)]),
+            (refused, _) => {
+                for (buffer, _) in message.data_out.into_iter().chain(message.data_in) {
+                    pool.give(buffer);
+                }
+                return Err(refused.unwrap_or(SubmitError::Full));
+            }
+        };
+        let mut head = 0;
+        for part in message.parts {
+            head += slot.request.write(head, part);
+        }
+        let mut segments = [Segment { paddr: slot.request.paddr(), len: head as u32, device_writes: false }; 4];
+        let mut count = 1;
+        if let Some((buffer, len)) = &message.data_out {
+            segments[count] =
+                Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: false };
+            count += 1;
+        }
+        slot.reply_len = message.reply_len.min(REPLY_BYTES);
+        if slot.reply_len > 0 {
+            segments[count] =
+                Segment { paddr: slot.reply.paddr(), len: slot.reply_len as u32, device_writes: true };
+            count += 1;
+        }
+        if let Some((buffer, len)) = &message.data_in {
+            segments[count] =
+                Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: true };
+            count += 1;
+        }
+        slot.reply_fixed = message.reply_fixed.min(slot.reply_len);
+        slot.unique = message.unique;
+        slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
+        slot.data_out = message.data_out.map(|(buffer, _)| buffer);
+        slot.data_in = message.data_in;
+        state.ring.push(index, &segments[..count]);
+        Ok(Token { slot: index, unique: message.unique })
+    }
+
+    /// Makes the submitted requests visible to the device. Returns whether the device wants to be notified.
+    pub(crate) fn publish(&self) -> bool {
+        self.state.lock().ring.publish()
+    }
+
+    /// Takes whatever the device has returned, wakes who waits for it, and returns the number of completions.
+    pub(crate) fn process(&self, pool: &DataPool<R>) -> usize {
+        let mut completions = 0;
+        loop {
+            let mut wakers = Wakers::new();
+            let more = {
+                let mut state = self.state.lock();
+                let before = state.completed;
+                let more = state.process(pool, &mut wakers);
+                completions += (state.completed - before) as usize;
+                more
+            };
+            // Waking runs the embedder's code: not under the lock.
+            wakers.into_iter().for_each(Waker::wake);
+            if !more {
+                return completions;
+            }
+        }
+    }
+
+    /// Whether the request has come back; if so its reply, and the slot is free again.
+    pub(crate) fn poll(&self, token: Token, pool: &DataPool<R>) -> Result<Option<Reply>, RingError> {
+        self.process(pool);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let slot = &mut state.slots[usize::from(token.slot)];
+        if slot.unique == token.unique
+            && let Phase::Done { written } = slot.phase
+        {
+            let written = written as usize;
+            let mut reply =
+                Reply { written, head: [0; REPLY_BYTES], head_len: 0, fixed: slot.reply_fixed, data: None };
+            reply.head_len = reply.written.min(slot.reply_len);
+            slot.reply.read(0, &mut reply.head[..reply.head_len]);
+            let rest = reply.written - reply.head_len;
+            reply.data = slot.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
+            slot.phase = Phase::Free;
+            slot.waker = None;
+            state.free.push(token.slot);
+            return Ok(Some(reply));
+        }
+        match state.broken {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// Registers who to wake when the request comes back. Poll once more afterwards.
+    pub(crate) fn set_waker(&self, token: Token, waker: &Waker) {
+        let mut state = self.state.lock();
+        let slot = &mut state.slots[usize::from(token.slot)];
+        if slot.unique == token.unique && !slot.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            slot.waker = Some(waker.clone());
+        }
+    }
+
+    /// Gives a request up. Its slot and buffers stay out of use until the device returns them.
+    pub(crate) fn abandon(&self, token: Token, pool: &DataPool<R>) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let slot = &mut state.slots[usize::from(token.slot)];
+        if slot.unique != token.unique {
+            return;
+        }
+        slot.waker = None;
+        match slot.phase {
+            Phase::InFlight => slot.phase = Phase::Detached,
+            Phase::Done { .. } => {
+                slot.recycle(pool);
+                state.free.push(token.slot);
+            }
+            Phase::Free | Phase::Detached => {}
+        }
+    }
+
+    /// Requests in flight, those whose caller gave up among them.
+    pub(crate) fn in_flight(&self) -> usize {
+        let state = self.state.lock();
+        state.slots.len() - state.free.len()
+    }
+
+    /// Whether a request can be submitted.
+    pub(crate) fn has_free(&self) -> bool {
+        !self.state.lock().free.is_empty()
+    }
+
+    /// Asks the device for interrupts, or not.
+    pub(crate) fn set_interrupts(&self, on: bool) {
+        self.state.lock().ring.set_interrupts(on);
+    }
+}
+
+/// Wakers collected under the lock, woken after it is released.
+type Wakers = heapless::Vec<Waker, 8>;
+
+impl State {
+    /// Takes what the device has returned. Returns true when it stopped early because `wakers` is full.
+    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, wakers: &mut Wakers) -> bool {
+        while self.broken.is_none() && self.ring.can_pop() {
+            if wakers.is_full() {
+                return true;
+            }
+            match self.ring.pop() {
+                Ok(None) => break,
+                Ok(Some((index, written))) => {
+                    self.completed += 1;
+                    let slot = &mut self.slots[usize::from(index)];
+                    if let Some(buffer) = slot.data_out.take() {
+                        pool.give(buffer);
+                    }
+                    if matches!(slot.phase, Phase::Detached) {
+                        slot.recycle(pool);
+                        self.free.push(index);
+                    } else {
+                        slot.phase = Phase::Done { written };
+                        if let Some(waker) = slot.waker.take() {
+                            // There is room: checked above.
+                            let _ = wakers.push(waker);
+                        }
+                    }
+                }
+                Err(error) => {
+                    log::error!("virtio-fs: a queue is unusable from here on: {error}");
+                    self.broken = Some(error);
+                }
+            }
+        }
+        if self.broken.is_some() {
+            for slot in &mut self.slots {
+                if wakers.is_full() {
+                    return true;
+                }
+                if let Some(waker) = slot.waker.take() {
+                    let _ = wakers.push(waker);
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Slot {
+    fn recycle<R: RawMutex>(&mut self, pool: &DataPool<R>) {
+        self.phase = Phase::Free;
+        for buffer in self.data_out.take().into_iter().chain(self.data_in.take().map(|(buffer, _)| buffer)) {
+            pool.give(buffer);
+        }
+    }
+}

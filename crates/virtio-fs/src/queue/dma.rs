@@ -1,0 +1,142 @@
+//! Memory that the device may read and write.
+//!
+//! The only module that turns DMA memory into bytes. Nothing here hands out a reference to such memory: a hostile
+//! device can change it at any time, so bytes are copied in and out.
+#![expect(unsafe_code, reason = "copies to and from DMA memory go through raw pointers")]
+
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
+
+/// DMA memory as the embedder's `Hal` gave it, owned and freed by whoever holds it.
+///
+/// Unlike `virtio_drivers::hal::Dma` it can be leaked on purpose: memory of a device that did not stop is never freed.
+pub(crate) struct DmaRegion {
+    paddr: PhysAddr,
+    vaddr: NonNull<u8>,
+    pages: usize,
+    /// `Hal::dma_dealloc` of the `Hal` that allocated the region: kept as a pointer so that nothing above needs to know
+    /// the type.
+    dealloc: unsafe fn(PhysAddr, NonNull<u8>, usize) -> i32,
+}
+
+// SAFETY: the region is plain memory that belongs to no thread; access to it goes through `DmaBuf`s, each of which covers
+// bytes of its own.
+unsafe impl Send for DmaRegion {}
+// SAFETY: a shared reference gives out addresses only.
+unsafe impl Sync for DmaRegion {}
+
+impl DmaRegion {
+    /// Allocates zeroed memory, contiguous for the device, as `count` consecutive buffers of `len` bytes each (not 0).
+    /// The first starts on a page. `None` when there is no such memory.
+    pub(crate) fn carve<H: Hal>(len: usize, count: usize, direction: BufferDirection) -> Option<(Vec<DmaBuf>, Self)> {
+        let pages = len.checked_mul(count)?.div_ceil(PAGE_SIZE);
+        if pages == 0 {
+            return None;
+        }
+        let (paddr, vaddr) = H::dma_alloc(pages, direction);
+        if paddr == 0 {
+            return None;
+        }
+        let buffers = (0..count)
+            .map(|index| {
+                // SAFETY: index * len < count * len <= pages * PAGE_SIZE: the pointer stays inside the allocation.
+                let ptr = unsafe { vaddr.add(index * len) };
+                DmaBuf { ptr, paddr: paddr + (index * len) as u64, len }
+            })
+            .collect();
+        Some((buffers, Self { paddr, vaddr, pages, dealloc: H::dma_dealloc }))
+    }
+
+    /// Allocates one buffer of `len` bytes, starting on a page.
+    pub(crate) fn single<H: Hal>(len: usize, direction: BufferDirection) -> Option<(DmaBuf, Self)> {
+        let (buffers, region) = Self::carve::<H>(len, 1, direction)?;
+        Some((buffers.into_iter().next()?, region))
+    }
+}
+
+impl Drop for DmaRegion {
+    fn drop(&mut self) {
+        // SAFETY: paddr, vaddr and pages are those that `dma_alloc` of the same `Hal` returned, and the region is freed
+        // once, here.
+        let status = unsafe { (self.dealloc)(self.paddr, self.vaddr, self.pages) };
+        if status != 0 {
+            log::error!("virtio-fs: freeing {} DMA pages at {:#x} failed with {status}", self.pages, self.paddr);
+        }
+    }
+}
+
+/// A piece of DMA memory that one owner reads and writes by copying.
+///
+/// Its memory stays valid as long as the [`DmaRegion`] that it was carved from; the channel that holds both drops the
+/// buffers no later than the region.
+#[derive(Debug)]
+pub(crate) struct DmaBuf {
+    ptr: NonNull<u8>,
+    paddr: PhysAddr,
+    len: usize,
+}
+
+// SAFETY: a `DmaBuf` is the only handle to its bytes and is not tied to a thread.
+unsafe impl Send for DmaBuf {}
+
+impl DmaBuf {
+    /// Address of the first byte as the device sees it.
+    pub(crate) fn paddr(&self) -> PhysAddr {
+        self.paddr
+    }
+
+    /// Size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies as much of `bytes` as fits to `offset`; returns the number of bytes copied.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.len.saturating_sub(offset));
+        if count > 0 {
+            // SAFETY: offset < len here, so the pointer stays inside the buffer.
+            let to = unsafe { self.ptr.add(offset) };
+            // SAFETY: `count` bytes from `to` lie inside the buffer; a private slice cannot overlap DMA memory.
+            unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), count) };
+        }
+        count
+    }
+
+    /// Copies bytes from `offset` into `bytes`, as many as there are; returns the number of bytes copied.
+    ///
+    /// What the device writes meanwhile may or may not be seen: the copy is what counts from then on.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> usize {
+        let count = bytes.len().min(self.len.saturating_sub(offset));
+        if count > 0 {
+            // SAFETY: offset < len here, so the pointer stays inside the buffer.
+            let from = unsafe { self.ptr.add(offset) };
+            // SAFETY: `count` bytes at `from` lie inside the buffer; a private slice cannot overlap DMA memory.
+            unsafe { from.copy_to_nonoverlapping(NonNull::from(bytes).cast(), count) };
+        }
+        count
+    }
+}
+
+/// Little-endian words of DMA memory that both sides read and write while the queue runs.
+impl DmaBuf {
+    /// Loads the u16 at `offset`. The ring's layout keeps `offset` even and inside the buffer.
+    pub(crate) fn load_u16(&self, offset: usize, order: core::sync::atomic::Ordering) -> u16 {
+        u16::from_le(self.atomic_u16(offset).load(order))
+    }
+
+    /// Stores the u16 at `offset`. The ring's layout keeps `offset` even and inside the buffer.
+    pub(crate) fn store_u16(&self, offset: usize, value: u16, order: core::sync::atomic::Ordering) {
+        self.atomic_u16(offset).store(value.to_le(), order);
+    }
+
+    fn atomic_u16(&self, offset: usize) -> &core::sync::atomic::AtomicU16 {
+        assert!(offset.is_multiple_of(2) && offset + 2 <= self.len, "ring word outside its area");
+        // SAFETY: the assertion keeps the word inside the buffer.
+        let ptr = unsafe { self.ptr.add(offset) };
+        // SAFETY: the word is inside the buffer, aligned (buffers of rings start on a page), lives as long as the
+        // borrow, and is only ever accessed atomically while the device can reach it.
+        unsafe { core::sync::atomic::AtomicU16::from_ptr(ptr.as_ptr().cast()) }
+    }
+}
