@@ -1,0 +1,107 @@
+//! Base address registers.
+
+use virtio_drivers::transport::pci::bus::ConfigurationAccess;
+use virtio_shm::BarFault;
+
+use crate::config::Config;
+
+/// Offset of BAR 0.
+const BAR0: u8 = 0x10;
+/// How many BARs an ordinary function has.
+const COUNT: u8 = 6;
+
+/// A BAR in memory space that has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bar {
+    /// Its guest-physical address.
+    pub(crate) addr: u64,
+    /// Its size in bytes, a power of two.
+    pub(crate) size: u64,
+}
+
+/// The BARs of a function, each looked at once and only if somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Bars {
+    known: [Option<Result<Bar, BarFault>>; COUNT as usize],
+}
+
+impl Bars {
+    /// The BAR with this index.
+    pub(crate) fn get<C: ConfigurationAccess>(
+        &mut self,
+        config: &mut Config<'_, C>,
+        index: u8,
+    ) -> Result<Bar, BarFault> {
+        let known = self.known.get_mut(usize::from(index)).ok_or(BarFault::NoSuchBar)?;
+        *known.get_or_insert_with(|| probe(config, index))
+    }
+}
+
+fn register(index: u8) -> u8 {
+    BAR0 + 4 * index
+}
+
+/// Whether the register of a BAR says that it has an upper half.
+fn is_64_bit(value: u32) -> bool {
+    value & 0b111 == 0b100
+}
+
+/// Finds out place and size of the BAR `index`, which is below 6.
+///
+/// Its address is replaced by all ones for a moment, while the function doesn't decode, and always put back.
+fn probe<C: ConfigurationAccess>(config: &mut Config<'_, C>, index: u8) -> Result<Bar, BarFault> {
+    let mut lower = 0;
+    while lower < index {
+        let step = if is_64_bit(config.read32(register(lower))) { 2 } else { 1 };
+        if lower + step > index {
+            return Err(BarFault::UpperHalf { lower });
+        }
+        lower += step;
+    }
+
+    let low = config.read32(register(index));
+    if low & 1 != 0 {
+        return Err(BarFault::Io);
+    }
+    let wide = is_64_bit(low);
+    if wide && index + 1 >= COUNT {
+        return Err(BarFault::NoUpperHalf);
+    }
+    let kind = (low >> 1 & 0b11) as u8;
+    if kind & 1 != 0 {
+        return Err(BarFault::ReservedType { kind });
+    }
+    let high = if wide { config.read32(register(index + 1)) } else { 0 };
+
+    let (low_mask, high_mask) = config.without_decoding(|config| {
+        let low_mask = size_mask(config, index, low);
+        let high_mask = if wide { size_mask(config, index + 1, high) } else { u32::MAX };
+        (low_mask, high_mask)
+    });
+    let low_mask = low_mask & !0xf;
+    if low_mask == 0 && (!wide || high_mask == 0) {
+        return Err(BarFault::Unimplemented);
+    }
+    let mask = u64::from(high_mask) << 32 | u64::from(low_mask);
+    // The mask isn't 0, so this doesn't wrap.
+    let size = !mask + 1;
+    if !size.is_power_of_two() {
+        return Err(BarFault::Size { size });
+    }
+    let addr = u64::from(high) << 32 | u64::from(low & !0xf);
+    if addr == 0 {
+        return Err(BarFault::Unassigned);
+    }
+    if addr & (size - 1) != 0 || addr.checked_add(size).is_none() {
+        return Err(BarFault::Address { addr, size });
+    }
+    Ok(Bar { addr, size })
+}
+
+/// The bits of a BAR's register that can be written; its value is `old`.
+fn size_mask<C: ConfigurationAccess>(config: &mut Config<'_, C>, index: u8, old: u32) -> u32 {
+    config.write32(register(index), u32::MAX);
+    let mask = config.read32(register(index));
+    config.write32(register(index), old);
+    mask
+}

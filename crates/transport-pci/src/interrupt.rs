@@ -1,0 +1,136 @@
+//! Interrupts: MSI-X and the interrupt line.
+
+use virtio_drivers::transport::pci::bus::ConfigurationAccess;
+
+use crate::{
+    PciError, PciTransport,
+    config::{COMMAND_NO_INTX, Config},
+    layout::Msix,
+};
+
+/// The vector that stands for none (virtio 1.3, 4.1.4.3: `VIRTIO_MSI_NO_VECTOR`).
+const NO_VECTOR: u16 = 0xffff;
+/// Bits of the MSI-X capability's message control: enable, and mask all vectors.
+const MSIX_ENABLE: u16 = 1 << 15;
+const MSIX_MASK_ALL: u16 = 1 << 14;
+
+/// What a device writes, and where, to interrupt by MSI-X. On x86 the address is 0xfee00000 with the local APIC's id
+/// from bit 12, and the data is the interrupt vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MsixMessage {
+    /// The address, a multiple of 4.
+    pub address: u64,
+    /// The data.
+    pub data: u32,
+}
+
+/// Interrupts by MSI-X, in this order after a reset: the messages, the vectors of queues and configuration (before the
+/// queues are set up), then [`PciTransport::enable_msix`].
+impl PciTransport {
+    /// How many MSI-X vectors the device has, 0 if it has no usable MSI-X. It may well be 1: then all queues share it.
+    pub fn msix_vectors(&self) -> u16 {
+        self.layout.msix.map_or(0, |msix| msix.vectors)
+    }
+
+    /// Sets what `vector` writes, and unmasks it.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`], or [`PciError::NoVector`].
+    pub fn set_msix_message(&mut self, vector: u16, message: MsixMessage) -> Result<(), PciError> {
+        self.check_vector(vector)?;
+        self.mapped.set_msix_entry(vector, message.address, message.data, false).ok_or(PciError::NoMsix)
+    }
+
+    /// Masks or unmasks `vector`. An interrupt that comes while it is masked is raised when it is unmasked.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`], or [`PciError::NoVector`].
+    pub fn mask_msix(&mut self, vector: u16, masked: bool) -> Result<(), PciError> {
+        self.check_vector(vector)?;
+        self.mapped.mask_msix_entry(vector, masked).ok_or(PciError::NoMsix)
+    }
+
+    /// Interrupts by MSI-X from now on, and not by the line.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`].
+    pub fn enable_msix<C: ConfigurationAccess>(&mut self, access: &mut C) -> Result<(), PciError> {
+        self.set_msix_control(access, MSIX_ENABLE)
+    }
+
+    /// No longer interrupts by MSI-X, but by the line.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`].
+    pub fn disable_msix<C: ConfigurationAccess>(&mut self, access: &mut C) -> Result<(), PciError> {
+        self.set_msix_control(access, 0)
+    }
+
+    /// Sets by which vector configuration changes are told, if by any. A reset makes it none.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`], [`PciError::NoVector`], or [`PciError::VectorRefused`].
+    pub fn set_config_vector(&mut self, vector: Option<u16>) -> Result<(), PciError> {
+        let vector = self.vector_number(vector)?;
+        let answer = self.mapped.set_config_vector(vector);
+        accepted(vector, answer)
+    }
+
+    /// Sets by which vector `queue` tells of used buffers, if by any. A reset makes it none.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`], [`PciError::NoVector`], or [`PciError::VectorRefused`].
+    pub fn set_queue_vector(&mut self, queue: u16, vector: Option<u16>) -> Result<(), PciError> {
+        let vector = self.vector_number(vector)?;
+        self.mapped.select_queue(queue);
+        let answer = self.mapped.set_queue_vector(vector);
+        accepted(vector, answer)
+    }
+
+    /// Lets the device use its interrupt line, or not, as long as MSI-X is not enabled. A driver that polls forbids it.
+    pub fn set_line_enabled<C: ConfigurationAccess>(&mut self, access: &mut C, enabled: bool) {
+        Config::new(access, self.function).change_command(COMMAND_NO_INTX, !enabled);
+    }
+
+    fn msix(&self) -> Result<Msix, PciError> {
+        self.layout.msix.ok_or(PciError::NoMsix)
+    }
+
+    fn check_vector(&self, vector: u16) -> Result<(), PciError> {
+        let vectors = self.msix()?.vectors;
+        if vector >= vectors {
+            return Err(PciError::NoVector { vector, vectors });
+        }
+        Ok(())
+    }
+
+    fn vector_number(&self, vector: Option<u16>) -> Result<u16, PciError> {
+        match vector {
+            Some(vector) => self.check_vector(vector).map(|()| vector),
+            None => Ok(NO_VECTOR),
+        }
+    }
+
+    fn set_msix_control<C: ConfigurationAccess>(&mut self, access: &mut C, bits: u16) -> Result<(), PciError> {
+        let at = self.msix()?.capability;
+        let mut config = Config::new(access, self.function);
+        // The control is the upper half; the lower one, id and pointer, can't be written.
+        let word = config.read32(at);
+        let cleared = word & !(u32::from(MSIX_ENABLE | MSIX_MASK_ALL) << 16);
+        config.write32(at, cleared | u32::from(bits) << 16);
+        Ok(())
+    }
+}
+
+fn accepted(vector: u16, answer: u16) -> Result<(), PciError> {
+    if answer != vector {
+        return Err(PciError::VectorRefused { vector, answer });
+    }
+    Ok(())
+}
