@@ -2,14 +2,13 @@
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
-//! use transport_mmio::{MmioError, MmioTransport, VolatileRegisters};
+//! use transport_mmio::{MmioError, MmioTransport};
 //! use virtio_shm::{FILE_SYSTEM, ShmId, ShmTransport};
 //!
 //! /// `base` is where the embedder has mapped 0x200 bytes of registers.
 //! fn find(base: NonNull<u8>) -> Result<(), MmioError> {
 //!     // SAFETY: the embedder's memory map says that a virtio-mmio device is there, and nothing else uses it.
-//!     let registers = unsafe { VolatileRegisters::new(base, 0x200) }?;
-//!     let mut transport = MmioTransport::new(registers)?;
+//!     let mut transport = unsafe { MmioTransport::from_base(base, 0x200) }?;
 //!     if transport.device_id() == FILE_SYSTEM {
 //!         let window = transport.shm_region(ShmId::FS_DAX_WINDOW);
 //!     }

@@ -1,13 +1,13 @@
 //! The seam between the transport and the device's registers.
 
-/// The register block of one virtio-mmio device: the registers below offset 0x100, the device configuration above.
+/// A block of registers: all of a virtio-mmio device's, or one structure of a virtio PCI device's.
 ///
-/// [`VolatileRegisters`](crate::VolatileRegisters) is the real one. Another implementation puts a device model in its
-/// place, in the same process. Values are numbers: an implementation does the byte order, which is little-endian on
-/// the bus.
+/// [`VolatileRegisters`](crate::VolatileRegisters) are real ones. Another implementation puts a device model in their
+/// place, in the same process. Values are numbers: an implementation does the byte order, which is little-endian on the
+/// bus.
 ///
-/// The transport only makes accesses inside [`Registers::size`], aligned to their width; registers are always accessed
-/// by 32 bits, the configuration by the width of its fields.
+/// The transports make only accesses that lie inside [`Registers::size`], and are aligned to their width; registers are
+/// accessed by their own width, device configuration by the width of its fields, at most 32 bits.
 pub trait Registers {
     /// The size of the block in bytes, which must not change.
     fn size(&self) -> usize;

@@ -237,6 +237,16 @@ impl<R: Registers> Transport for MmioTransport<R> {
 
     fn set_guest_page_size(&mut self, _guest_page_size: u32) {}
 
+    /// Sets DRIVER_OK, but FAILED instead if the device has not accepted the features (virtio 1.3, 3.1.1, step 6).
+    fn finish_init(&mut self) {
+        if self.get_status().contains(DeviceStatus::FEATURES_OK) {
+            self.set_status(DeviceStatus::DRIVER_OK);
+        } else {
+            error!("virtio-mmio: the device does not accept the features");
+            self.set_status(DeviceStatus::FAILED);
+        }
+    }
+
     fn requires_legacy_layout(&self) -> bool {
         false
     }

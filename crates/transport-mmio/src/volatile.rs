@@ -6,51 +6,43 @@ use core::{fmt, ops::Deref, ptr::NonNull};
 use safe_mmio::UniqueMmioPointer;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{MmioError, Registers, registers::CONFIG};
+use crate::{MmioError, MmioTransport, Registers};
 
 /// The registers of a real device, by volatile accesses to mapped device memory.
 ///
-/// An access outside the block or not aligned to its width, which the transport never makes, does what a bus does where
+/// An access outside the block or not aligned to its width, which the transports never make, does what a bus does where
 /// nobody answers: reads are all ones, writes vanish.
 pub struct VolatileRegisters<'a> {
     base: UniqueMmioPointer<'a, [u8]>,
 }
 
 impl VolatileRegisters<'_> {
-    /// The `size` bytes of registers at `base`: 0x100 and the device configuration, usually 0x200 or a page.
-    ///
-    /// # Errors
-    ///
-    /// [`MmioError::TooSmall`] below 0x100 bytes, [`MmioError::Unaligned`] if `base` is not aligned to 4 bytes.
+    /// The `size` bytes of registers at `base`.
     ///
     /// # Safety
     ///
-    /// `base` must point to `size` bytes of a virtio-mmio device, mapped as device memory, readable and writable from
-    /// every thread that the value is moved to, for its lifetime `'a`, during which nothing else accesses them.
-    pub unsafe fn new(base: NonNull<u8>, size: usize) -> Result<Self, MmioError> {
-        if size < CONFIG {
-            return Err(MmioError::TooSmall { size, need: CONFIG });
-        }
-        let addr = base.addr().get();
-        if !addr.is_multiple_of(4) {
-            return Err(MmioError::Unaligned { addr });
-        }
+    /// `base` must point to `size` bytes of a virtio device's registers, mapped as device memory, readable and writable
+    /// from every thread that the value is moved to, for its lifetime `'a`, during which nothing else accesses them.
+    /// Registers that change by being read may be among them if nobody but their driver reads them.
+    pub const unsafe fn new(base: NonNull<u8>, size: usize) -> Self {
         let block = NonNull::slice_from_raw_parts(base, size);
         // SAFETY: the caller vouches for the memory and for its being ours alone; bytes need no alignment.
         let base = unsafe { UniqueMmioPointer::new(block) };
-        Ok(Self { base })
+        Self { base }
     }
 
     /// The pointer to a `T` at `offset`, if it lies inside the block and is aligned.
     fn at<T>(&self, offset: usize) -> Option<NonNull<T>> {
         let end = offset.checked_add(size_of::<T>())?;
-        if end > self.base.len() || !offset.is_multiple_of(align_of::<T>()) {
+        if end > self.base.len() {
             return None;
         }
         let start = self.base.ptr().cast::<u8>().cast_mut();
         // SAFETY: `offset` is inside the block, which is one mapping.
         let place = unsafe { start.add(offset) };
-        // The block's start is aligned to 4, no access is wider.
+        if !place.addr().is_multiple_of(align_of::<T>()) {
+            return None;
+        }
         NonNull::new(place.cast())
     }
 
@@ -58,7 +50,7 @@ impl VolatileRegisters<'_> {
         let place = self.at::<T>(offset)?;
         // SAFETY: `place` is inside the block that `base` stands for, and aligned.
         let register = unsafe { self.base.deref().child(place) };
-        // SAFETY: the block is a virtio-mmio device, of which no register changes by being read.
+        // SAFETY: the block is a device's registers, for which the caller of `new` vouched.
         Some(unsafe { register.read_unsafe() })
     }
 
@@ -66,7 +58,7 @@ impl VolatileRegisters<'_> {
         if let Some(place) = self.at::<T>(offset) {
             // SAFETY: `place` is inside the block that `base` stands for, and aligned.
             let mut register = unsafe { self.base.child(place) };
-            // SAFETY: the block is a virtio-mmio device; writing its registers is memory-safe by itself, and the
+            // SAFETY: the block is a device's registers; writing them is memory-safe by itself, and the
             // addresses that a driver puts into them are the affair of whoever owns that memory.
             unsafe { register.write_unsafe(value) };
         }
@@ -109,5 +101,27 @@ unsafe impl Sync for VolatileRegisters<'_> {}
 impl fmt::Debug for VolatileRegisters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VolatileRegisters").field("base", &self.base.ptr()).field("size", &self.base.len()).finish()
+    }
+}
+
+impl MmioTransport<VolatileRegisters<'_>> {
+    /// The device whose `size` bytes of registers are at `base`: 0x100 and the device configuration, so usually 0x200,
+    /// or a page.
+    ///
+    /// # Errors
+    ///
+    /// [`MmioError::Unaligned`] if `base` is not aligned to 4 bytes, and those of [`MmioTransport::new`].
+    ///
+    /// # Safety
+    ///
+    /// Those of [`VolatileRegisters::new`].
+    pub unsafe fn from_base(base: NonNull<u8>, size: usize) -> Result<Self, MmioError> {
+        let addr = base.addr().get();
+        if !addr.is_multiple_of(4) {
+            return Err(MmioError::Unaligned { addr });
+        }
+        // SAFETY: the caller vouches for it.
+        let registers = unsafe { VolatileRegisters::new(base, size) };
+        Self::new(registers)
     }
 }

@@ -236,6 +236,18 @@ pub enum Structure {
     MsixPba,
 }
 
+impl Structure {
+    /// The alignment of its address in bytes (virtio 1.3, 4.1.4; PCI 3.0, 6.8.2).
+    pub(crate) const fn align(self) -> u64 {
+        match self {
+            Self::CommonConfig | Self::DeviceConfig => 4,
+            Self::Notify => 2,
+            Self::Isr => 1,
+            Self::MsixTable | Self::MsixPba => 8,
+        }
+    }
+}
+
 impl fmt::Display for Structure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,6 @@
 //! Interrupts: MSI-X and the interrupt line.
 
+use transport_mmio::Registers;
 use virtio_drivers::transport::pci::bus::ConfigurationAccess;
 
 use crate::{
@@ -26,7 +27,7 @@ pub struct MsixMessage {
 
 /// Interrupts by MSI-X, in this order after a reset: the messages, the vectors of queues and configuration (before the
 /// queues are set up), then [`PciTransport::enable_msix`].
-impl PciTransport {
+impl<R: Registers> PciTransport<R> {
     /// How many MSI-X vectors the device has, 0 if it has no usable MSI-X. It may well be 1: then all queues share it.
     pub fn msix_vectors(&self) -> u16 {
         self.layout.msix.map_or(0, |msix| msix.vectors)
@@ -39,7 +40,8 @@ impl PciTransport {
     /// [`PciError::NoMsix`], or [`PciError::NoVector`].
     pub fn set_msix_message(&mut self, vector: u16, message: MsixMessage) -> Result<(), PciError> {
         self.check_vector(vector)?;
-        self.mapped.set_msix_entry(vector, message.address, message.data, false).ok_or(PciError::NoMsix)
+        self.structures.set_msix_entry(vector, message.address, message.data);
+        Ok(())
     }
 
     /// Masks or unmasks `vector`. An interrupt that comes while it is masked is raised when it is unmasked.
@@ -49,7 +51,8 @@ impl PciTransport {
     /// [`PciError::NoMsix`], or [`PciError::NoVector`].
     pub fn mask_msix(&mut self, vector: u16, masked: bool) -> Result<(), PciError> {
         self.check_vector(vector)?;
-        self.mapped.mask_msix_entry(vector, masked).ok_or(PciError::NoMsix)
+        self.structures.mask_msix_entry(vector, masked);
+        Ok(())
     }
 
     /// Interrupts by MSI-X from now on, and not by the line.
@@ -77,7 +80,7 @@ impl PciTransport {
     /// [`PciError::NoMsix`], [`PciError::NoVector`], or [`PciError::VectorRefused`].
     pub fn set_config_vector(&mut self, vector: Option<u16>) -> Result<(), PciError> {
         let vector = self.vector_number(vector)?;
-        let answer = self.mapped.set_config_vector(vector);
+        let answer = self.structures.set_config_vector(vector);
         accepted(vector, answer)
     }
 
@@ -88,8 +91,8 @@ impl PciTransport {
     /// [`PciError::NoMsix`], [`PciError::NoVector`], or [`PciError::VectorRefused`].
     pub fn set_queue_vector(&mut self, queue: u16, vector: Option<u16>) -> Result<(), PciError> {
         let vector = self.vector_number(vector)?;
-        self.mapped.select_queue(queue);
-        let answer = self.mapped.set_queue_vector(vector);
+        self.structures.select_queue(queue);
+        let answer = self.structures.set_queue_vector(vector);
         accepted(vector, answer)
     }
 

@@ -139,19 +139,19 @@ impl Layout {
         for capability in capabilities.iter() {
             match (capability.id, capability.cfg_type) {
                 (ID_VENDOR, CFG_COMMON) => {
-                    let found = reader.structure(capability, Structure::CommonConfig, CAP_LEN, COMMON_LEN, 4);
+                    let found = reader.structure(capability, Structure::CommonConfig, CAP_LEN, COMMON_LEN);
                     common.offer(capability.offset, found, &mut notes);
                 }
                 (ID_VENDOR, CFG_NOTIFY) => {
-                    let found = reader.structure(capability, Structure::Notify, NOTIFY_CAP_LEN, 2, 2);
+                    let found = reader.structure(capability, Structure::Notify, NOTIFY_CAP_LEN, 2);
                     notify.offer(capability.offset, found, &mut notes);
                 }
                 (ID_VENDOR, CFG_ISR) => {
-                    let found = reader.structure(capability, Structure::Isr, CAP_LEN, 1, 1);
+                    let found = reader.structure(capability, Structure::Isr, CAP_LEN, 1);
                     isr.offer(capability.offset, found, &mut notes);
                 }
                 (ID_VENDOR, CFG_DEVICE) => {
-                    let found = reader.structure(capability, Structure::DeviceConfig, CAP_LEN, 1, 4);
+                    let found = reader.structure(capability, Structure::DeviceConfig, CAP_LEN, 1);
                     device.offer(capability.offset, found, &mut notes);
                 }
                 (ID_VENDOR, CFG_SHARED_MEMORY) => {
@@ -336,7 +336,6 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
         structure: Structure,
         need_cap: u8,
         need: u64,
-        align: u64,
     ) -> Result<Span, PciError> {
         let Capability { offset: at, len: cap_len, .. } = capability;
         let wrap = |fault| PciError::Structure { capability: at, structure, fault };
@@ -346,7 +345,7 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
         let bar = self.config.read8(at + 4);
         let offset = self.config.read32(at + 8).into();
         let len = self.config.read32(at + 12).into();
-        self.place(bar, offset, len, need, align).map_err(wrap)
+        self.place(bar, offset, len, need, structure.align()).map_err(wrap)
     }
 
     /// The region that a `virtio_pci_cap64` describes (virtio 1.3, 4.1.4.7).
@@ -391,9 +390,9 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
         let vectors = (self.config.read16(at + 2) & 0x7ff) + 1;
         let table = self.config.read32(at + 4);
         let pba = self.config.read32(at + 8);
-        let mut find = |value: u32, structure, len| {
+        let mut find = |value: u32, structure: Structure, len| {
             let bar = (value & 7) as u8;
-            self.place(bar, u64::from(value & !7), len, 1, 8).map_err(|fault| PciError::Structure {
+            self.place(bar, u64::from(value & !7), len, 1, structure.align()).map_err(|fault| PciError::Structure {
                 capability: at,
                 structure,
                 fault,

@@ -30,11 +30,12 @@ mod bar;
 mod capability;
 mod config;
 mod error;
+mod hal;
 mod interrupt;
 mod layout;
-mod mapped;
 mod note;
 mod shm;
+mod structures;
 mod transport;
 
 pub use access::SharedAccess;

@@ -3,8 +3,9 @@
 use core::hint::spin_loop;
 
 use log::error;
+use transport_mmio::{Registers, VolatileRegisters};
 use virtio_drivers::{
-    Error, Hal, PhysAddr, Result as VirtioResult,
+    Error, PhysAddr, Result as VirtioResult,
     transport::{
         DeviceStatus, DeviceType, InterruptStatus, Transport,
         pci::bus::{ConfigurationAccess, DeviceFunction},
@@ -13,14 +14,11 @@ use virtio_drivers::{
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
-    Note, PciError,
+    Note, PciError, Structure,
     config::{COMMAND_BUS_MASTER, COMMAND_MEMORY, Config},
     layout::Layout,
-    mapped::Mapped,
+    structures::Structures,
 };
-
-/// How often the status is read, unless the embedder says otherwise, before a reset counts as failed.
-const POLL_LIMIT: u32 = 1_000_000;
 
 /// How often a configuration that keeps changing is read anew.
 const CONFIG_TRIES: u32 = 1000;
@@ -37,9 +35,9 @@ const STATUS_ORDER: [DeviceStatus; 4] =
 /// Dropping it resets the device. Who must not touch the device any more, say because the host's side of it has died,
 /// gives the transport to [`core::mem::forget`].
 #[derive(Debug)]
-pub struct PciTransport {
+pub struct PciTransport<R: Registers = VolatileRegisters<'static>> {
     pub(crate) layout: Layout,
-    pub(crate) mapped: Mapped,
+    pub(crate) structures: Structures<R>,
     pub(crate) function: DeviceFunction,
     /// Offsets in the notification structure of the first queues, as soon as they are in use.
     notify_offsets: [Option<usize>; KEPT_QUEUES],
@@ -48,32 +46,39 @@ pub struct PciTransport {
     poll_limit: u32,
 }
 
-impl PciTransport {
+impl<R: Registers> PciTransport<R> {
     /// The device at `function`, reset and ready to be initialised.
     ///
     /// Its BARs must have addresses. It is made to decode memory, is reset, and then becomes a bus master. Of its BARs
     /// only those are sized that its virtio, MSI-X and shared-memory capabilities name (decoding is off for that
-    /// moment), and only the structures that are used are mapped, through `H`. Shared memory is never mapped here.
+    /// moment). `map` is called once for each structure that is used, with its guest-physical address and the bytes
+    /// needed; these lie inside a BAR and don't overlap. Shared memory is never mapped here. The reset may take
+    /// `poll_limit` reads of the status.
     ///
     /// A shared-memory capability that is malformed doesn't keep the device from being used; asking for its region gives
-    /// the error. So does MSI-X that can't be used. [`PciTransport::notes`] tells about both.
+    /// the error. Nor does MSI-X that can't be used. [`PciTransport::notes`] tells about both.
     ///
     /// # Errors
     ///
     /// There is no modern virtio device, its capability list or one of its structures is malformed, or it doesn't finish
-    /// its reset.
-    pub fn new<H: Hal, C: ConfigurationAccess>(access: &mut C, function: DeviceFunction) -> Result<Self, PciError> {
+    /// its reset. And whatever `map` fails with.
+    pub fn with_mapper<C: ConfigurationAccess>(
+        access: &mut C,
+        function: DeviceFunction,
+        poll_limit: u32,
+        map: impl FnMut(Structure, u64, usize) -> Result<R, PciError>,
+    ) -> Result<Self, PciError> {
         let mut config = Config::new(access, function);
         let layout = Layout::read(&mut config)?;
         config.change_command(COMMAND_MEMORY, true);
-        let mapped = Mapped::new::<H>(&layout)?;
+        let structures = Structures::new(&layout, map)?;
         let mut transport = Self {
             layout,
-            mapped,
+            structures,
             function,
             notify_offsets: [None; KEPT_QUEUES],
             status: DeviceStatus::empty(),
-            poll_limit: POLL_LIMIT,
+            poll_limit,
         };
         // Before it may write to memory the device has to forget what it was told by whoever used it last.
         transport.reset()?;
@@ -93,7 +98,7 @@ impl PciTransport {
 
     /// How many queues the device says that it has at most.
     pub fn queue_count(&self) -> u16 {
-        self.mapped.queue_count()
+        self.structures.queue_count()
     }
 
     /// What was odd about the device: the first eight such things. All were logged, too.
@@ -133,10 +138,10 @@ impl PciTransport {
     pub fn reset_while(&mut self, mut keep_waiting: impl FnMut() -> bool) -> Result<(), PciError> {
         self.status = DeviceStatus::empty();
         self.notify_offsets = [None; KEPT_QUEUES];
-        self.mapped.set_status(0);
+        self.structures.set_status(0);
         let mut polls = 0;
         loop {
-            let status = self.mapped.status();
+            let status = self.structures.status();
             if status == 0 {
                 return Ok(());
             }
@@ -154,8 +159,8 @@ impl PciTransport {
     ///
     /// [`PciError::QueueNotify`] if the queue could not be notified. [`Transport::max_queue_size`] says 0 then.
     pub fn check_queue(&mut self, queue: u16) -> Result<u16, PciError> {
-        self.mapped.select_queue(queue);
-        let size = self.mapped.queue_size();
+        self.structures.select_queue(queue);
+        let size = self.structures.queue_size();
         if size != 0 {
             self.notify_offset(queue)?;
         }
@@ -165,10 +170,10 @@ impl PciTransport {
     /// Where to notify the queue that is selected.
     fn notify_offset(&self, queue: u16) -> Result<usize, PciError> {
         // 16 and 32 bits, so this is exact.
-        let offset = u64::from(self.mapped.queue_notify_off()) * u64::from(self.layout.notify_multiplier);
-        let len = self.mapped.notify_len();
+        let offset = u64::from(self.structures.queue_notify_off()) * u64::from(self.layout.notify_multiplier);
+        let len = self.structures.notify_len();
         match usize::try_from(offset) {
-            Ok(place) if place < len => Ok(place),
+            Ok(place) if place < len.saturating_sub(1) => Ok(place),
             _ => Err(PciError::QueueNotify { queue, offset, len: len as u64 }),
         }
     }
@@ -176,16 +181,18 @@ impl PciTransport {
     fn write_status(&mut self, bits: DeviceStatus) {
         self.status |= bits;
         // The register has 8 bits, and the specification no others.
-        self.mapped.set_status(self.status.bits() as u8);
+        self.structures.set_status(self.status.bits() as u8);
     }
+}
 
-    /// Checks that `len` bytes at `offset` are in the device configuration.
-    fn check_config(&self, offset: usize, len: usize) -> VirtioResult<()> {
-        let available = self.mapped.config_len().ok_or(Error::ConfigSpaceMissing)?;
-        match offset.checked_add(len) {
-            Some(end) if end <= available => Ok(()),
-            _ => Err(Error::ConfigSpaceTooSmall),
-        }
+/// Checks that `len` bytes at `offset` are in a device configuration of `size` bytes, accessed by `width` each.
+fn check_config(size: usize, offset: usize, len: usize, width: usize) -> VirtioResult<()> {
+    if !offset.is_multiple_of(width) || !len.is_multiple_of(width) {
+        return Err(Error::InvalidParam);
+    }
+    match offset.checked_add(len) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(Error::ConfigSpaceTooSmall),
     }
 }
 
@@ -195,7 +202,7 @@ const fn access_width<T>() -> usize {
     if align_of::<T>() < 4 { align_of::<T>() } else { 4 }
 }
 
-impl Transport for PciTransport {
+impl<R: Registers> Transport for PciTransport<R> {
     /// A stand-in: the enumeration ends at 25, so a device of any id that it doesn't know, such as a file system (26),
     /// is [`DeviceType::SignalDistributionModule`] here, a type that has no specification and no driver.
     /// [`PciTransport::device_id`] tells the truth.
@@ -204,11 +211,11 @@ impl Transport for PciTransport {
     }
 
     fn read_device_features(&mut self) -> u64 {
-        self.mapped.device_features()
+        self.structures.device_features()
     }
 
     fn write_driver_features(&mut self, driver_features: u64) {
-        self.mapped.set_driver_features(driver_features);
+        self.structures.set_driver_features(driver_features);
     }
 
     /// The largest size of a queue; 0 if there is no such queue, or if it could not be notified, which
@@ -227,19 +234,19 @@ impl Transport for PciTransport {
         let kept = self.notify_offsets.get(usize::from(queue)).copied().flatten();
         let offset = kept.map_or_else(
             || {
-                self.mapped.select_queue(queue);
+                self.structures.select_queue(queue);
                 self.notify_offset(queue)
             },
             Ok,
         );
         match offset {
-            Ok(offset) => self.mapped.notify(offset, queue),
+            Ok(offset) => self.structures.notify(offset, queue),
             Err(error) => error!("virtio-pci: {error}"),
         }
     }
 
     fn get_status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.mapped.status().into())
+        DeviceStatus::from_bits_retain(self.structures.status().into())
     }
 
     /// Sets status bits, each newly set one by a write of its own; bits that are set already stay set, as virtio 1.3,
@@ -264,6 +271,16 @@ impl Transport for PciTransport {
 
     fn set_guest_page_size(&mut self, _guest_page_size: u32) {}
 
+    /// Sets DRIVER_OK, but FAILED instead if the device has not accepted the features (virtio 1.3, 3.1.1, step 6).
+    fn finish_init(&mut self) {
+        if self.get_status().contains(DeviceStatus::FEATURES_OK) {
+            self.set_status(DeviceStatus::DRIVER_OK);
+        } else {
+            error!("virtio-pci: the device does not accept the features");
+            self.set_status(DeviceStatus::FAILED);
+        }
+    }
+
     fn requires_legacy_layout(&self) -> bool {
         false
     }
@@ -278,7 +295,7 @@ impl Transport for PciTransport {
         driver_area: PhysAddr,
         device_area: PhysAddr,
     ) {
-        self.mapped.select_queue(queue);
+        self.structures.select_queue(queue);
         let offset = match self.notify_offset(queue) {
             Ok(offset) => offset,
             Err(error) => {
@@ -293,26 +310,26 @@ impl Transport for PciTransport {
         if let Some(kept) = self.notify_offsets.get_mut(usize::from(queue)) {
             *kept = Some(offset);
         }
-        self.mapped.set_queue_size(size);
-        self.mapped.enable_queue(descriptors, driver_area, device_area);
+        self.structures.set_queue_size(size);
+        self.structures.enable_queue(descriptors, driver_area, device_area);
     }
 
     /// Does nothing: over PCI a queue that is enabled stays so until the device is reset.
     fn queue_unset(&mut self, _queue: u16) {}
 
     fn queue_used(&mut self, queue: u16) -> bool {
-        self.mapped.select_queue(queue);
-        self.mapped.queue_enabled()
+        self.structures.select_queue(queue);
+        self.structures.queue_enabled()
     }
 
     /// Reads the interrupt status, which clears it and, without MSI-X, the interrupt line. With MSI-X it needn't be
     /// called.
     fn ack_interrupt(&mut self) -> InterruptStatus {
-        InterruptStatus::from_bits_truncate(self.mapped.take_isr().into())
+        InterruptStatus::from_bits_truncate(self.structures.take_isr().into())
     }
 
     fn read_config_generation(&self) -> u32 {
-        self.mapped.config_generation().into()
+        self.structures.config_generation().into()
     }
 
     /// Reads a field of the device configuration, by accesses of its alignment, at most 4 bytes each.
@@ -322,17 +339,17 @@ impl Transport for PciTransport {
     /// [`Error::ConfigSpaceMissing`] if there is none, [`Error::ConfigSpaceTooSmall`] if the field is outside of it,
     /// [`Error::InvalidParam`] if it is unaligned.
     fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> VirtioResult<T> {
-        self.check_config(offset, size_of::<T>())?;
+        let config = self.structures.config().ok_or(Error::ConfigSpaceMissing)?;
         let width = access_width::<T>();
+        check_config(config.size(), offset, size_of::<T>(), width)?;
         let mut value = T::new_zeroed();
         for (index, piece) in value.as_mut_bytes().chunks_exact_mut(width).enumerate() {
             let place = offset + index * width;
             match width {
-                1 => self.mapped.read_config::<[u8; 1]>(place).map(|read| piece.copy_from_slice(&read)),
-                2 => self.mapped.read_config::<u16>(place).map(|read| piece.copy_from_slice(&read.to_ne_bytes())),
-                _ => self.mapped.read_config::<u32>(place).map(|read| piece.copy_from_slice(&read.to_ne_bytes())),
+                1 => piece.copy_from_slice(&config.read8(place).to_le_bytes()),
+                2 => piece.copy_from_slice(&config.read16(place).to_le_bytes()),
+                _ => piece.copy_from_slice(&config.read32(place).to_le_bytes()),
             }
-            .ok_or(Error::InvalidParam)?;
         }
         Ok(value)
     }
@@ -344,17 +361,17 @@ impl Transport for PciTransport {
     /// [`Error::ConfigSpaceMissing`] if there is none, [`Error::ConfigSpaceTooSmall`] if the field is outside of it,
     /// [`Error::InvalidParam`] if it is unaligned.
     fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> VirtioResult<()> {
-        self.check_config(offset, size_of::<T>())?;
+        let config = self.structures.config_mut().ok_or(Error::ConfigSpaceMissing)?;
         let width = access_width::<T>();
+        check_config(config.size(), offset, size_of::<T>(), width)?;
         for (index, piece) in value.as_bytes().chunks_exact(width).enumerate() {
             let place = offset + index * width;
             match *piece {
-                [a] => self.mapped.write_config(place, [a]),
-                [a, b] => self.mapped.write_config(place, u16::from_ne_bytes([a, b])),
-                [a, b, c, d] => self.mapped.write_config(place, u32::from_ne_bytes([a, b, c, d])),
-                _ => None,
+                [a] => config.write8(place, a),
+                [a, b] => config.write16(place, u16::from_le_bytes([a, b])),
+                [a, b, c, d] => config.write32(place, u32::from_le_bytes([a, b, c, d])),
+                _ => return Err(Error::InvalidParam),
             }
-            .ok_or(Error::InvalidParam)?;
         }
         Ok(())
     }
@@ -376,7 +393,7 @@ impl Transport for PciTransport {
     }
 }
 
-impl Drop for PciTransport {
+impl<R: Registers> Drop for PciTransport<R> {
     fn drop(&mut self) {
         self.set_status(DeviceStatus::empty());
     }
