@@ -1,0 +1,166 @@
+//! Addresses and byte ranges that cannot be mixed up.
+//!
+//! Offsets in a file are plain `u64`; everything else that is counted in bytes from somewhere has a type of its own.
+
+use core::fmt;
+
+use crate::Error;
+
+macro_rules! address {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// This address moved up by `bytes`, or `None` past the end of 64 bits.
+            #[must_use]
+            pub const fn checked_add(self, bytes: u64) -> Option<Self> {
+                match self.0.checked_add(bytes) {
+                    Some(value) => Some(Self(value)),
+                    None => None,
+                }
+            }
+
+            /// Whether this is a multiple of `align`; never, for an `align` of 0.
+            #[must_use]
+            pub const fn is_aligned(self, align: u64) -> bool {
+                match self.0.checked_rem(align) {
+                    Some(rest) => rest == 0,
+                    None => false,
+                }
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#x})"), self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+    };
+}
+
+address! {
+    /// A physical address as the processor that maps it sees it (a guest's own, in a guest), in bytes.
+    PhysAddr
+}
+address! {
+    /// A virtual address in some address space, in bytes.
+    VirtAddr
+}
+address! {
+    /// A place on a memory device or in a DAX window, in bytes from its beginning.
+    DeviceOffset
+}
+
+/// A range of bytes in a file whose end fits in 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FileRange {
+    start: u64,
+    len: u64,
+}
+
+impl FileRange {
+    /// The whole of any file: from 0 to the last byte an offset can name.
+    pub const ALL: Self = Self { start: 0, len: u64::MAX };
+
+    /// The `len` bytes from `start`.
+    ///
+    /// # Errors
+    /// [`Error::RangeOverflow`] if the end does not fit in 64 bits.
+    pub const fn new(start: u64, len: u64) -> Result<Self, Error> {
+        match start.checked_add(len) {
+            Some(_) => Ok(Self { start, len }),
+            None => Err(Error::RangeOverflow { start, len }),
+        }
+    }
+
+    /// The bytes from `start` up to, not including, `end`; empty if `end` is not above `start`.
+    #[must_use]
+    pub const fn between(start: u64, end: u64) -> Self {
+        Self { start, len: end.saturating_sub(start) }
+    }
+
+    /// The first byte.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(self) -> u64 {
+        self.len
+    }
+
+    /// The byte after the last.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.start + self.len
+    }
+
+    /// Whether there is no byte in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether `offset` is one of its bytes.
+    #[must_use]
+    pub const fn contains(self, offset: u64) -> bool {
+        offset >= self.start && offset - self.start < self.len
+    }
+
+    /// The bytes that are in both; empty if there are none.
+    #[must_use]
+    pub fn intersect(self, other: Self) -> Self {
+        Self::between(self.start.max(other.start), self.end().min(other.end()))
+    }
+}
+
+impl fmt::Debug for FileRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileRange({:#x}..{:#x})", self.start, self.end())
+    }
+}
+
+/// `value` rounded down to a multiple of `align`, a power of two.
+pub(crate) const fn align_down(value: u64, align: u64) -> u64 {
+    value & !(align - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_inside_64_bits() {
+        assert!(FileRange::new(u64::MAX, 0).is_ok());
+        assert_eq!(FileRange::new(u64::MAX, 1), Err(Error::RangeOverflow { start: u64::MAX, len: 1 }));
+        assert_eq!(FileRange::ALL.end(), u64::MAX);
+    }
+
+    #[test]
+    fn intersections() {
+        let a = FileRange::new(10, 10).unwrap();
+        assert_eq!(a.intersect(FileRange::between(15, 30)), FileRange::between(15, 20));
+        assert!(a.intersect(FileRange::between(20, 30)).is_empty());
+        assert!(a.intersect(FileRange::between(0, 10)).is_empty());
+        assert_eq!(a.intersect(FileRange::ALL), a);
+        assert!(a.contains(10) && a.contains(19) && !a.contains(20) && !a.contains(9));
+        assert!(!FileRange::between(5, 3).contains(5));
+    }
+
+    #[test]
+    fn nothing_is_aligned_to_zero() {
+        assert!(!PhysAddr(0).is_aligned(0));
+        assert!(PhysAddr(0x20_0000).is_aligned(0x20_0000));
+        assert_eq!(DeviceOffset(u64::MAX).checked_add(1), None);
+    }
+}
