@@ -1,0 +1,9 @@
+//! The processor and what belongs to it: descriptor tables, traps, interrupt controllers, ports, time.
+
+pub(crate) mod apic;
+pub(crate) mod clock;
+pub(crate) mod cpu;
+pub(crate) mod gdt;
+pub(crate) mod ioapic;
+pub(crate) mod port;
+pub(crate) mod traps;

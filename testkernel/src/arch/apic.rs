@@ -1,0 +1,87 @@
+//! The local interrupt controller (xAPIC): its timer drives the watchdog, and messages arrive through it.
+
+use super::{clock::Clock, port};
+use crate::{
+    boot::start_info::PhysRange,
+    memory::{
+        PAGE,
+        paging::{self, Caching, MapError},
+    },
+};
+use core::{
+    ptr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use x86_64::registers::model_specific::ApicBase;
+
+/// Interrupts a second from the timer.
+pub(crate) const TICK_HZ: u64 = 100;
+/// The timer's vector.
+pub(crate) const TIMER_VECTOR: u8 = 0x20;
+/// The vector of interrupts that turn out to be none.
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
+const ID: u64 = 0x20;
+const END_OF_INTERRUPT: u64 = 0xb0;
+const SPURIOUS: u64 = 0xf0;
+const TIMER: u64 = 0x320;
+const TIMER_INITIAL: u64 = 0x380;
+const TIMER_CURRENT: u64 = 0x390;
+const TIMER_DIVIDE: u64 = 0x3e0;
+const PERIODIC: u32 = 1 << 17;
+const MASKED: u32 = 1 << 16;
+
+/// Where the registers are; 0 until [`init`].
+static REGISTERS: AtomicU64 = AtomicU64::new(0);
+
+/// Silences the legacy controllers, enables the local one and starts its timer.
+///
+/// # Errors
+/// When its registers can't be mapped.
+pub(crate) fn init() -> Result<(), MapError> {
+    // Both 8259s: every input masked.
+    port::write_u8(0x21, 0xff);
+    port::write_u8(0xa1, 0xff);
+    let (frame, _) = ApicBase::read();
+    let base = frame.start_address().as_u64();
+    paging::map_range(PhysRange { start: base, end: base + PAGE }, Caching::Uncached)?;
+    REGISTERS.store(base, Ordering::Relaxed);
+    write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+    // Divide by 16, count for 10 ms, then have it count that many times TICK_HZ a second.
+    write(TIMER_DIVIDE, 0b0011);
+    write(TIMER, MASKED);
+    write(TIMER_INITIAL, u32::MAX);
+    Clock::spin(Duration::from_millis(10));
+    let elapsed = u64::from(u32::MAX - read(TIMER_CURRENT));
+    write(TIMER, PERIODIC | u32::from(TIMER_VECTOR));
+    write(TIMER_INITIAL, (elapsed * 100 / TICK_HZ).clamp(1, u64::from(u32::MAX)) as u32);
+    Ok(())
+}
+
+/// This processor's id, the destination of messages to it.
+pub(crate) fn id() -> u8 {
+    (read(ID) >> 24) as u8
+}
+
+/// Says that an interrupt was handled.
+pub(crate) fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
+}
+
+fn read(register: u64) -> u32 {
+    let base = REGISTERS.load(Ordering::Relaxed);
+    if base == 0 {
+        return 0;
+    }
+    // SAFETY: `init` mapped the page at `base`, uncached, and every register is inside it and aligned.
+    unsafe { ptr::read_volatile((base + register) as *const u32) }
+}
+
+fn write(register: u64, value: u32) {
+    let base = REGISTERS.load(Ordering::Relaxed);
+    if base != 0 {
+        // SAFETY: as in `read`; the registers written here don't make the controller touch memory.
+        unsafe { ptr::write_volatile((base + register) as *mut u32, value) };
+    }
+}

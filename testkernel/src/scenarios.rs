@@ -1,0 +1,99 @@
+//! The scenarios: one a boot, chosen by `test=SUITE::NAME` on the command line.
+//!
+//! Their names also lie, NUL-terminated, in the ELF section `.scenarios`, so that the host lists them without booting.
+
+pub(crate) mod rig;
+
+use crate::{
+    events::{self, Value},
+    exit,
+};
+use alloc::string::String;
+
+/// How a scenario ended.
+pub(crate) type Outcome = Result<(), Stop>;
+
+/// Why a scenario did not run to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It does not apply here.
+    Skip(String),
+    /// Something is not as it should be.
+    Fail(String),
+}
+
+/// A scenario.
+#[derive(Clone, Copy)]
+struct Scenario {
+    name: &'static str,
+    run: fn() -> Outcome,
+}
+
+/// Ends a scenario as failed unless a condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::scenarios::Stop::Fail(alloc::format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Makes the table and the section from one list.
+macro_rules! scenarios {
+    ($($name:literal => $function:path,)*) => {
+        static TABLE: &[Scenario] = &[$(Scenario { name: $name, run: $function }),*];
+
+        const NAMES: &str = concat!($($name, "\0"),*);
+
+        #[used]
+        #[unsafe(link_section = ".scenarios")]
+        static SECTION: [u8; NAMES.len()] = match NAMES.as_bytes().first_chunk() {
+            Some(bytes) => *bytes,
+            None => panic!("the length is that of the names"),
+        };
+    };
+}
+
+scenarios! {
+    "rig::pass" => rig::pass,
+    "rig::panic" => rig::panic,
+    "rig::hang" => rig::hang,
+    "rig::spin" => rig::spin,
+    "rig::page_fault" => rig::page_fault,
+    "rig::stack_overflow" => rig::stack_overflow,
+    "rig::triple_fault" => rig::triple_fault,
+    "rig::early_exit" => rig::early_exit,
+    "rig::sync" => rig::sync,
+}
+
+/// Runs one scenario and ends the machine.
+pub(crate) fn run(name: &str) -> ! {
+    let Some(scenario) = TABLE.iter().find(|scenario| scenario.name == name) else {
+        exit::fail(&format_args!("there is no scenario named {name}"));
+    };
+    events::send("start", &[("test", Value::Text(&name))]);
+    log::info!("scenario {name}");
+    match (scenario.run)() {
+        Ok(()) => {
+            log::info!("scenario {name}: passed");
+            exit::pass()
+        }
+        Err(Stop::Skip(reason)) => exit::skip(&reason),
+        Err(Stop::Fail(message)) => exit::fail(&message),
+    }
+}
+
+impl<E: core::error::Error> From<E> for Stop {
+    fn from(error: E) -> Self {
+        use core::fmt::Write;
+        let mut message = alloc::format!("{error}");
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            // Writing to a string cannot fail.
+            let _ = write!(message, ": {inner}");
+            cause = inner.source();
+        }
+        Self::Fail(message)
+    }
+}
