@@ -16,8 +16,8 @@
 //! }
 //! ```
 //!
-//! It needs the registers mapped as device memory and, for the queues, whatever virtio-drivers needs. There are no
-//! features and there is no allocator.
+//! It needs the registers mapped as device memory and, for the queues, whatever virtio-drivers needs, but no allocator.
+//! The feature `test-utils` adds `model`, devices for tests in the same process, which needs one.
 //!
 //! - [`MmioTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
 //!   type; only version 2.
@@ -26,7 +26,12 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "test-utils")]
+extern crate alloc;
+
 mod error;
+#[cfg(feature = "test-utils")]
+pub mod model;
 mod registers;
 mod shm;
 mod transport;

@@ -217,7 +217,8 @@ impl<R: Registers> Transport for MmioTransport<R> {
 
     /// Sets status bits, each newly set one by a write of its own; bits that are set already stay set, as virtio 1.3,
     /// 2.1.1 demands. The empty status resets the device and waits as [`MmioTransport::reset`] does; if that fails
-    /// [`Transport::get_status`] shows it, being not empty.
+    /// [`Transport::get_status`] shows it, being not empty. FEATURES_OK is read back: if the device doesn't accept the
+    /// features nothing else is set, and [`Transport::get_status`] shows that, too.
     fn set_status(&mut self, status: DeviceStatus) {
         if status.is_empty() {
             if let Err(error) = self.reset() {
@@ -226,8 +227,13 @@ impl<R: Registers> Transport for MmioTransport<R> {
             return;
         }
         for bit in STATUS_ORDER {
-            if status.contains(bit) && !self.status.contains(bit) {
-                self.write_status(bit);
+            if !status.contains(bit) || self.status.contains(bit) {
+                continue;
+            }
+            self.write_status(bit);
+            if bit == DeviceStatus::FEATURES_OK && !self.get_status().contains(bit) {
+                self.status -= bit;
+                return;
             }
         }
         if !self.status.contains(status) {

@@ -125,3 +125,83 @@ impl MmioTransport<VolatileRegisters<'_>> {
         Self::new(registers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 0x108 bytes, aligned to 8, of which byte n is n.
+    #[repr(align(8))]
+    struct Memory([u8; 0x108]);
+
+    impl Memory {
+        fn new() -> Self {
+            Self(core::array::from_fn(|index| index as u8))
+        }
+
+        /// Registers from byte `start` on.
+        fn registers(&mut self, start: usize) -> VolatileRegisters<'_> {
+            let bytes = &mut self.0[start..];
+            // SAFETY: the memory is borrowed for as long as the registers live.
+            unsafe { VolatileRegisters::new(NonNull::from(&mut *bytes).cast(), bytes.len()) }
+        }
+    }
+
+    #[test]
+    fn widths_and_byte_order() {
+        let mut memory = Memory::new();
+        let mut registers = memory.registers(0);
+        assert_eq!(registers.size(), 0x108);
+        assert_eq!(registers.read8(0x21), 0x21);
+        assert_eq!(registers.read16(0x22), 0x2322);
+        assert_eq!(registers.read32(0x24), 0x2726_2524);
+        registers.write8(0x31, 0xaa);
+        registers.write16(0x32, 0xbbcc);
+        registers.write32(0x34, 0x0102_0304);
+        assert_eq!(memory.0[0x30..0x39], [0x30, 0xaa, 0xcc, 0xbb, 4, 3, 2, 1, 0x38]);
+    }
+
+    #[test]
+    fn nobody_answers_outside_or_unaligned() {
+        let mut memory = Memory::new();
+        let before = memory.0;
+        let mut registers = memory.registers(0);
+        for offset in [0x108, 0x109, 0x1000, usize::MAX] {
+            assert_eq!(registers.read8(offset), u8::MAX);
+            registers.write8(offset, 0);
+        }
+        for offset in [1, 0x107, usize::MAX] {
+            assert_eq!(registers.read16(offset), u16::MAX);
+            registers.write16(offset, 0);
+        }
+        for offset in [2, 0x106, usize::MAX - 2] {
+            assert_eq!(registers.read32(offset), u32::MAX);
+            registers.write32(offset, 0);
+        }
+        assert_eq!(memory.0, before);
+        // What counts is the address, not the offset.
+        let registers = memory.registers(2);
+        assert_eq!(registers.read16(0), 0x0302);
+        assert_eq!(registers.read32(0), u32::MAX);
+        assert_eq!(registers.read32(2), 0x0706_0504);
+    }
+
+    #[test]
+    fn the_base_of_a_device() {
+        let mut memory = Memory::new();
+        let base = NonNull::from(&mut memory.0[2..]).cast();
+        // SAFETY: the memory lives longer than the device.
+        let unaligned = unsafe { MmioTransport::from_base(base, 0x104) };
+        assert!(matches!(unaligned, Err(MmioError::Unaligned { addr }) if addr == base.addr().get()));
+        for (index, word) in [0x7472_6976u32, 2, 26].into_iter().enumerate() {
+            memory.0[index * 4..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+        let base = NonNull::from(&mut memory.0).cast();
+        // SAFETY: as above.
+        let short = unsafe { MmioTransport::from_base(base, 0xff) };
+        assert_eq!(short.map(drop), Err(MmioError::TooSmall { size: 0xff, need: 0x100 }));
+        // SAFETY: as above.
+        let good = unsafe { MmioTransport::from_base(base, 0x108) };
+        assert_eq!(good.map(|transport| transport.device_id()), Ok(26));
+    }
+}
