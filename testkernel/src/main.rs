@@ -16,6 +16,10 @@ mod boot;
 mod cmdline;
 #[cfg(target_os = "none")]
 mod console;
+#[cfg(any(target_os = "none", test))]
+mod content;
+#[cfg(target_os = "none")]
+mod devices;
 #[cfg(target_os = "none")]
 mod events;
 #[cfg(target_os = "none")]

@@ -2,13 +2,33 @@
 //!
 //! Their names also lie, NUL-terminated, in the ELF section `.scenarios`, so that the host lists them without booting.
 
+pub(crate) mod discovery;
 pub(crate) mod rig;
 
 use crate::{
+    boot::start_info::StartInfo,
+    cmdline::CommandLine,
     events::{self, Value},
     exit,
 };
 use alloc::string::String;
+use core::ops::Range;
+
+/// What the machine is and what was asked of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// What the boot loader said.
+    pub(crate) start_info: &'static StartInfo,
+    /// The command line.
+    pub(crate) command_line: &'static CommandLine,
+}
+
+impl Machine {
+    /// The machine's RAM: no window may lie in it.
+    pub(crate) fn ram(&self) -> impl Iterator<Item = Range<u64>> + use<> {
+        self.start_info.memory().iter().map(|range| range.start..range.end)
+    }
+}
 
 /// How a scenario ended.
 pub(crate) type Outcome = Result<(), Stop>;
@@ -26,7 +46,7 @@ pub(crate) enum Stop {
 #[derive(Clone, Copy)]
 struct Scenario {
     name: &'static str,
-    run: fn() -> Outcome,
+    run: fn(&Machine) -> Outcome,
 }
 
 /// Ends a scenario as failed unless a condition holds.
@@ -65,16 +85,21 @@ scenarios! {
     "rig::triple_fault" => rig::triple_fault,
     "rig::early_exit" => rig::early_exit,
     "rig::sync" => rig::sync,
+    "discovery::pci_window_found" => discovery::pci_window_found,
+    "discovery::no_window_is_normal" => discovery::no_window_is_normal,
+    "discovery::window_sizes" => discovery::window_sizes,
+    "discovery::second_device" => discovery::second_device,
+    "discovery::region_over_4g" => discovery::region_over_4g,
 }
 
 /// Runs one scenario and ends the machine.
-pub(crate) fn run(name: &str) -> ! {
+pub(crate) fn run(machine: &Machine, name: &str) -> ! {
     let Some(scenario) = TABLE.iter().find(|scenario| scenario.name == name) else {
         exit::fail(&format_args!("there is no scenario named {name}"));
     };
     events::send("start", &[("test", Value::Text(&name))]);
     log::info!("scenario {name}");
-    match (scenario.run)() {
+    match (scenario.run)(machine) {
         Ok(()) => {
             log::info!("scenario {name}: passed");
             exit::pass()

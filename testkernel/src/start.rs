@@ -6,24 +6,30 @@ use crate::{
     cmdline::{self, Mode},
     console, events, exit,
     memory::{frames, paging},
-    pci, scenarios, watchdog,
+    pci,
+    scenarios::{self, Machine},
+    watchdog,
 };
+use alloc::boxed::Box;
 use core::time::Duration;
+use spin::Once;
+
+static START_INFO: Once<StartInfo> = Once::new();
 
 /// The entry in Rust, called once by the boot code with the physical address of the start information.
 pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     console::init();
     // SAFETY: the boot code passes what the boot loader left, and nothing was touched since.
     let info = match unsafe { StartInfo::copy(start_info) } {
-        Ok(info) => info,
+        Ok(info) => START_INFO.call_once(|| info),
         Err(message) => exit::fail(&message),
     };
     gdt::init();
     traps::init();
     // SAFETY: called once, here, on the boot page tables; nothing else is in use yet.
-    unsafe { frames::init(&info) };
+    unsafe { frames::init(info) };
     // SAFETY: as above.
-    if let Err(error) = unsafe { paging::init(&info) } {
+    if let Err(error) = unsafe { paging::init(info) } {
         exit::fail(&format_args!("cannot build the page tables: {error}"));
     }
     if !clock::init() {
@@ -47,7 +53,7 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         exit::fail(&"the command line is not UTF-8");
     };
     let line = match cmdline::parse(text) {
-        Ok(line) => line,
+        Ok(line) => Box::leak(Box::new(line)),
         Err(message) => exit::fail(&message),
     };
     for word in &line.ignored {
@@ -58,8 +64,9 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     for (function, info) in pci::functions() {
         log::info!("PCI {function} {info}");
     }
-    match line.mode {
-        Mode::Test(name) => scenarios::run(&name),
+    let machine = Machine { start_info: info, command_line: line };
+    match &line.mode {
+        Mode::Test(name) => scenarios::run(&machine, name),
         Mode::Tour | Mode::Run(_) => exit::pass(),
     }
 }
@@ -67,8 +74,8 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
 /// Has COM1 wake the processor. Without it a wait ends with the timer's next tick, so a failure is only worth a line.
 fn listen_to_the_host() {
     let Some(vector) = traps::DeviceVector::take() else { return };
-    match ioapic::route(console::IRQ, vector.number(), apic::id(), ioapic::Trigger::Edge) {
-        Ok(()) => console::enable_receive_interrupt(),
-        Err(error) => log::warn!("COM1 stays without an interrupt: {error:?}"),
+    match ioapic::route(console::IRQ, vector, apic::id(), ioapic::Trigger::Edge) {
+        Ok(_) => console::enable_receive_interrupt(),
+        Err(error) => log::warn!("COM1 stays without an interrupt: {error}"),
     }
 }

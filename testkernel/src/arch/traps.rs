@@ -6,6 +6,7 @@
 use super::{
     apic::{self, SPURIOUS_VECTOR, TIMER_VECTOR},
     gdt::FAULT_STACK,
+    ioapic::Line,
 };
 use crate::{
     console::{self, say},
@@ -57,6 +58,7 @@ pub(crate) struct TrapFrame {
 
 static IDT: Once<InterruptDescriptorTable> = Once::new();
 static COUNTS: [AtomicU32; DEVICE_VECTORS] = [const { AtomicU32::new(0) }; DEVICE_VECTORS];
+static LINES: [Once<Line>; DEVICE_VECTORS] = [const { Once::new() }; DEVICE_VECTORS];
 static NEXT_VECTOR: AtomicU32 = AtomicU32::new(0);
 
 /// A vector that a device may raise.
@@ -73,6 +75,11 @@ impl DeviceVector {
     /// Its number.
     pub(crate) fn number(self) -> u8 {
         self.0
+    }
+
+    /// Has every interrupt mask this line.
+    pub(crate) fn set_line(self, line: Line) {
+        LINES[usize::from(self.0 - FIRST_DEVICE_VECTOR)].call_once(|| line);
     }
 
     /// How often it was raised.
@@ -206,9 +213,11 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
         }
         SPURIOUS_VECTOR => {}
         _ => {
-            if let Some(count) =
-                vector.checked_sub(FIRST_DEVICE_VECTOR).and_then(|index| COUNTS.get(usize::from(index)))
-            {
+            let index = usize::from(vector.wrapping_sub(FIRST_DEVICE_VECTOR));
+            if let Some(count) = COUNTS.get(index) {
+                if let Some(line) = LINES[index].get() {
+                    line.mask();
+                }
                 count.fetch_add(1, Ordering::Release);
             }
             apic::end_of_interrupt();

@@ -2,8 +2,9 @@
 
 use super::{LARGE_PAGE, PAGE, frames, layout};
 use crate::boot::start_info::{PhysRange, StartInfo};
-use core::fmt;
+use core::ptr;
 use spin::{Mutex, Once};
+use thiserror::Error;
 use x86_64::{
     PhysAddr, VirtAddr,
     registers::control::{Cr3, Cr3Flags},
@@ -39,24 +40,17 @@ impl Caching {
 }
 
 /// Why something could not be mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum MapError {
     /// The range is empty, wraps around or ends past what can be mapped one to one.
+    #[error("{:#x}..{:#x} cannot be mapped one to one", .0.start, .0.end)]
     OutOfReach(PhysRange),
     /// A page of the range is mapped already, with another caching.
+    #[error("{0:#x} is mapped already, cached in another way")]
     Conflict(u64),
     /// No frame left for page tables.
+    #[error("no memory for page tables")]
     OutOfMemory,
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfReach(range) => write!(f, "{:#x}..{:#x} cannot be mapped one to one", range.start, range.end),
-            Self::Conflict(address) => write!(f, "{address:#x} is mapped already, cached in another way"),
-            Self::OutOfMemory => f.write_str("no memory for page tables"),
-        }
-    }
 }
 
 /// Frames for page tables, from the global allocator.
@@ -173,6 +167,13 @@ pub(crate) fn lookup(address: u64) -> Option<(u64, Caching)> {
         }
         _ => None,
     }
+}
+
+/// Reads an aligned word of whatever is mapped at an address outside the kernel's own memory; `None` when nothing is.
+pub(crate) fn read_word(address: u64) -> Option<u64> {
+    lookup(address).filter(|_| address % 8 == 0)?;
+    // SAFETY: the address is mapped, readable and aligned; a volatile read of memory that others may change is fine.
+    Some(unsafe { ptr::read_volatile(address as *const u64) })
 }
 
 /// The page-aligned range around a range, checked.

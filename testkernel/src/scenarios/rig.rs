@@ -1,6 +1,6 @@
 //! Deliberate misbehaviour: the host must call each of these, but the first and the last, a failure.
 
-use super::{Outcome, ensure};
+use super::{Machine, Outcome, ensure};
 use crate::{
     arch::cpu,
     events, exit,
@@ -9,30 +9,30 @@ use crate::{
 use core::{hint, ptr, time::Duration};
 
 /// Nothing goes wrong. The host expects a pass.
-pub(crate) fn pass() -> Outcome {
+pub(crate) fn pass(_: &Machine) -> Outcome {
     Ok(())
 }
 
 /// Panics. The host expects `fail` with the panic's message and status 35.
-pub(crate) fn panic() -> Outcome {
+pub(crate) fn panic(_: &Machine) -> Outcome {
     panic!("a deliberate panic")
 }
 
 /// Stops with interrupts off, so that the kernel's watchdog cannot see it. The host's deadline must end the run.
-pub(crate) fn hang() -> Outcome {
+pub(crate) fn hang(_: &Machine) -> Outcome {
     cpu::stop()
 }
 
 /// Loops with interrupts on. The kernel's watchdog must end the run, with `fail` and status 35 (choose a short
 /// `deadline=`).
-pub(crate) fn spin() -> Outcome {
+pub(crate) fn spin(_: &Machine) -> Outcome {
     loop {
         hint::spin_loop();
     }
 }
 
 /// Reads an address that nothing maps. The host expects `fail` naming a page fault and its address.
-pub(crate) fn page_fault() -> Outcome {
+pub(crate) fn page_fault(_: &Machine) -> Outcome {
     // Nothing is ever mapped in the last page of the lower half.
     let address = 0x7fff_ffff_f123 as *const u8;
     // SAFETY: nothing is mapped there, so the read faults before it can give anything; the fault ends the run.
@@ -42,7 +42,7 @@ pub(crate) fn page_fault() -> Outcome {
 }
 
 /// Uses up the stack. The host expects `fail` naming a double fault: the page under the stack is not mapped.
-pub(crate) fn stack_overflow() -> Outcome {
+pub(crate) fn stack_overflow(_: &Machine) -> Outcome {
     ensure!(paging::lookup(layout::stack().start - 1).is_none(), "the page under the stack is mapped");
     let depth = descend(0);
     ensure!(false, "came back from {depth} levels down");
@@ -51,17 +51,17 @@ pub(crate) fn stack_overflow() -> Outcome {
 
 /// Resets the machine the hard way. QEMU, started with `-no-reboot`, ends; the host must call it a failure although
 /// QEMU's own status is 0.
-pub(crate) fn triple_fault() -> Outcome {
+pub(crate) fn triple_fault(_: &Machine) -> Outcome {
     cpu::triple_fault()
 }
 
 /// Ends QEMU with the status of success and no verdict. The host must not believe the status alone.
-pub(crate) fn early_exit() -> Outcome {
+pub(crate) fn early_exit(_: &Machine) -> Outcome {
     exit::abandon()
 }
 
 /// Waits for the host's word. The host answers `go here` and expects a pass; without the answer it fails in 10 s.
-pub(crate) fn sync() -> Outcome {
+pub(crate) fn sync(_: &Machine) -> Outcome {
     ensure!(events::sync("here", Duration::from_secs(10)), "the host did not answer `go here` in 10 s");
     Ok(())
 }

@@ -1,0 +1,304 @@
+//! virtio devices on either transport, and how their interrupts reach the processor.
+
+use crate::{
+    arch::{
+        apic,
+        ioapic::{self, Line, RouteError, Trigger},
+        traps::DeviceVector,
+    },
+    boot::start_info::PhysRange,
+    cmdline::{Interrupts, MmioWord},
+    hal::KernelHal,
+    memory::paging::{self, Caching, MapError},
+    pci::{self, ConfigPorts},
+};
+use alloc::vec::Vec;
+use core::{fmt, ptr::NonNull};
+use thiserror::Error;
+use transport_mmio::{MmioError, MmioTransport, VolatileRegisters};
+use transport_pci::{MsixMessage, PciError, PciTransport};
+use virtio_drivers::{
+    PhysAddr,
+    transport::{
+        DeviceStatus, DeviceType, InterruptStatus, Transport,
+        pci::bus::{ConfigurationAccess, DeviceFunction},
+    },
+};
+use virtio_shm::{DeviceId, ShmError, ShmId, ShmRegion, ShmTransport};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// PCI vendor of virtio devices (virtio 1.3, 4.1.2).
+const PCI_VENDOR: u16 = 0x1af4;
+/// PCI device id of a modern virtio device, less its virtio id.
+const PCI_MODERN: u16 = 0x1040;
+/// Offset of the word with the interrupt line that the firmware chose (PCI 3.0, 6.2.4).
+const PCI_INTERRUPT_LINE: u8 = 0x3c;
+/// Where messages that interrupt a processor go; its id belongs from bit 12 on.
+const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
+
+/// Where a device was found. Nothing in it was touched yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// A PCI function.
+    Pci(DeviceFunction),
+    /// A register block.
+    Mmio(MmioWord),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pci(function) => write!(f, "PCI {function}"),
+            Self::Mmio(word) => write!(f, "virtio-mmio at {:#x}", word.address),
+        }
+    }
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum DeviceError {
+    /// The PCI transport refused it.
+    #[error("the PCI device cannot be driven")]
+    Pci(#[from] PciError),
+    /// The MMIO transport refused it.
+    #[error("the virtio-mmio device cannot be driven")]
+    Mmio(#[from] MmioError),
+    /// Its registers cannot be mapped.
+    #[error("its registers cannot be mapped")]
+    Map(#[from] MapError),
+    /// Its interrupt cannot be routed.
+    #[error("its interrupt cannot be routed")]
+    Route(#[from] RouteError),
+    /// It has no such kind of interrupt.
+    #[error("it has no interrupts of the kind that was asked for")]
+    NoInterrupt,
+    /// All vectors are taken.
+    #[error("no interrupt vector is left")]
+    NoVector,
+}
+
+/// Every place where a virtio device with this id may be: PCI functions that say so, and virtio-mmio blocks that were
+/// looked into.
+pub(crate) fn find(virtio_id: u16, mmio: &[MmioWord]) -> Vec<Place> {
+    let mut places: Vec<Place> = pci::functions()
+        .into_iter()
+        .filter(|(_, info)| info.vendor_id == PCI_VENDOR && info.device_id == PCI_MODERN + virtio_id)
+        .map(|(function, _)| Place::Pci(function))
+        .collect();
+    for &word in mmio {
+        match open_mmio(word) {
+            Ok(transport) if transport.device_id() == virtio_id => places.push(Place::Mmio(word)),
+            Ok(_) | Err(DeviceError::Mmio(MmioError::NoDevice)) => {}
+            Err(error) => log::warn!("{}: {error:?}", Place::Mmio(word)),
+        }
+    }
+    places
+}
+
+/// Takes a device: resets it and makes it ready for a driver.
+///
+/// # Errors
+/// When the transport refuses it.
+pub(crate) fn open(place: Place) -> Result<Device, DeviceError> {
+    let bus = match place {
+        Place::Pci(function) => Bus::Pci(PciTransport::new::<KernelHal, _>(&mut ConfigPorts, function)?),
+        Place::Mmio(word) => Bus::Mmio(open_mmio(word)?),
+    };
+    Ok(Device { place, bus, queue_vector: None })
+}
+
+fn open_mmio(word: MmioWord) -> Result<MmioTransport<VolatileRegisters<'static>>, DeviceError> {
+    let range = PhysRange { start: word.address, end: word.address.saturating_add(word.size) };
+    paging::map_range(range, Caching::Uncached)?;
+    let base = NonNull::new(word.address as *mut u8).ok_or(DeviceError::Map(MapError::OutOfReach(range)))?;
+    let size = usize::try_from(word.size).map_err(|_| DeviceError::Map(MapError::OutOfReach(range)))?;
+    // SAFETY: the firmware or VMM says that a virtio device is there; the range is mapped, uncached, for good. `find`
+    // drops what it opens before anyone else opens it.
+    Ok(unsafe { MmioTransport::from_base(base, size) }?)
+}
+
+/// How a device interrupts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceInterrupt {
+    /// The vector that it raises.
+    pub(crate) vector: DeviceVector,
+    /// The line, which stays masked after each interrupt until the device was acknowledged.
+    pub(crate) line: Option<Line>,
+}
+
+/// A virtio device on either transport.
+#[derive(Debug)]
+pub(crate) struct Device {
+    place: Place,
+    bus: Bus,
+    /// The MSI-X entry that queues are given when they are set up: a reset takes it from them.
+    queue_vector: Option<u16>,
+}
+
+#[derive(Debug)]
+enum Bus {
+    Pci(PciTransport),
+    Mmio(MmioTransport<VolatileRegisters<'static>>),
+}
+
+impl Device {
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Makes the device interrupt in the given way; `None` when it is to be polled.
+    ///
+    /// # Errors
+    /// When it cannot, or no vector is left.
+    pub(crate) fn connect(&mut self, way: Interrupts) -> Result<Option<DeviceInterrupt>, DeviceError> {
+        match (way, &mut self.bus) {
+            (Interrupts::Poll, Bus::Pci(transport)) => {
+                transport.set_line_enabled(&mut ConfigPorts, false);
+                Ok(None)
+            }
+            (Interrupts::Poll, Bus::Mmio(_)) => Ok(None),
+            (Interrupts::MsiX, Bus::Pci(transport)) => {
+                if transport.msix_vectors() == 0 {
+                    return Err(DeviceError::NoInterrupt);
+                }
+                let vector = DeviceVector::take().ok_or(DeviceError::NoVector)?;
+                let address = MESSAGE_ADDRESS | u64::from(apic::id()) << 12;
+                transport.set_msix_message(0, MsixMessage { address, data: u32::from(vector.number()) })?;
+                transport.enable_msix(&mut ConfigPorts)?;
+                self.queue_vector = Some(0);
+                Ok(Some(DeviceInterrupt { vector, line: None }))
+            }
+            (Interrupts::MsiX, Bus::Mmio(_)) => Err(DeviceError::NoInterrupt),
+            (Interrupts::Line, Bus::Pci(transport)) => {
+                let irq = ConfigPorts.read_word(transport.function(), PCI_INTERRUPT_LINE) & 0xff;
+                if irq == 0 || irq == 0xff {
+                    return Err(DeviceError::NoInterrupt);
+                }
+                let interrupt = line(irq)?;
+                transport.set_line_enabled(&mut ConfigPorts, true);
+                Ok(Some(interrupt))
+            }
+            (Interrupts::Line, Bus::Mmio(_)) => match self.place {
+                Place::Mmio(word) => line(word.irq).map(Some),
+                Place::Pci(_) => Err(DeviceError::NoInterrupt),
+            },
+        }
+    }
+}
+
+fn line(irq: u32) -> Result<DeviceInterrupt, DeviceError> {
+    let vector = DeviceVector::take().ok_or(DeviceError::NoVector)?;
+    let line = ioapic::route(irq, vector, apic::id(), Trigger::Level)?;
+    Ok(DeviceInterrupt { vector, line: Some(line) })
+}
+
+/// Passes a call on to whichever transport it is.
+macro_rules! pass_on {
+    ($self:ident, $transport:ident => $call:expr) => {
+        match &mut $self.bus {
+            Bus::Pci($transport) => $call,
+            Bus::Mmio($transport) => $call,
+        }
+    };
+    (ref $self:ident, $transport:ident => $call:expr) => {
+        match &$self.bus {
+            Bus::Pci($transport) => $call,
+            Bus::Mmio($transport) => $call,
+        }
+    };
+}
+
+impl Transport for Device {
+    fn device_type(&self) -> DeviceType {
+        pass_on!(ref self, transport => transport.device_type())
+    }
+
+    fn read_device_features(&mut self) -> u64 {
+        pass_on!(self, transport => transport.read_device_features())
+    }
+
+    fn write_driver_features(&mut self, driver_features: u64) {
+        pass_on!(self, transport => transport.write_driver_features(driver_features));
+    }
+
+    fn max_queue_size(&mut self, queue: u16) -> u32 {
+        pass_on!(self, transport => transport.max_queue_size(queue))
+    }
+
+    fn notify(&mut self, queue: u16) {
+        pass_on!(self, transport => transport.notify(queue));
+    }
+
+    fn get_status(&self) -> DeviceStatus {
+        pass_on!(ref self, transport => transport.get_status())
+    }
+
+    fn set_status(&mut self, status: DeviceStatus) {
+        pass_on!(self, transport => transport.set_status(status));
+    }
+
+    fn set_guest_page_size(&mut self, guest_page_size: u32) {
+        pass_on!(self, transport => transport.set_guest_page_size(guest_page_size));
+    }
+
+    fn requires_legacy_layout(&self) -> bool {
+        pass_on!(ref self, transport => transport.requires_legacy_layout())
+    }
+
+    fn queue_set(
+        &mut self,
+        queue: u16,
+        size: u32,
+        descriptors: PhysAddr,
+        driver_area: PhysAddr,
+        device_area: PhysAddr,
+    ) {
+        if let (Some(vector), Bus::Pci(transport)) = (self.queue_vector, &mut self.bus)
+            && let Err(error) = transport.set_queue_vector(queue, Some(vector))
+        {
+            log::error!("queue {queue} gets no interrupt: {error}");
+        }
+        pass_on!(self, transport => transport.queue_set(queue, size, descriptors, driver_area, device_area));
+    }
+
+    fn queue_unset(&mut self, queue: u16) {
+        pass_on!(self, transport => transport.queue_unset(queue));
+    }
+
+    fn queue_used(&mut self, queue: u16) -> bool {
+        pass_on!(self, transport => transport.queue_used(queue))
+    }
+
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        pass_on!(self, transport => transport.ack_interrupt())
+    }
+
+    fn read_config_generation(&self) -> u32 {
+        pass_on!(ref self, transport => transport.read_config_generation())
+    }
+
+    fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> virtio_drivers::Result<T> {
+        pass_on!(ref self, transport => transport.read_config_space(offset))
+    }
+
+    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> virtio_drivers::Result<()> {
+        pass_on!(self, transport => transport.write_config_space(offset, value))
+    }
+}
+
+impl DeviceId for Device {
+    fn device_id(&self) -> u16 {
+        pass_on!(ref self, transport => transport.device_id())
+    }
+}
+
+impl ShmTransport for Device {
+    fn shm_region(&mut self, id: ShmId) -> Result<Option<ShmRegion>, ShmError> {
+        pass_on!(self, transport => transport.shm_region(id))
+    }
+
+    fn for_each_shm_region(&mut self, visit: &mut dyn FnMut(Result<ShmRegion, ShmError>)) {
+        pass_on!(self, transport => transport.for_each_shm_region(visit));
+    }
+}
