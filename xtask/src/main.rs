@@ -1,2 +1,45 @@
-//! The commands of this repository.
-fn main() {}
+//! The commands of this repository: `cargo xtask setup`, `run`, `test` and `qemu-test`.
+//!
+//! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
+//! ([`process`]), and judges a boot by several witnesses ([`verdict`]), never by one.
+
+mod paths;
+mod process;
+mod progress;
+mod setup;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Boots a bare-metal kernel behind a virtio-fs DAX window, and proves that it works.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Gets what the other commands need and the machine lacks; without root, into target/ only.
+    Setup(setup::SetupArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    process::interrupt::install();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup(args) => setup::command(&args),
+    }
+}

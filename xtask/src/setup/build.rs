@@ -1,0 +1,51 @@
+//! The programmes of this repository that the rig runs: the test kernel and the daemon.
+
+use super::{Context, libraries::Libraries, rust};
+use crate::process::{self, cargo};
+use anyhow::{Context as _, Result};
+use std::{path::PathBuf, process::Command, time::Duration};
+
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Where the daemon is once it is built.
+pub(crate) fn daemon_path(context: &Context) -> PathBuf {
+    context.paths.target.join("release/virtiofsd-dax")
+}
+
+/// Builds the daemon.
+///
+/// # Errors
+/// When it doesn't build.
+pub(crate) fn daemon(context: &Context, libraries: &Libraries) -> Result<PathBuf> {
+    let mut command = cargo::cargo(&context.paths);
+    command.args(["build", "--release", "--locked", "--package", "virtiofsd-dax"]);
+    libraries.apply(&mut command);
+    build(command).context("the daemon cannot be built")?;
+    Ok(daemon_path(context))
+}
+
+/// Builds the test kernel.
+///
+/// # Errors
+/// When it doesn't build.
+pub(crate) fn kernel(context: &Context) -> Result<PathBuf> {
+    rust::ensure_targets(&[rust::KERNEL_TARGET])?;
+    let mut command = cargo::cargo(&context.paths);
+    command.args([
+        "build",
+        "--locked",
+        "--package",
+        "testkernel",
+        "--profile",
+        "kernel",
+        "--target",
+        rust::KERNEL_TARGET,
+    ]);
+    build(command).context("the test kernel cannot be built")?;
+    Ok(context.paths.target.join(rust::KERNEL_TARGET).join("kernel/testkernel"))
+}
+
+/// Cargo shows its own progress.
+fn build(mut command: Command) -> Result<()> {
+    process::run(&mut command, PATIENCE)
+}

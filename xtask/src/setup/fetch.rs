@@ -1,0 +1,220 @@
+//! Fetching packages into a folder: all of it or nothing.
+
+use super::{
+    Context,
+    apt::{self, Apt, FetchError, Trouble},
+    qemu::{self, Version},
+    sources::{self, Source},
+};
+use crate::{paths, process, progress::Step};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where to look, in this order: the stable release with its backports, then what comes next.
+const SUITES: [&[&str]; 2] = [&["trixie", "trixie-backports"], &["sid"]];
+/// Where Debian-like systems keep the archive's keys.
+const KEYS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+/// Bytes that an unpacked QEMU with its packages needs at most.
+const ROOM: u64 = 600 << 20;
+
+/// Fetches Debian packages with all they depend on, unpacks them, has them checked and puts them in place.
+///
+/// # Errors
+/// One sentence about what is in the way. Nothing is left behind.
+pub(crate) fn debian_packages(
+    context: &Context,
+    packages: &[&str],
+    at_least: Option<Version>,
+    place: &Path,
+    check: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let what = packages.join(" and ");
+    let step = Step::begin(format!("Fetching {what}"));
+    let result = (|| {
+        need_apt()?;
+        let rig = context.paths.rig();
+        need_room(&rig, ROOM)?;
+        let (sources, release) = (sources::of_this_machine(&context.etc)?, sources::release(&context.etc)?);
+        let Some(archive) = sources::debian_archive(&sources, &release) else {
+            bail!("this machine ({}) has no Debian archive in its apt sources to fetch it from", release.name);
+        };
+        let scratch = scratch(&rig)?;
+        let host_keys =
+            archive.signed_by.clone().or_else(|| KEYS.map(PathBuf::from).into_iter().find(|file| file.exists()));
+        let fetched = from_archive(scratch.path(), &archive, host_keys.as_deref(), packages, at_least, &step);
+        let debs = match fetched {
+            Err(error) if trouble(&error) == Some(Trouble::Signature) => {
+                step.at("Fetching the Debian archive's keys from this machine's own release");
+                let keys = keys_from_own_release(scratch.path(), &sources, &release)
+                    .with_context(|| format!("{error:#}, and newer keys cannot be had"))?;
+                from_archive(scratch.path(), &archive, Some(&keys), packages, at_least, &step)?
+            }
+            other => other?,
+        };
+        step.at(format!("Unpacking {} packages", debs.len()));
+        let root = scratch.path().join("root");
+        apt::unpack(&debs, &root)?;
+        check(&root)?;
+        paths::replace_folder(&root, place)
+    })();
+    result.map_err(|error| or_disk_full(error, &context.paths.target))?;
+    step.done(&format!("Fetched {what}"));
+    Ok(())
+}
+
+/// Fetches packages of this machine's own release, without what they depend on.
+///
+/// # Errors
+/// One sentence about what is in the way.
+pub(crate) fn own_packages(
+    context: &Context,
+    packages: &[&str],
+    place: &Path,
+    finish: impl Fn(&Path, &Path) -> Result<()>,
+) -> Result<()> {
+    let what = packages.join(" and ");
+    let step = Step::begin(format!("Fetching {what}"));
+    let result = (|| {
+        need_apt()?;
+        let rig = context.paths.rig();
+        let (sources, release) = (sources::of_this_machine(&context.etc)?, sources::release(&context.etc)?);
+        let scratch = scratch(&rig)?;
+        let debs = from_own_release(scratch.path(), &sources, &release, packages)?;
+        let (root, result) = (scratch.path().join("root"), scratch.path().join("result"));
+        apt::unpack(&debs, &root)?;
+        fs::create_dir(&result)?;
+        finish(&root, &result)?;
+        paths::replace_folder(&result, place)
+    })();
+    result.map_err(|error| or_disk_full(error, &context.paths.target))?;
+    step.done(&format!("Fetched {what}"));
+    Ok(())
+}
+
+/// A folder for what isn't finished, under the rig's own folder so that it can be moved into place in one step.
+pub(crate) fn scratch(rig: &Path) -> Result<tempfile::TempDir> {
+    fs::create_dir_all(rig).with_context(|| format!("cannot create {}", rig.display()))?;
+    tempfile::Builder::new()
+        .prefix(super::SCRATCH)
+        .tempdir_in(rig)
+        .with_context(|| format!("cannot create a folder in {}", rig.display()))
+}
+
+fn from_archive(
+    scratch: &Path,
+    archive: &Source,
+    keys: Option<&Path>,
+    packages: &[&str],
+    at_least: Option<Version>,
+    step: &Step,
+) -> Result<Vec<PathBuf>> {
+    let mut seen = None;
+    for suites in SUITES {
+        let Some(suite) = suites.last() else { continue };
+        let dir = scratch.join(suite);
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        step.at(format!("Reading the package lists of {suite}"));
+        let apt = Apt::new(&dir, archive, suites, keys)?;
+        apt.update()?;
+        let candidate = packages.first().map(|first| apt.candidate(first, suite)).transpose()?.flatten();
+        let new_enough = match (&candidate, at_least) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(version), Some(needed)) => qemu::parse_version(version).is_some_and(|version| version >= needed),
+        };
+        if new_enough {
+            step.at(format!("Downloading {}", packages.join(" and ")));
+            return apt.fetch_with_dependencies(packages, suite);
+        }
+        seen = candidate.or(seen);
+    }
+    match seen {
+        Some(version) => bail!("the newest that the Debian archive in this machine's apt sources has is {version}"),
+        None => bail!("the Debian archive in this machine's apt sources does not have it"),
+    }
+}
+
+fn from_own_release(
+    scratch: &Path,
+    sources: &[Source],
+    release: &sources::Release,
+    packages: &[&str],
+) -> Result<Vec<PathBuf>> {
+    let Some(archive) = sources::own_archive(sources, release) else {
+        bail!("the apt sources of this machine ({}) name no archive of its own release", release.name);
+    };
+    let dir = scratch.join("own");
+    let apt = Apt::new(&dir, &archive, &[&release.codename], archive.signed_by.as_deref())?;
+    apt.update()?;
+    apt.fetch_alone(packages)
+}
+
+/// The package of keys of this machine's own release, which that release signs.
+fn keys_from_own_release(scratch: &Path, sources: &[Source], release: &sources::Release) -> Result<PathBuf> {
+    let debs = from_own_release(scratch, sources, release, &["debian-archive-keyring"])?;
+    let root = scratch.join("keys");
+    apt::unpack(&debs, &root)?;
+    KEYS.into_iter()
+        .map(|file| root.join(file.trim_start_matches('/')))
+        .find(|file| file.is_file())
+        .context("the package debian-archive-keyring holds no keyring")
+}
+
+fn need_apt() -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("fetching works on x86_64 machines only");
+    }
+    for tool in ["apt-get", "dpkg-deb"] {
+        if process::in_path(tool).is_none() {
+            bail!("this machine has no {tool}, and only Debian-like systems can fetch it");
+        }
+    }
+    Ok(())
+}
+
+/// Bytes free where a folder is or will be.
+fn free(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    let stat = rustix::fs::statvfs(existing).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn need_room(folder: &Path, bytes: u64) -> Result<()> {
+    if let Some(free) = free(folder)
+        && free < bytes
+    {
+        bail!(
+            "the disk that holds {} has {} MiB free and {} MiB are needed; make room, or set CARGO_TARGET_DIR to a folder elsewhere",
+            folder.display(),
+            free >> 20,
+            bytes >> 20
+        );
+    }
+    Ok(())
+}
+
+fn trouble(error: &anyhow::Error) -> Option<Trouble> {
+    error.chain().find_map(|cause| cause.downcast_ref::<FetchError>()).map(|error| error.trouble)
+}
+
+/// Says what matters when the disk filled up, whatever failed because of it.
+fn or_disk_full(error: anyhow::Error, target: &Path) -> anyhow::Error {
+    let full = trouble(&error) == Some(Trouble::Disk)
+        || error.chain().any(|cause| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+        });
+    if full {
+        error.context(format!(
+            "the disk that holds {} is full; make room, or set CARGO_TARGET_DIR to a folder elsewhere",
+            target.display()
+        ))
+    } else {
+        error
+    }
+}
