@@ -1,0 +1,134 @@
+//! One range's descriptor: 64 bytes that hold its state, its place in the tree, in the hash chain and in one list.
+
+/// "No range": the end of a list, an empty child, an empty bucket.
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// What a range is. Exactly one of these at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// On the free list.
+    Free,
+    /// A set-up ticket owns it; the chunk's next visitors wait for that one.
+    SettingUp,
+    /// Usable.
+    Mapped,
+    /// Usable as it was (where the host replaces atomically) while a set-up ticket widens its rights or its length.
+    Upgrading,
+    /// A remove ticket owns it.
+    Removing,
+    /// The host may or may not have a mapping here: only an exact removal makes it free.
+    Suspect,
+    /// Never used again.
+    Retired,
+}
+
+pub(crate) const STATES: usize = 7;
+
+/// Facts about a range that come and go within a state.
+pub(crate) mod flag {
+    /// The mapping permits stores.
+    pub(crate) const WRITABLE: u16 = 1 << 0;
+    /// Stores may have been made that no write-back has covered.
+    pub(crate) const DIRTY: u16 = 1 << 1;
+    /// The embedder has page-table entries to it.
+    pub(crate) const INSTALLED: u16 = 1 << 2;
+    /// Mapped ahead of a reader and not yet used.
+    pub(crate) const AHEAD: u16 = 1 << 3;
+    /// In the tree and in the hash index under its (inode, chunk).
+    pub(crate) const KEYED: u16 = 1 << 4;
+    /// Mapped, but taken off the eviction queue: referenced, being written back, or being upgraded.
+    pub(crate) const PARKED: u16 = 1 << 5;
+    /// A write-back ticket owns it (it stays usable).
+    pub(crate) const WRITEBACK: u16 = 1 << 6;
+    /// Free, but the host may still have a mapping here, which a new one replaces.
+    pub(crate) const UNCLEAN: u16 = 1 << 7;
+    /// A request about it may still be executed at any time: retire it instead of freeing it.
+    pub(crate) const DOOMED: u16 = 1 << 8;
+    /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.
+    pub(crate) const RANDOM: u16 = 1 << 9;
+}
+
+/// The memory of one range, at most 64 bytes: give the window a slice of them, or let it take one from the heap.
+///
+/// A fresh one is [`Descriptor::new`]; what it holds is the window's business.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct Descriptor {
+    pub(crate) inode: u64,
+    /// File offset divided by the range size.
+    pub(crate) chunk: u64,
+    pub(crate) child: [u32; 2],
+    pub(crate) parent: u32,
+    /// The next range in the same hash bucket.
+    pub(crate) chain: u32,
+    /// The head of the hash bucket whose number is this range's. Belongs to the index, not to the range.
+    pub(crate) bucket: u32,
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+    pub(crate) refs: u32,
+    /// Length of the mapping in units of [`crate::PAGE`].
+    pub(crate) pages: u32,
+    /// What the guard remembers of chunks that hash here. Belongs to the guard, not to the range.
+    pub(crate) ghost: u32,
+    pub(crate) flags: u16,
+    pub(crate) state: State,
+    pub(crate) height: u8,
+    /// Accesses served since it was set up, saturating.
+    pub(crate) served: u8,
+    /// Accesses served lately: halved each epoch.
+    pub(crate) recent: u8,
+    pub(crate) epoch: u8,
+    /// Visits that the eviction hand has not yet taken away.
+    pub(crate) visits: u8,
+}
+
+const _: () = assert!(size_of::<Descriptor>() <= 64);
+
+impl Descriptor {
+    /// A range that is free and was never used.
+    pub const fn new() -> Self {
+        Self {
+            inode: 0,
+            chunk: 0,
+            child: [NIL; 2],
+            parent: NIL,
+            chain: NIL,
+            bucket: NIL,
+            prev: NIL,
+            next: NIL,
+            refs: 0,
+            pages: 0,
+            ghost: 0,
+            flags: 0,
+            state: State::Free,
+            height: 0,
+            served: 0,
+            recent: 0,
+            epoch: 0,
+            visits: 0,
+        }
+    }
+
+    pub(crate) const fn key(&self) -> (u64, u64) {
+        (self.inode, self.chunk)
+    }
+
+    pub(crate) const fn has(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub(crate) const fn set(&mut self, flags: u16) {
+        self.flags |= flags;
+    }
+
+    pub(crate) const fn clear(&mut self, flags: u16) {
+        self.flags &= !flags;
+    }
+}
+
+impl Default for Descriptor {
+    fn default() -> Self {
+        Self::new()
+    }
+}

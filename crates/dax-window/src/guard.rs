@@ -1,0 +1,104 @@
+//! The thrash guard: notices that mapping costs more than it brings, and says which chunks are worth it all the same.
+
+use crate::config::GuardConfig;
+use crate::descriptor::Descriptor;
+
+/// Fixed point: 1/256.
+const ONE: u32 = 256;
+
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) config: Option<GuardConfig>,
+    /// Moving average of the accesses that a range served, in 1/256.
+    pub(crate) yielded: u32,
+    /// What a range costs in READ requests, in 1/256.
+    pub(crate) ratio: u32,
+    samples: u32,
+    pub(crate) tripped: bool,
+    pub(crate) trips: u64,
+    remap_ticks: u64,
+    around_ticks: u64,
+    /// Counts of accesses are halved from one epoch to the next.
+    pub(crate) epoch: u8,
+    left_in_epoch: u64,
+    epoch_len: u64,
+}
+
+impl Guard {
+    pub(crate) fn new(config: Option<GuardConfig>, ranges: u32) -> Self {
+        let ratio = config.map_or(0, |config| config.ratio.max(1).saturating_mul(ONE));
+        let epoch_len = u64::from(ranges) * 16;
+        Self {
+            config,
+            yielded: ratio.saturating_mul(2),
+            ratio,
+            samples: 0,
+            tripped: false,
+            trips: 0,
+            remap_ticks: 0,
+            around_ticks: 0,
+            epoch: 0,
+            left_in_epoch: epoch_len,
+            epoch_len,
+        }
+    }
+
+    /// Counts one access to a chunk that has no mapping while there is no free range.
+    fn tick(&mut self) {
+        self.left_in_epoch -= 1;
+        if self.left_in_epoch == 0 {
+            self.left_in_epoch = self.epoch_len;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// Learns how much a range brought that was set up by a small random access and is now evicted.
+    pub(crate) fn sample(&mut self, served: u8) {
+        let Some(config) = self.config else { return };
+        let sample = u32::from(served) * ONE;
+        self.yielded = (self.yielded * 15 + sample) / 16;
+        self.samples = self.samples.saturating_add(1);
+        if self.tripped {
+            if self.yielded > self.ratio.saturating_mul(2) {
+                self.tripped = false;
+                self.samples = 0;
+            }
+        } else if self.samples >= config.samples && self.yielded < self.ratio {
+            self.tripped = true;
+            self.trips += 1;
+        }
+    }
+
+    pub(crate) fn small(&self, len: u64) -> bool {
+        self.config.is_some_and(|config| len <= config.small_len)
+    }
+
+    /// Accesses to the chunk lately, this one included, while it had no mapping.
+    pub(crate) fn count(&mut self, home: &mut Descriptor, hash: u64) -> u8 {
+        self.tick();
+        let tag = (hash as u16 | 1) as u32;
+        let [old_epoch, old_count] = [(home.ghost >> 8) as u8, home.ghost as u8];
+        let count =
+            if home.ghost >> 16 == tag { Self::aged(old_count, old_epoch, self.epoch).saturating_add(1) } else { 1 };
+        home.ghost = tag << 16 | u32::from(self.epoch) << 8 | u32::from(count);
+        count
+    }
+
+    pub(crate) fn aged(count: u8, then: u8, now: u8) -> u8 {
+        count >> now.wrapping_sub(then).min(7)
+    }
+
+    /// Whether a chunk with so many accesses lately earns the place of one with so many.
+    pub(crate) fn earns(&self, count: u8, victims: u8) -> bool {
+        u32::from(count) * ONE >= self.ratio.saturating_add(u32::from(victims) * ONE).min(255 * ONE)
+    }
+
+    pub(crate) fn note_cost(&mut self, remap: bool, ticks: u64) {
+        let average = if remap { &mut self.remap_ticks } else { &mut self.around_ticks };
+        *average = if *average == 0 { ticks } else { (*average * 7).saturating_add(ticks) / 8 };
+        if self.config.is_some() && self.remap_ticks != 0 && self.around_ticks != 0 {
+            let ratio = self.remap_ticks.saturating_mul(u64::from(ONE)) / self.around_ticks;
+            self.ratio = ratio.clamp(u64::from(ONE), u64::from(64 * ONE)) as u32;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The hash index: (inode, chunk) to range, with the buckets' heads stored in the descriptors themselves.
+
+use crate::descriptor::{Descriptor, NIL};
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    seed: u64,
+    buckets: u32,
+}
+
+impl Index {
+    pub(crate) const fn new(seed: u64, buckets: u32) -> Self {
+        Self { seed, buckets }
+    }
+
+    /// A well mixed hash of a key; the seed keeps whoever chooses file offsets from choosing collisions.
+    #[inline]
+    pub(crate) const fn hash(&self, inode: u64, chunk: u64) -> u64 {
+        let x = (inode ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let y = (chunk ^ (x >> 29) ^ x).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let z = (y ^ (y >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        z ^ (z >> 32)
+    }
+
+    /// The bucket of a hash: its upper half scaled to the number of buckets, which needs no division.
+    #[inline]
+    pub(crate) const fn bucket(&self, hash: u64) -> u32 {
+        (((hash >> 32) * self.buckets as u64) >> 32) as u32
+    }
+
+    /// The range that holds the chunk, or `NIL`.
+    #[inline]
+    pub(crate) fn find(&self, d: &[Descriptor], inode: u64, chunk: u64) -> u32 {
+        let mut at = d[self.bucket(self.hash(inode, chunk)) as usize].bucket;
+        while at != NIL {
+            let node = &d[at as usize];
+            if node.chunk == chunk && node.inode == inode {
+                break;
+            }
+            at = node.chain;
+        }
+        at
+    }
+
+    /// Inserts range `i` under its key, which is not yet there.
+    pub(crate) fn insert(&self, d: &mut [Descriptor], i: u32) {
+        let bucket = self.home(d, i);
+        d[i as usize].chain = d[bucket].bucket;
+        d[bucket].bucket = i;
+    }
+
+    /// Takes range `i` out; its key is still set.
+    pub(crate) fn remove(&self, d: &mut [Descriptor], i: u32) {
+        let bucket = self.home(d, i);
+        let after = d[i as usize].chain;
+        d[i as usize].chain = NIL;
+        if d[bucket].bucket == i {
+            d[bucket].bucket = after;
+            return;
+        }
+        let mut at = d[bucket].bucket;
+        while at != NIL {
+            if d[at as usize].chain == i {
+                d[at as usize].chain = after;
+                return;
+            }
+            at = d[at as usize].chain;
+        }
+    }
+
+    fn home(&self, d: &[Descriptor], i: u32) -> usize {
+        let node = &d[i as usize];
+        self.bucket(self.hash(node.inode, node.chunk)) as usize
+    }
+}

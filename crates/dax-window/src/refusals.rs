@@ -1,0 +1,58 @@
+//! A short memory of files that the server refuses to map.
+
+const ENTRIES: usize = 16;
+const FIRST_PAUSE: u32 = 64;
+const LONGEST_PAUSE: u32 = 1 << 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    inode: u64,
+    writable: bool,
+    /// Misses to go round before the next attempt.
+    left: u32,
+    /// As many as that was last time; 0 for an entry that is not in use.
+    pause: u32,
+}
+
+/// After a refusal the next misses on that file go round the window, twice as many after each further one.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    entries: [Entry; ENTRIES],
+}
+
+impl Refusals {
+    pub(crate) const EMPTY: Self = Self { entries: [Entry { inode: 0, writable: false, left: 0, pause: 0 }; ENTRIES] };
+
+    fn entry(&mut self, inode: u64, writable: bool) -> &mut Entry {
+        let hash = (inode ^ (u64::from(writable) << 63)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        &mut self.entries[(hash >> 60) as usize % ENTRIES]
+    }
+
+    pub(crate) fn note(&mut self, inode: u64, writable: bool) {
+        let entry = self.entry(inode, writable);
+        let known = entry.pause != 0 && entry.inode == inode && entry.writable == writable;
+        let pause = if known { (entry.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+        *entry = Entry { inode, writable, left: pause, pause };
+    }
+
+    /// Whether an access that misses should go round.
+    pub(crate) fn refuses(&mut self, inode: u64, writable: bool) -> bool {
+        let entry = self.entry(inode, writable);
+        if entry.inode != inode || entry.writable != writable || entry.left == 0 {
+            return false;
+        }
+        entry.left -= 1;
+        true
+    }
+
+    /// The file changed, or a mapping succeeded: try again.
+    pub(crate) fn forget(&mut self, inode: u64) {
+        for writable in [false, true] {
+            let entry = self.entry(inode, writable);
+            if entry.inode == inode && entry.writable == writable {
+                entry.pause = 0;
+                entry.left = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What outlives a call: the event counter that waiters watch, and the box into which dropped tickets fall.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+#[cfg(feature = "alloc")]
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+use crate::config::ConfigError;
+use crate::descriptor::Descriptor;
+
+/// How many tickets can be out at a time (set-ups, removals, write-backs and frozen byte ranges together).
+pub const MAX_TICKETS: usize = 128;
+pub(crate) const WORDS: usize = MAX_TICKETS / 32;
+
+/// A value of the window's event counter. Only "the same" and "another" mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventSeq(u32);
+
+/// The part of a window that its tickets and waiters share: give one to each window, or let it come from the heap.
+#[derive(Debug)]
+pub struct Shared {
+    seq: AtomicU32,
+    any_dropped: AtomicBool,
+    taken: AtomicBool,
+    dropped: [AtomicU32; WORDS],
+}
+
+impl Shared {
+    /// One that belongs to no window yet; usable in a `static`.
+    pub const fn new() -> Self {
+        Self {
+            seq: AtomicU32::new(0),
+            any_dropped: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+            dropped: [const { AtomicU32::new(0) }; WORDS],
+        }
+    }
+
+    pub(crate) fn seq(&self) -> EventSeq {
+        EventSeq(self.seq.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn bump(&self) {
+        self.seq.fetch_add(1, Ordering::Release);
+    }
+
+    /// Called from the `Drop` of a ticket, without the window's lock. The order matters: whoever sees the flag sees
+    /// the bit, and whoever sees the count finds both.
+    pub(crate) fn drop_ticket(&self, slot: u8) {
+        self.dropped[usize::from(slot) / 32].fetch_or(1 << (slot % 32), Ordering::Release);
+        self.any_dropped.store(true, Ordering::Release);
+        self.bump();
+    }
+
+    #[inline]
+    pub(crate) fn any_dropped(&self) -> bool {
+        self.any_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Takes the bits of all dropped tickets.
+    pub(crate) fn take_dropped(&self) -> [u32; WORDS] {
+        // Clear the flag first: a ticket that falls in between sets it again.
+        self.any_dropped.swap(false, Ordering::AcqRel);
+        core::array::from_fn(|word| self.dropped[word].swap(0, Ordering::AcqRel))
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The event counter of a window, to be watched without the window's lock.
+#[derive(Clone, Debug)]
+pub struct Events(pub(crate) SharedRef);
+
+impl Events {
+    /// The counter's present value. It changes whenever someone who was told to wait may find things changed.
+    pub fn seq(&self) -> EventSeq {
+        self.0.seq()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum SharedRef {
+    Static(&'static Shared),
+    #[cfg(feature = "alloc")]
+    Counted(Arc<Shared>),
+}
+
+impl Deref for SharedRef {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        match self {
+            Self::Static(shared) => shared,
+            #[cfg(feature = "alloc")]
+            Self::Counted(shared) => shared,
+        }
+    }
+}
+
+impl fmt::Debug for SharedRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The memory of a window: descriptors and the shared part.
+#[derive(Debug)]
+pub struct Storage {
+    pub(crate) ranges: Ranges,
+    pub(crate) shared: SharedRef,
+}
+
+impl Storage {
+    /// Memory that the embedder gives. [`crate::Config::ranges`] says how many descriptors are needed; more are left alone.
+    ///
+    /// # Errors
+    /// [`ConfigError::SharedInUse`] when `shared` was given to a window before: two windows must not share one.
+    pub fn from_static(ranges: &'static mut [Descriptor], shared: &'static Shared) -> Result<Self, ConfigError> {
+        if shared.taken.swap(true, Ordering::AcqRel) {
+            return Err(ConfigError::SharedInUse);
+        }
+        Ok(Self { ranges: Ranges::Static(ranges), shared: SharedRef::Static(shared) })
+    }
+
+    /// Memory for so many ranges from the heap.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfMemory`].
+    #[cfg(feature = "alloc")]
+    pub fn heap(ranges: usize) -> Result<Self, ConfigError> {
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(ranges).map_err(|_| ConfigError::OutOfMemory { ranges })?;
+        memory.resize_with(ranges, Descriptor::new);
+        Ok(Self {
+            ranges: Ranges::Heap(memory.into_boxed_slice()),
+            shared: SharedRef::Counted(Arc::new(Shared::new())),
+        })
+    }
+}
+
+pub(crate) enum Ranges {
+    Static(&'static mut [Descriptor]),
+    #[cfg(feature = "alloc")]
+    Heap(Box<[Descriptor]>),
+}
+
+impl Deref for Ranges {
+    type Target = [Descriptor];
+
+    #[inline]
+    fn deref(&self) -> &[Descriptor] {
+        match self {
+            Self::Static(ranges) => ranges,
+            #[cfg(feature = "alloc")]
+            Self::Heap(ranges) => ranges,
+        }
+    }
+}
+
+impl DerefMut for Ranges {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Descriptor] {
+        match self {
+            Self::Static(ranges) => ranges,
+            #[cfg(feature = "alloc")]
+            Self::Heap(ranges) => ranges,
+        }
+    }
+}
+
+impl fmt::Debug for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} descriptors", self.len())
+    }
+}

@@ -1,0 +1,83 @@
+//! What the window remembers of one open file: where it read last, and how regularly.
+
+use crate::config::ReadAheadConfig;
+
+/// The state of one open file (or one mapping of it): the driver keeps one each, starts with [`Stream::new`], and hands
+/// it to every access. It tells sequential from random, makes small accesses to the same range one use of it, and finds
+/// the last range again without a look-up. Using one for several files or losing one costs speed, never correctness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    inode: u64,
+    chunk: u64,
+    /// The end of the last access in bytes.
+    end: u64,
+    /// The range that served it.
+    pub(crate) hint: u32,
+    /// Chunks from one to the next, when that was the same distance several times.
+    stride: i64,
+    /// How often.
+    run: u16,
+    /// The first chunk that was not yet set up ahead.
+    ahead_to: u64,
+}
+
+/// What an access is to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// It goes to another chunk than the last one.
+    pub(crate) visit: bool,
+    /// It continues a run.
+    pub(crate) sequential: bool,
+}
+
+impl Stream {
+    /// A file that was not read yet.
+    pub const fn new() -> Self {
+        Self { inode: 0, chunk: u64::MAX, end: 0, hint: u32::MAX, stride: 0, run: 0, ahead_to: 0 }
+    }
+
+    /// How many ranges to have set up ahead now: doubles with each step of the run, 0 when there is none.
+    pub(crate) fn ahead(&self, config: &ReadAheadConfig) -> u32 {
+        // A stride other than 1 must show itself more often before it is believed.
+        let believed = if self.stride == 1 { self.run } else { self.run.saturating_sub(2) };
+        if believed == 0 { 0 } else { (1u32 << believed.min(5)).min(config.max_ranges) }
+    }
+
+    /// The chunk `n` steps ahead of the present one.
+    pub(crate) fn nth(&self, n: u32) -> Option<u64> {
+        self.chunk.checked_add_signed(self.stride.checked_mul(i64::from(n))?)
+    }
+
+    pub(crate) fn observe(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
+        let end = offset.saturating_add(len);
+        let near = offset.abs_diff(self.end) <= config.slack;
+        if inode != self.inode || self.chunk == u64::MAX {
+            // A first access at the start of a file is most often the first of many.
+            let hint = self.hint;
+            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0), ahead_to: 0 };
+            return Step { visit: true, sequential: offset == 0 };
+        }
+        if chunk == self.chunk {
+            // Asking again, or going on within the chunk, neither proves nor disproves a run; jumping about does.
+            if !near && offset.saturating_add(len) != self.end {
+                self.run = self.run.min(1);
+            }
+            let sequential = near && self.run > 0;
+            self.end = end;
+            return Step { visit: false, sequential };
+        }
+        let stride = chunk.wrapping_sub(self.chunk).cast_signed();
+        let regular = if stride == 1 { near } else { stride == self.stride };
+        self.run = if regular && stride == self.stride { self.run.saturating_add(1) } else { u16::from(regular) };
+        self.stride = stride;
+        self.chunk = chunk;
+        self.end = end;
+        Step { visit: true, sequential: self.run > 0 }
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}

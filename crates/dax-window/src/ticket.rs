@@ -1,0 +1,255 @@
+//! Move-only tickets: what the caller has to do, and how it went.
+
+use crate::shared::SharedRef;
+use crate::units::{FileOffset, FileRange, InodeId, RangeIndex, WindowOffset};
+use crate::{MAX_AHEAD, MAX_BATCH};
+
+/// How a request to the server went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server did it.
+    Done,
+    /// The server refused and changed nothing; its error number (positive).
+    Refused(i32),
+    /// The request is over, but whether it took effect is not known (a malformed reply, an interrupted batch).
+    Unknown,
+    /// The caller gave up and the request may still be executed at any time: the range is never used again.
+    Lost,
+}
+
+/// Why a set-up is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupKind {
+    /// Into a range that has no mapping.
+    New,
+    /// Over a mapping that is not used any more, on a host that replaces.
+    Replace,
+    /// Over this chunk's own mapping, to make it writable or longer.
+    Upgrade,
+}
+
+/// One SETUPMAPPING to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetupEntry {
+    /// The range that is filled.
+    pub range: RangeIndex,
+    /// `moffset`: a multiple of the range size.
+    pub window_offset: WindowOffset,
+    /// `foffset`: a multiple of the range size.
+    pub file_offset: FileOffset,
+    /// `len` in bytes: a multiple of [`crate::PAGE`], at most the range size.
+    pub len: u64,
+    /// Whether the flags are READ and WRITE, or READ alone.
+    pub writable: bool,
+    /// What is there before.
+    pub kind: SetupKind,
+}
+
+impl SetupEntry {
+    const NONE: Self = Self {
+        range: RangeIndex(0),
+        window_offset: WindowOffset(0),
+        file_offset: FileOffset(0),
+        len: 0,
+        writable: false,
+        kind: SetupKind::New,
+    };
+}
+
+/// A place in the window's table of tickets. Dropping it without having closed it tells the window so.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) shared: SharedRef,
+    pub(crate) slot: u8,
+    pub(crate) open: bool,
+}
+
+impl Claim {
+    pub(crate) fn belongs_to(&self, shared: &SharedRef) -> bool {
+        core::ptr::eq::<crate::Shared>(&*self.shared, &**shared)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.open {
+            self.shared.drop_ticket(self.slot);
+        }
+    }
+}
+
+/// Mappings to set up: the wanted one first, then those ahead of the reader.
+///
+/// Dropped before every entry was reported, the rest counts as [`Outcome::Unknown`].
+#[derive(Debug)]
+#[must_use = "its ranges are reserved until the outcomes are reported"]
+pub struct SetupTicket {
+    pub(crate) claim: Claim,
+    pub(crate) inode: InodeId,
+    pub(crate) entries: [SetupEntry; MAX_AHEAD + 1],
+    pub(crate) len: u8,
+    /// One bit for each entry that was not reported yet.
+    pub(crate) pending: u32,
+    /// The access that the first entry is for, or `None` when all are read-ahead.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// The access that a set-up is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) within: u64,
+    pub(crate) len: u64,
+    pub(crate) write: bool,
+}
+
+impl SetupTicket {
+    pub(crate) fn new(claim: Claim, inode: InodeId, wanted: Option<Wanted>) -> Self {
+        Self { claim, inode, entries: [SetupEntry::NONE; MAX_AHEAD + 1], len: 0, pending: 0, wanted }
+    }
+
+    pub(crate) fn push(&mut self, entry: SetupEntry) {
+        self.entries[usize::from(self.len)] = entry;
+        self.pending |= 1 << self.len;
+        self.len += 1;
+    }
+
+    /// The file whose bytes are mapped.
+    pub fn inode(&self) -> InodeId {
+        self.inode
+    }
+
+    /// What to send, all in one submission. The first entry is the one that is wanted (see [`SetupTicket::is_ahead`]).
+    pub fn entries(&self) -> &[SetupEntry] {
+        &self.entries[..usize::from(self.len)]
+    }
+
+    /// Whether nobody waits for it: all entries are read-ahead.
+    pub fn is_ahead(&self) -> bool {
+        self.wanted.is_none()
+    }
+
+    /// Whether every entry was reported.
+    pub fn is_complete(&self) -> bool {
+        self.pending == 0
+    }
+}
+
+/// Ranges to remove: at most [`MAX_BATCH`], over all inodes.
+///
+/// Go through them with [`crate::Window::remove_entry`]; for each, take it out of the page tables if it is installed,
+/// then write it back if it is dirty; then send one REMOVEMAPPING with all of them and report with
+/// [`crate::Window::complete_remove`]. Dropped without, it counts as [`Outcome::Unknown`].
+#[derive(Debug)]
+#[must_use = "its ranges are out of use until the outcome is reported"]
+pub struct RemoveTicket {
+    pub(crate) claim: Claim,
+    pub(crate) len: u16,
+    pub(crate) retry: bool,
+}
+
+const _: () = assert!(MAX_BATCH <= u16::MAX as usize);
+
+impl RemoveTicket {
+    /// How many ranges, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "an empty ticket does not exist")]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether this is the second, exact attempt at a single range whose first removal or set-up went wrong: if this
+    /// fails too, the range is retired (on a host that replaces: mapped over).
+    pub fn is_retry(&self) -> bool {
+        self.retry
+    }
+}
+
+/// How far a walk over a ticket's ranges has come; starts with `Cursor::default()`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(pub(crate) CursorAt);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CursorAt {
+    #[default]
+    Start,
+    After(u32),
+}
+
+/// One range to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoveEntry {
+    /// The range.
+    pub range: RangeIndex,
+    /// `moffset` of `FUSE_REMOVEMAPPING`.
+    pub window_offset: WindowOffset,
+    /// `len` of `FUSE_REMOVEMAPPING` in bytes: exactly what was mapped.
+    pub len: u64,
+    /// Whose bytes are there.
+    pub inode: InodeId,
+    /// Which of them.
+    pub file_offset: FileOffset,
+    /// Whether page tables may refer to it: unmap first.
+    pub installed: bool,
+    /// Whether it holds stores that no write-back has covered: write back, or remember that the inode needs an fsync.
+    pub dirty: bool,
+}
+
+/// Dirty ranges of one inode that are being written back. They stay usable and are not evicted meanwhile.
+///
+/// Dropped without [`crate::Window::end_writeback`], it counts as failed: the ranges are dirty again.
+#[derive(Debug)]
+#[must_use = "its ranges cannot be evicted until the write-back is reported"]
+pub struct WritebackTicket {
+    pub(crate) claim: Claim,
+    pub(crate) len: u16,
+    pub(crate) rest: Option<FileOffset>,
+}
+
+impl WritebackTicket {
+    /// How many ranges, at least 1, at most [`MAX_BATCH`].
+    #[expect(clippy::len_without_is_empty, reason = "an empty ticket does not exist")]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Where to begin again for the rest of the byte range, if it did not fit into one ticket.
+    pub fn rest(&self) -> Option<FileOffset> {
+        self.rest
+    }
+}
+
+/// One range that is being written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WritebackEntry {
+    /// The range.
+    pub range: RangeIndex,
+    /// Where it is in the window.
+    pub window_offset: WindowOffset,
+    /// Its bytes in the file.
+    pub file_offset: FileOffset,
+    /// How many bytes are mapped.
+    pub len: u64,
+    /// Whether page tables may refer to it: write-protect before cleaning.
+    pub installed: bool,
+}
+
+/// A byte range of a file into which nobody new is let: from [`crate::Window::begin_invalidate`] to
+/// [`crate::Window::end_invalidate`]. Dropping it lets them in again.
+#[derive(Debug)]
+#[must_use = "dropping it thaws the bytes at once"]
+pub struct Frozen {
+    pub(crate) claim: Claim,
+    pub(crate) inode: InodeId,
+    pub(crate) range: FileRange,
+}
+
+impl Frozen {
+    /// Whose bytes are frozen.
+    pub fn inode(&self) -> InodeId {
+        self.inode
+    }
+
+    /// Which of them (everything that shares a range with these is frozen too).
+    pub fn range(&self) -> FileRange {
+        self.range
+    }
+}

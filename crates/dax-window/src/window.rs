@@ -1,0 +1,437 @@
+//! The window itself: its parts, its look-up, its references.
+
+mod access;
+mod check;
+mod evict;
+mod invalidate;
+mod remove;
+mod setup;
+mod writeback;
+
+pub use check::Violation;
+pub use invalidate::{InvalidateKind, Step};
+pub use writeback::Writeback;
+
+use crate::access::{Around, Hold, Pin, Wait, WaitReason};
+use crate::config::{Config, ConfigError, Overlap};
+use crate::descriptor::{Descriptor, STATES, State, flag};
+use crate::guard::Guard;
+use crate::index::Index;
+use crate::list::List;
+use crate::refusals::Refusals;
+use crate::shared::{EventSeq, Events, MAX_TICKETS, Ranges, SharedRef, Storage, WORDS};
+use crate::stats::Stats;
+use crate::ticket::Claim;
+use crate::tree::Tree;
+use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
+use evict::Demand;
+use invalidate::Freezes;
+
+/// What a ticket's slot is in use for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlotUse {
+    Unused,
+    Setup,
+    Remove,
+    Writeback,
+    Freeze,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    kind: SlotUse,
+    /// The ranges that the ticket owns.
+    list: List,
+    /// Set-ups handed out before this ticket was, to measure the demand during its round trip.
+    stamp: u32,
+}
+
+impl Slot {
+    const UNUSED: Self = Self { kind: SlotUse::Unused, list: List::EMPTY, stamp: 0 };
+}
+
+/// The DAX window: which part of which file is where in it, and what to do next.
+///
+/// It decides and never does. Keep it under a lock, call it briefly, drop the lock, do what it says, report back.
+#[derive(Debug)]
+pub struct Window {
+    d: Ranges,
+    n: u32,
+    config: Config,
+    index: Index,
+    tree: Tree,
+    free: List,
+    /// The eviction queue: mapped ranges without references, oldest first (referenced ones may still be in it).
+    queue: List,
+    suspects: List,
+    counts: [u32; STATES],
+    slots: [Slot; MAX_TICKETS],
+    slots_used: [u32; WORDS],
+    freezes: Freezes,
+    shared: SharedRef,
+    guard: Guard,
+    refusals: Refusals,
+    demand: Demand,
+    draining: bool,
+    /// Someone was told to wait for references: the last release must be heard.
+    ref_waiters: bool,
+    holds: u64,
+    pins: u64,
+    stats: Stats,
+}
+
+impl Window {
+    /// A window with nothing in it. The host must have nothing in it either: a driver that takes over a device resets it
+    /// or removes everything first.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or [`ConfigError::Storage`].
+    pub fn new(config: Config, storage: Storage) -> Result<Self, ConfigError> {
+        let needed = config.ranges()?;
+        let Storage { ranges: mut d, shared } = storage;
+        if d.len() < needed {
+            return Err(ConfigError::Storage { needed, given: d.len() });
+        }
+        let n = needed as u32;
+        let mut free = List::EMPTY;
+        for i in 0..n {
+            d[i as usize] = Descriptor::new();
+            free.push_back(&mut d, i);
+        }
+        let mut counts = [0; STATES];
+        counts[State::Free as usize] = n;
+        Ok(Self {
+            d,
+            n,
+            index: Index::new(config.seed, n),
+            tree: Tree::EMPTY,
+            free,
+            queue: List::EMPTY,
+            suspects: List::EMPTY,
+            counts,
+            slots: [Slot::UNUSED; MAX_TICKETS],
+            slots_used: [0; WORDS],
+            freezes: Freezes::EMPTY,
+            shared,
+            guard: Guard::new(config.guard, n),
+            refusals: Refusals::EMPTY,
+            demand: Demand::NONE,
+            draining: false,
+            ref_waiters: false,
+            holds: 0,
+            pins: 0,
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// A window whose memory comes from the heap: 64 bytes a range, once, here.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or [`ConfigError::OutOfMemory`].
+    #[cfg(feature = "alloc")]
+    pub fn on_heap(config: Config) -> Result<Self, ConfigError> {
+        Self::new(config, Storage::heap(config.ranges()?)?)
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many ranges there are.
+    pub fn ranges(&self) -> u32 {
+        self.n
+    }
+
+    /// The size of a range in bytes.
+    pub fn range_size(&self) -> u64 {
+        1 << self.config.range_shift
+    }
+
+    /// The event counter now. It differs from the value in a [`Wait`] as soon as asking again may help.
+    pub fn event_seq(&self) -> EventSeq {
+        self.shared.seq()
+    }
+
+    /// The event counter, to be watched without the window's lock.
+    pub fn events(&self) -> Events {
+        Events(self.shared.clone())
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        let count = |state: State| self.counts[state as usize];
+        Stats {
+            ranges: self.n,
+            free: count(State::Free),
+            mapped: count(State::Mapped) + count(State::Upgrading),
+            setting_up: count(State::SettingUp),
+            removing: count(State::Removing),
+            suspect: count(State::Suspect),
+            retired: count(State::Retired),
+            holds: self.holds,
+            pins: self.pins,
+            tickets: self.slots_used.iter().map(|word| word.count_ones()).sum(),
+            reclaim_target: self.demand.target(self.n, &self.config.reclaim),
+            guard_tripped: self.guard.tripped,
+            guard_yield: self.guard.yielded,
+            guard_ratio: self.guard.ratio,
+            guard_trips: self.guard.trips,
+            ..self.stats
+        }
+    }
+
+    /// Gives a reference back.
+    #[inline]
+    pub fn release(&mut self, hold: Hold) {
+        self.drop_ref(hold.range.0);
+    }
+
+    /// Turns a hold into a mark that page tables refer to the range: it can be evicted again, but its removal says
+    /// `installed`. Call it after the page-table entry is in place, so that the hold protects it until here.
+    /// `writable` says whether the entry permits stores: then the range counts as dirty from now on.
+    pub fn install(&mut self, hold: Hold, writable: bool) {
+        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+            node.set(flag::INSTALLED | if writable { flag::DIRTY } else { 0 });
+        }
+        self.drop_ref(hold.range.0);
+    }
+
+    /// Takes the installed mark away: no page table refers to the range any more.
+    /// Give it only for a range that is held, so that it cannot have changed hands.
+    pub fn uninstall(&mut self, hold: &Hold) {
+        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+            node.clear(flag::INSTALLED);
+        }
+    }
+
+    /// Tells the eviction that the range was used in a way the window can't see (an accessed bit in a page table).
+    pub fn note_use(&mut self, range: RangeIndex) {
+        if let Some(node) = self.d.get_mut(range.0 as usize) {
+            node.visits = (node.visits + 1).min(evict::MAX_VISITS);
+            node.served = node.served.saturating_add(1);
+        }
+    }
+
+    /// Marks a held range as holding stores that no write-back has covered. Holds for writing do so by themselves.
+    pub fn mark_dirty(&mut self, hold: &Hold) {
+        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+            node.set(flag::DIRTY);
+        }
+    }
+
+    /// Turns a hold into a pin.
+    pub fn pin(&mut self, hold: Hold) -> Pin {
+        self.pins += 1;
+        Pin(hold)
+    }
+
+    /// Gives a pin back.
+    pub fn unpin(&mut self, pin: Pin) {
+        self.pins = self.pins.saturating_sub(1);
+        self.release(pin.0);
+    }
+
+    /// Tells the guard what one eviction with its set-up (`remap`), or one small READ or WRITE request, took, in ticks
+    /// of any clock. Without it the guard works with the ratio that was configured.
+    pub fn note_cost(&mut self, remap: bool, ticks: u64) {
+        self.guard.note_cost(remap, ticks);
+    }
+
+    #[inline]
+    fn drop_ref(&mut self, i: u32) {
+        let Some(node) = self.d.get_mut(i as usize).filter(|node| node.refs > 0) else {
+            self.stats.misuse += 1;
+            return;
+        };
+        node.refs -= 1;
+        self.holds -= 1;
+        if node.refs == 0 && (self.ref_waiters || node.has(flag::PARKED)) {
+            self.last_release(i);
+        }
+    }
+
+    #[cold]
+    fn last_release(&mut self, i: u32) {
+        self.settle(i);
+        if self.ref_waiters {
+            self.ref_waiters = false;
+            self.shared.bump();
+        }
+    }
+
+    /// Puts a mapped range on the eviction queue if nothing speaks against it any more.
+    fn settle(&mut self, i: u32) {
+        let node = &mut self.d[i as usize];
+        if node.state == State::Mapped && node.refs == 0 && node.has(flag::PARKED) && !node.has(flag::WRITEBACK) {
+            node.clear(flag::PARKED);
+            self.queue.push_back(&mut self.d, i);
+        }
+    }
+
+    /// Takes a mapped range off the eviction queue if it is on it.
+    fn park(&mut self, i: u32) {
+        if !self.d[i as usize].has(flag::PARKED) {
+            self.queue.unlink(&mut self.d, i);
+            self.d[i as usize].set(flag::PARKED);
+        }
+    }
+
+    fn set_state(&mut self, i: u32, state: State) {
+        let node = &mut self.d[i as usize];
+        self.counts[node.state as usize] -= 1;
+        self.counts[state as usize] += 1;
+        node.state = state;
+    }
+
+    /// Gives range `i` its key and enters it into index and tree.
+    fn enter(&mut self, i: u32, inode: u64, chunk: u64) {
+        let before = match chunk.checked_sub(1) {
+            Some(before) => self.index.find(&self.d, inode, before),
+            None => crate::descriptor::NIL,
+        };
+        let node = &mut self.d[i as usize];
+        node.inode = inode;
+        node.chunk = chunk;
+        node.set(flag::KEYED);
+        self.index.insert(&mut self.d, i);
+        self.tree.insert(&mut self.d, i, before);
+    }
+
+    /// Takes range `i` out of index and tree; the key stays readable.
+    fn leave(&mut self, i: u32) {
+        if self.d[i as usize].has(flag::KEYED) {
+            self.d[i as usize].clear(flag::KEYED);
+            self.index.remove(&mut self.d, i);
+            self.tree.remove(&mut self.d, i);
+        }
+    }
+
+    /// Frees a range that is in no list; `unclean` when the host may still have a mapping there that can be replaced.
+    fn free_range(&mut self, i: u32, unclean: bool) {
+        self.leave(i);
+        self.count_wasted(i);
+        if self.d[i as usize].has(flag::DOOMED) {
+            return self.retire(i);
+        }
+        self.set_state(i, State::Free);
+        let node = &mut self.d[i as usize];
+        node.flags = if unclean { flag::UNCLEAN } else { 0 };
+        node.pages = 0;
+        self.free.push_back(&mut self.d, i);
+    }
+
+    /// Takes a range that is in no list out of use for good.
+    fn retire(&mut self, i: u32) {
+        self.leave(i);
+        self.set_state(i, State::Retired);
+        self.d[i as usize].flags = 0;
+    }
+
+    /// Deals with a range, in no list, about whose mapping nothing is known.
+    fn quarantine(&mut self, i: u32) {
+        self.leave(i);
+        match self.config.host.overlap {
+            Overlap::Replace => self.free_range(i, true),
+            Overlap::Refuse => {
+                self.set_state(i, State::Suspect);
+                self.suspects.push_back(&mut self.d, i);
+            }
+        }
+    }
+
+    fn count_wasted(&mut self, i: u32) {
+        if self.d[i as usize].has(flag::AHEAD) {
+            self.d[i as usize].clear(flag::AHEAD);
+            self.stats.ahead_wasted += 1;
+        }
+    }
+
+    fn window_offset(&self, i: u32) -> WindowOffset {
+        WindowOffset(u64::from(i) << self.config.range_shift)
+    }
+
+    fn file_offset(&self, i: u32) -> FileOffset {
+        FileOffset(self.d[i as usize].chunk << self.config.range_shift)
+    }
+
+    fn mapped_len(&self, i: u32) -> u64 {
+        u64::from(self.d[i as usize].pages) * PAGE
+    }
+
+    fn inode(&self, i: u32) -> InodeId {
+        InodeId(self.d[i as usize].inode)
+    }
+
+    /// Takes a slot for a ticket.
+    fn claim(&mut self, kind: SlotUse) -> Option<Claim> {
+        let word = self.slots_used.iter().position(|word| *word != u32::MAX)?;
+        let bit = self.slots_used[word].trailing_ones();
+        self.slots_used[word] |= 1 << bit;
+        let slot = (word as u32 * 32 + bit) as u8;
+        self.slots[usize::from(slot)] = Slot { kind, list: List::EMPTY, stamp: self.demand.setups };
+        Some(Claim { shared: self.shared.clone(), slot, open: true })
+    }
+
+    /// Gives the slot of a ticket free that has no ranges any more.
+    fn free_slot(&mut self, slot: u8) {
+        self.slots[usize::from(slot)].kind = SlotUse::Unused;
+        self.slots_used[usize::from(slot) / 32] &= !(1 << (slot % 32));
+        self.shared.bump();
+    }
+
+    fn close(&mut self, mut claim: Claim) {
+        claim.open = false;
+        self.free_slot(claim.slot);
+    }
+
+    /// Notes a ticket of another window; it is dropped, and its own window hears of that.
+    fn ours(&mut self, claim: &Claim) -> bool {
+        let ours = claim.belongs_to(&self.shared);
+        if !ours {
+            self.stats.misuse += 1;
+        }
+        ours
+    }
+
+    #[inline]
+    fn absorb_dropped(&mut self) {
+        if self.shared.any_dropped() {
+            self.absorb_dropped_now();
+        }
+    }
+
+    #[cold]
+    fn absorb_dropped_now(&mut self) {
+        let dropped = self.shared.take_dropped();
+        for (word, mut bits) in dropped.into_iter().enumerate() {
+            while bits != 0 {
+                let slot = (word as u32 * 32 + bits.trailing_zeros()) as u8;
+                bits &= bits - 1;
+                self.stats.dropped_tickets += 1;
+                match self.slots[usize::from(slot)].kind {
+                    SlotUse::Setup => self.setup_dropped(slot),
+                    SlotUse::Remove => self.remove_dropped(slot),
+                    SlotUse::Writeback => self.writeback_dropped(slot),
+                    SlotUse::Freeze => self.freezes.thaw(slot),
+                    SlotUse::Unused => {}
+                }
+                self.free_slot(slot);
+            }
+        }
+    }
+
+    fn wait(&mut self, reason: WaitReason) -> Wait {
+        self.stats.waits[reason as usize] += 1;
+        if matches!(reason, WaitReason::References) {
+            self.ref_waiters = true;
+        }
+        Wait { seq: self.shared.seq(), reason }
+    }
+
+    fn around(&mut self, reason: Around) -> Around {
+        self.stats.arounds[reason as usize] += 1;
+        reason
+    }
+}

@@ -1,0 +1,281 @@
+//! The question that everything starts with.
+
+use super::{SlotUse, Window};
+use crate::access::{Access, Around, Hold, Intent, Purpose, Request, WaitReason};
+use crate::config::{Overlap, Upgrade};
+use crate::descriptor::{NIL, State, flag};
+use crate::guard::Guard;
+use crate::stream::{Step, Stream};
+use crate::ticket::{SetupEntry, SetupKind, SetupTicket, Wanted};
+use crate::units::{FileOffset, InodeId, PAGE, RangeIndex};
+
+/// A request, cut to one chunk.
+#[derive(Clone, Copy)]
+struct Cut<'r> {
+    req: &'r Request,
+    chunk: u64,
+    within: u64,
+    len: u64,
+}
+
+impl Window {
+    /// Asks for bytes of a file in the window. `stream` belongs to the open file (or the mapping) that asks.
+    pub fn access(&mut self, stream: &mut Stream, req: &Request) -> Access {
+        self.absorb_dropped();
+        self.stats.accesses += 1;
+        self.demand.accesses_since_setup += 1;
+        let shift = self.config.range_shift;
+        let range = 1u64 << shift;
+        let offset = req.offset.0;
+        let (chunk, within) = (offset >> shift, offset & (range - 1));
+        let mappable = req.mappable_end.0 & !(PAGE - 1);
+        let len = req.len.min(range - within).min(mappable.saturating_sub(offset));
+        if len == 0 || self.draining {
+            let reason = if len == 0 { Around::NotMappable } else { Around::Draining };
+            return Access::Around(self.around(reason));
+        }
+        let hint = stream.hint;
+        let step = stream.observe(&self.config.read_ahead, req.inode.0, chunk, offset, req.len);
+        if self.freezes.covers(req.inode, chunk) {
+            return Access::Wait(self.wait(WaitReason::Frozen));
+        }
+        let found = match self.d.get(hint as usize) {
+            Some(node) if node.key() == (req.inode.0, chunk) && node.has(flag::KEYED) => hint,
+            _ => self.index.find(&self.d, req.inode.0, chunk),
+        };
+        let cut = Cut { req, chunk, within, len };
+        if found == NIL {
+            return self.absent(stream, step, cut);
+        }
+        stream.hint = found;
+        let write = req.intent == Intent::Write;
+        let mapped = self.mapped_len(found);
+        let node = &self.d[found as usize];
+        let allowed = within < mapped && (!write || node.has(flag::WRITABLE));
+        match node.state {
+            State::Mapped if allowed => {
+                self.stats.hits += 1;
+                let mut hold = self.hold(found, within, len, write, step.visit);
+                hold.ahead = step.sequential && self.is_ahead_due(stream, req, chunk);
+                Access::Hit(hold)
+            }
+            State::Upgrading if allowed && self.config.host.upgrade == Upgrade::Atomic => {
+                self.stats.hits += 1;
+                Access::Hit(self.hold(found, within, len, write, step.visit))
+            }
+            State::Mapped => self.upgrade(found, cut),
+            State::SettingUp | State::Upgrading => Access::Wait(self.wait(WaitReason::Setup)),
+            State::Removing => Access::Wait(self.wait(WaitReason::Removal)),
+            State::Suspect => {
+                self.stats.misses += 1;
+                self.retry_suspect(found)
+            }
+            // Neither is in the index.
+            State::Free | State::Retired => Access::Around(self.around(Around::Busy)),
+        }
+    }
+
+    /// Takes a reference to a mapped range.
+    #[inline]
+    pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> Hold {
+        let (window_offset, file_offset) = (self.window_offset(i), self.file_offset(i));
+        let len = len.min(self.mapped_len(i) - within);
+        let epoch = self.guard.epoch;
+        let node = &mut self.d[i as usize];
+        node.refs += 1;
+        node.served = node.served.saturating_add(1);
+        if node.epoch != epoch {
+            node.recent = Guard::aged(node.recent, node.epoch, epoch);
+            node.epoch = epoch;
+        }
+        node.recent = node.recent.saturating_add(1);
+        if node.has(flag::AHEAD) {
+            node.clear(flag::AHEAD);
+            self.stats.ahead_used += 1;
+        } else if visit {
+            node.visits = (node.visits + 1).min(super::evict::MAX_VISITS);
+        }
+        if write {
+            node.set(flag::DIRTY);
+        }
+        let writable = node.has(flag::WRITABLE);
+        self.holds += 1;
+        Hold {
+            range: RangeIndex(i),
+            window_offset: crate::WindowOffset(window_offset.0 + within),
+            file_offset: FileOffset(file_offset.0 + within),
+            len,
+            writable,
+            ahead: false,
+        }
+    }
+
+    /// The chunk is mapped, but read-only or too short.
+    #[cold]
+    fn upgrade(&mut self, i: u32, cut: Cut<'_>) -> Access {
+        let req = cut.req;
+        self.stats.misses += 1;
+        if self.refusals.refuses(req.inode.0, req.wants_writable()) {
+            return Access::Around(self.around(Around::Refused));
+        }
+        let node = &self.d[i as usize];
+        if node.has(flag::WRITEBACK) {
+            return Access::Wait(self.wait(WaitReason::Writeback));
+        }
+        let (busy, installed) = (node.refs > 0, node.has(flag::INSTALLED));
+        let rule = self.config.host.upgrade;
+        if rule != Upgrade::Atomic && busy {
+            return match req.purpose {
+                Purpose::Copy => Access::Around(self.around(Around::Busy)),
+                Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
+            };
+        }
+        if rule == Upgrade::Remove || (rule == Upgrade::Quiesce && installed) {
+            return match self.remove_exactly(i) {
+                Some(ticket) => Access::Evict(ticket),
+                None => Access::Wait(self.wait(WaitReason::Tickets)),
+            };
+        }
+        let Some(claim) = self.claim(SlotUse::Setup) else {
+            return Access::Wait(self.wait(WaitReason::Tickets));
+        };
+        let writable = req.wants_writable() || self.d[i as usize].has(flag::WRITABLE);
+        let wanted = Wanted { within: cut.within, len: cut.len, write: req.intent == Intent::Write };
+        let mut ticket = SetupTicket::new(claim, req.inode, Some(wanted));
+        self.park(i);
+        self.set_state(i, State::Upgrading);
+        let len = self.chunk_len(req, cut.chunk).max(self.mapped_len(i));
+        self.add_entry(&mut ticket, i, len, writable, SetupKind::Upgrade);
+        self.stats.upgrades += 1;
+        Access::Setup(ticket)
+    }
+
+    /// The chunk has no range.
+    #[cold]
+    fn absent(&mut self, stream: &mut Stream, step: Step, cut: Cut<'_>) -> Access {
+        let req = cut.req;
+        self.stats.misses += 1;
+        if self.refusals.refuses(req.inode.0, req.wants_writable()) {
+            return Access::Around(self.around(Around::Refused));
+        }
+        let random = req.purpose == Purpose::Copy && !step.sequential && self.guard.small(req.len);
+        if self.free.len == 0 && random && self.guarded(req.inode, cut.chunk) {
+            return Access::Around(self.around(Around::Guard));
+        }
+        let ahead = if step.sequential { stream.ahead(&self.config.read_ahead) } else { 0 };
+        if self.free.len == 0 && self.config.host.overlap == Overlap::Refuse || self.is_spent() {
+            return self.make_room(req, 1 + ahead);
+        }
+        let Some(claim) = self.claim(SlotUse::Setup) else {
+            return Access::Wait(self.wait(WaitReason::Tickets));
+        };
+        let Some((i, kind)) = self.take_range() else {
+            self.close(claim);
+            return self.make_room(req, 1 + ahead);
+        };
+        let wanted = Wanted { within: cut.within, len: cut.len, write: req.intent == Intent::Write };
+        let mut ticket = SetupTicket::new(claim, req.inode, Some(wanted));
+        self.begin_setup(&mut ticket, i, req, cut.chunk, kind);
+        if random {
+            self.d[i as usize].set(flag::RANDOM);
+        }
+        stream.hint = i;
+        self.add_ahead(&mut ticket, stream, req, ahead);
+        Access::Setup(ticket)
+    }
+
+    /// Sets up mappings ahead of a stream whose last hold said [`Hold::wants_read_ahead`]. Nobody needs to wait for it:
+    /// submit it, and report when the replies come. `req` is the request of that access.
+    pub fn read_ahead(&mut self, stream: &mut Stream, req: &Request) -> Option<SetupTicket> {
+        self.absorb_dropped();
+        let ahead = stream.ahead(&self.config.read_ahead);
+        if ahead == 0 || self.draining || self.free.len == 0 {
+            return None;
+        }
+        let claim = self.claim(SlotUse::Setup)?;
+        let mut ticket = SetupTicket::new(claim, req.inode, None);
+        self.add_ahead(&mut ticket, stream, req, ahead);
+        if ticket.len == 0 {
+            self.close(ticket.claim);
+            return None;
+        }
+        Some(ticket)
+    }
+
+    /// Whether the chunk after the present one lacks a mapping although the stream goes on.
+    fn is_ahead_due(&self, stream: &Stream, req: &Request, chunk: u64) -> bool {
+        let ahead = stream.ahead(&self.config.read_ahead);
+        let _ = chunk;
+        ahead > 0
+            && self.free.len > 0
+            && stream
+                .nth(ahead.div_ceil(2))
+                .is_some_and(|next| self.chunk_len(req, next) > 0 && self.index.find(&self.d, req.inode.0, next) == NIL)
+    }
+
+    fn add_ahead(&mut self, ticket: &mut SetupTicket, stream: &Stream, req: &Request, ahead: u32) {
+        // Read-ahead takes only what is free, and never most of the window.
+        let most = ahead.min(self.free.len).min(self.n / 4);
+        for n in 1..=most {
+            let Some(chunk) = stream.nth(n) else { break };
+            if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.inode, chunk) {
+                break;
+            }
+            if self.index.find(&self.d, req.inode.0, chunk) != NIL {
+                continue;
+            }
+            let Some(i) = self.free.pop_front(&mut self.d) else { break };
+            let kind = if self.d[i as usize].has(flag::UNCLEAN) { SetupKind::Replace } else { SetupKind::New };
+            self.begin_setup(ticket, i, req, chunk, kind);
+            self.d[i as usize].set(flag::AHEAD);
+            self.stats.ahead_issued += 1;
+        }
+    }
+
+    /// Starts setting up range `i`, in no list and without a key.
+    fn begin_setup(&mut self, ticket: &mut SetupTicket, i: u32, req: &Request, chunk: u64, kind: SetupKind) {
+        self.set_state(i, State::SettingUp);
+        let node = &mut self.d[i as usize];
+        node.flags = 0;
+        node.served = 0;
+        node.recent = 0;
+        node.visits = 0;
+        node.pages = 0;
+        self.enter(i, req.inode.0, chunk);
+        let len = self.chunk_len(req, chunk);
+        self.add_entry(ticket, i, len, req.wants_writable(), kind);
+        self.demand.setup();
+    }
+
+    fn add_entry(&mut self, ticket: &mut SetupTicket, i: u32, len: u64, writable: bool, kind: SetupKind) {
+        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+        let (window_offset, file_offset) = (self.window_offset(i), self.file_offset(i));
+        ticket.push(SetupEntry { range: RangeIndex(i), window_offset, file_offset, len, writable, kind });
+        self.stats.setups += 1;
+        self.stats.replacements += u64::from(kind == SetupKind::Replace);
+    }
+
+    /// How many bytes of a chunk can be mapped: whole pages.
+    fn chunk_len(&self, req: &Request, chunk: u64) -> u64 {
+        let shift = self.config.range_shift;
+        if chunk > u64::MAX >> shift {
+            return 0;
+        }
+        (req.mappable_end.0 & !(PAGE - 1)).saturating_sub(chunk << shift).min(1 << shift)
+    }
+
+    /// Whether the guard sends a small random access round the window.
+    fn guarded(&mut self, inode: InodeId, chunk: u64) -> bool {
+        if !self.guard.tripped {
+            return false;
+        }
+        let hash = self.index.hash(inode.0, chunk);
+        let home = self.index.bucket(hash);
+        let count = self.guard.count(&mut self.d[home as usize], hash);
+        let victims = self.peek_victim().map_or(u8::MAX, |i| {
+            let node = &self.d[i as usize];
+            Guard::aged(node.recent, node.epoch, self.guard.epoch)
+        });
+        !self.guard.earns(count, victims)
+    }
+}

@@ -1,0 +1,131 @@
+//! The invariants, checked by walking everything.
+
+use super::Window;
+use crate::descriptor::{NIL, STATES, State, flag};
+use crate::list::List;
+use crate::tree::Tree;
+use thiserror::Error;
+
+/// An invariant that does not hold: a bug in this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("range {range}: {what}")]
+pub struct Violation {
+    /// The range where it shows (the number of ranges when none does).
+    pub range: u32,
+    /// What should be.
+    pub what: &'static str,
+}
+
+impl Window {
+    /// Walks all ranges, lists, the tree and the index, and compares them. For tests: it takes time in proportion to the
+    /// window.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        let mut counts = [0; STATES];
+        let mut keyed = 0;
+        let mut refs = 0;
+        for i in 0..self.n {
+            let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: i, what }) };
+            let node = &self.d[i as usize];
+            counts[node.state as usize] += 1;
+            keyed += u32::from(node.has(flag::KEYED));
+            refs += u64::from(node.refs);
+            let usable = matches!(node.state, State::Mapped | State::Upgrading);
+            ensure(node.refs == 0 || usable, "only a usable range has references")?;
+            ensure(!node.has(flag::WRITEBACK) || node.state == State::Mapped, "only a mapped range is written back")?;
+            ensure(!usable || node.has(flag::KEYED), "a usable range has a key")?;
+            ensure(node.state != State::SettingUp || node.has(flag::KEYED), "a range being set up has a key")?;
+            ensure(!usable || node.pages > 0, "a usable range has a length")?;
+            ensure(
+                !matches!(node.state, State::Free | State::Retired)
+                    || !node.has(flag::KEYED | flag::INSTALLED | flag::DIRTY),
+                "a range out of use owes nothing",
+            )?;
+            if node.has(flag::KEYED) {
+                ensure(self.index.find(&self.d, node.inode, node.chunk) == i, "the index finds a range by its key")?;
+                ensure(self.tree.lower_bound(&self.d, node.key()) == i, "the tree finds a range by its key")?;
+            }
+        }
+        let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: self.n, what }) };
+        ensure(counts == self.counts, "the counts of states are right")?;
+        ensure(refs == self.holds, "holds and references agree")?;
+        ensure(self.check_tree()? == keyed, "the tree holds the keyed ranges and no others")?;
+        let mut listed = self.check_list(&self.free, |state, _| state == State::Free)?;
+        ensure(listed == counts[State::Free as usize], "every free range is on the free list")?;
+        let queued = self.check_list(&self.queue, |state, flags| {
+            state == State::Mapped && flags & (flag::PARKED | flag::WRITEBACK) == 0
+        })?;
+        let unparked = (0..self.n).filter(|i| {
+            let node = &self.d[*i as usize];
+            node.state == State::Mapped && !node.has(flag::PARKED)
+        });
+        ensure(unparked.count() as u32 == queued, "a mapped range that is not parked is on the queue")?;
+        for i in 0..self.n {
+            let node = &self.d[i as usize];
+            let idle = node.state == State::Mapped && node.refs == 0 && !node.has(flag::WRITEBACK);
+            if idle && node.has(flag::PARKED) {
+                return Err(Violation { range: i, what: "a range that nobody uses can be evicted" });
+            }
+        }
+        let suspects = self.check_list(&self.suspects, |state, _| state == State::Suspect)?;
+        ensure(suspects == counts[State::Suspect as usize], "every suspect range is on its list")?;
+        listed += queued + suspects;
+        let mut owned = 0;
+        for (number, slot) in self.slots.iter().enumerate() {
+            let used = self.slots_used[number / 32] & (1 << (number % 32)) != 0;
+            ensure(used == (slot.kind != super::SlotUse::Unused), "a slot is used or not")?;
+            ensure(used || slot.list.len == 0, "a ticket that is gone owns nothing")?;
+            owned += self.check_list(&slot.list, |state, flags| match slot.kind {
+                super::SlotUse::Setup => matches!(state, State::SettingUp | State::Upgrading),
+                super::SlotUse::Remove => state == State::Removing,
+                super::SlotUse::Writeback => state == State::Mapped && flags & flag::WRITEBACK != 0,
+                super::SlotUse::Freeze | super::SlotUse::Unused => false,
+            })?;
+        }
+        let with_ticket = counts[State::SettingUp as usize]
+            + counts[State::Upgrading as usize]
+            + counts[State::Removing as usize]
+            + (0..self.n).filter(|i| self.d[*i as usize].has(flag::WRITEBACK)).count() as u32;
+        ensure(owned == with_ticket, "what is being worked on belongs to a ticket")?;
+        ensure(listed + owned <= self.n, "no range is in two lists")
+    }
+
+    fn check_list(&self, list: &List, fits: impl Fn(State, u16) -> bool) -> Result<u32, Violation> {
+        let (mut at, mut prev, mut len) = (list.head, NIL, 0);
+        while at != NIL {
+            let node = &self.d[at as usize];
+            if node.prev != prev || len >= self.n || !fits(node.state, node.flags) {
+                return Err(Violation { range: at, what: "a list is linked both ways and holds what belongs there" });
+            }
+            (prev, at, len) = (at, node.next, len + 1);
+        }
+        if prev != list.tail || len != list.len {
+            return Err(Violation { range: self.n, what: "a list ends where it says" });
+        }
+        Ok(len)
+    }
+
+    fn check_tree(&self) -> Result<u32, Violation> {
+        let mut count = 0;
+        let mut at = self.tree.lower_bound(&self.d, (0, 0));
+        let mut last = None;
+        while at != NIL {
+            let node = &self.d[at as usize];
+            let height = |i: u32| if i == NIL { 0 } else { self.d[i as usize].height };
+            let [left, right] = node.child;
+            let ordered = last.is_none_or(|last| last < node.key());
+            let linked = [left, right].iter().all(|i| *i == NIL || self.d[*i as usize].parent == at);
+            let balanced =
+                height(left).abs_diff(height(right)) <= 1 && node.height == 1 + height(left).max(height(right));
+            if !ordered || !linked || !balanced || !node.has(flag::KEYED) || count >= self.n {
+                return Err(Violation { range: at, what: "the tree is ordered, linked and balanced" });
+            }
+            last = Some(node.key());
+            count += 1;
+            at = Tree::next(&self.d, at);
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,169 @@
+//! Making room: which range goes next, how many at a time, and how many are kept free.
+
+use super::{SlotUse, Window};
+use crate::access::{Access, Around, Purpose, Request, WaitReason};
+use crate::config::{Overlap, ReclaimConfig};
+use crate::descriptor::{NIL, State, flag};
+use crate::ticket::{RemoveTicket, SetupKind};
+
+/// A range survives so many passes of the eviction hand after it was last visited.
+pub(crate) const MAX_VISITS: u8 = 3;
+
+/// How many recently visited ranges the hand may pass over in one call before it takes the next one regardless.
+const MAX_SPARED: u32 = 64;
+
+/// What reclaim knows of the demand for free ranges.
+#[derive(Debug)]
+pub(super) struct Demand {
+    /// Set-ups of new chunks, wrapping.
+    pub(super) setups: u32,
+    pub(super) accesses_since_setup: u64,
+    /// Set-ups during a removal's round trip, moving average in 1/8, raised by each caller who found nothing free.
+    during_removal: u32,
+    idle_after: u64,
+}
+
+impl Demand {
+    pub(super) const NONE: Self = Self { setups: 0, accesses_since_setup: 0, during_removal: 0, idle_after: 0 };
+
+    pub(super) fn setup(&mut self) {
+        self.setups = self.setups.wrapping_add(1);
+        self.accesses_since_setup = 0;
+    }
+
+    fn removal_done(&mut self, stamp: u32) {
+        let during = self.setups.wrapping_sub(stamp).saturating_mul(8);
+        self.during_removal =
+            if during > self.during_removal { during } else { (self.during_removal * 7 + during) / 8 };
+    }
+
+    fn stalled(&mut self, most: u32, config: &ReclaimConfig) {
+        self.during_removal = (self.during_removal + 8).min(most.saturating_mul(8));
+        self.idle_after = config.idle_accesses;
+    }
+
+    pub(super) fn target(&self, ranges: u32, config: &ReclaimConfig) -> u32 {
+        if config.max_share == 0 || self.accesses_since_setup > self.idle_after {
+            return 0;
+        }
+        self.during_removal.div_ceil(8).min(ranges / config.max_share)
+    }
+}
+
+impl Window {
+    /// A step of background reclaim: ranges to remove now so that later callers find free ones, or `None` when there
+    /// are enough. Call it when there is time, best right after an access that was answered by a set-up or an eviction;
+    /// until it says `None`.
+    pub fn reclaim_step(&mut self) -> Option<RemoveTicket> {
+        self.absorb_dropped();
+        if self.suspects.head != NIL {
+            return self.suspect_ticket(self.suspects.head);
+        }
+        let target = self.demand.target(self.n, &self.config.reclaim);
+        let coming = self.free.len + self.counts[State::Removing as usize];
+        let ticket = self.victims_ticket(target.checked_sub(coming).filter(|wanted| *wanted > 0)?)?;
+        self.stats.reclaim_batches += 1;
+        Some(ticket)
+    }
+
+    /// Whether no range can be used again without a removal.
+    pub(super) fn is_spent(&self) -> bool {
+        self.free.len == 0 && self.queue.head == NIL
+    }
+
+    /// A range for a new mapping: a free one, or one that can be mapped over.
+    pub(super) fn take_range(&mut self) -> Option<(u32, SetupKind)> {
+        if let Some(i) = self.free.pop_front(&mut self.d) {
+            let kind = if self.d[i as usize].has(flag::UNCLEAN) { SetupKind::Replace } else { SetupKind::New };
+            return Some((i, kind));
+        }
+        if self.config.host.overlap != Overlap::Replace {
+            return None;
+        }
+        let i = self.peek_victim()?;
+        if self.d[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED) {
+            return None;
+        }
+        self.queue.unlink(&mut self.d, i);
+        self.count_eviction(i);
+        self.leave(i);
+        self.count_wasted(i);
+        Some((i, SetupKind::Replace))
+    }
+
+    /// Nothing is free: removals, or why there are none.
+    pub(super) fn make_room(&mut self, req: &Request, wanted: u32) -> Access {
+        self.demand.stalled(self.n / self.config.reclaim.max_share.max(1), &self.config.reclaim);
+        let target = self.demand.target(self.n, &self.config.reclaim);
+        if let Some(ticket) = self.victims_ticket(wanted + target) {
+            return Access::Evict(ticket);
+        }
+        if self.suspects.head != NIL {
+            return self.retry_suspect(self.suspects.head);
+        }
+        if self.counts[State::Removing as usize] > 0 {
+            return Access::Wait(self.wait(WaitReason::Removal));
+        }
+        if self.counts[State::Retired as usize] == self.n {
+            return Access::Around(self.around(Around::NoCapacity));
+        }
+        match req.purpose {
+            Purpose::Copy => Access::Around(self.around(Around::Busy)),
+            Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
+        }
+    }
+
+    /// The range that would be evicted next, left where it is: at the head of the queue.
+    ///
+    /// The hand goes round like a clock's. A range that is in use leaves the queue until its last reference is dropped,
+    /// so that the hand meets it at most once for each reference taken; one that was visited loses a visit and goes to
+    /// the end.
+    pub(super) fn peek_victim(&mut self) -> Option<u32> {
+        let mut spared = 0;
+        loop {
+            let i = self.queue.head;
+            if i == NIL {
+                return None;
+            }
+            let node = &mut self.d[i as usize];
+            if node.refs > 0 {
+                self.park(i);
+            } else if node.visits > 0 && spared < MAX_SPARED {
+                node.visits -= 1;
+                spared += 1;
+                self.queue.unlink(&mut self.d, i);
+                self.queue.push_back(&mut self.d, i);
+            } else {
+                return Some(i);
+            }
+        }
+    }
+
+    /// A ticket for the removal of up to `wanted` victims.
+    fn victims_ticket(&mut self, wanted: u32) -> Option<RemoveTicket> {
+        let most = wanted.min(self.config.max_batch as u32).min((self.n / 4).max(1));
+        let first = self.peek_victim()?;
+        let claim = self.claim(SlotUse::Remove)?;
+        let mut ticket = RemoveTicket { claim, len: 0, retry: false };
+        let mut next = Some(first);
+        while let Some(i) = next {
+            self.count_eviction(i);
+            self.begin_remove(&mut ticket, i);
+            next = if u32::from(ticket.len) < most { self.peek_victim() } else { None };
+        }
+        self.stats.batches += 1;
+        Some(ticket)
+    }
+
+    fn count_eviction(&mut self, i: u32) {
+        self.stats.evictions += 1;
+        let node = &self.d[i as usize];
+        if node.has(flag::RANDOM) {
+            self.guard.sample(node.served);
+        }
+    }
+
+    pub(super) fn removal_done(&mut self, slot: u8) {
+        self.demand.removal_done(self.slots[usize::from(slot)].stamp);
+    }
+}

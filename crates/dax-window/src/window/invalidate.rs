@@ -1,0 +1,225 @@
+//! Truncation, hole punching, forgetting an inode, unmount: keeping newcomers out and getting mappings out.
+
+use super::{SlotUse, Window};
+use crate::access::{Wait, WaitReason};
+use crate::descriptor::{NIL, State, flag};
+use crate::shared::MAX_TICKETS;
+use crate::ticket::{Frozen, RemoveTicket};
+use crate::tree::Tree;
+use crate::units::{FileRange, InodeId};
+
+/// How many byte ranges can be frozen at a time.
+pub(crate) const MAX_FROZEN: usize = 16;
+
+/// How many ranges one step looks at.
+const MAX_LOOKED_AT: u32 = 512;
+
+/// What an invalidation must achieve before the file may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidateKind {
+    /// No mapping and no reference is left: for a truncation, a collapsed range, an inode that is forgotten.
+    Remove,
+    /// No reference is left, mappings stay: for a hole that is punched where the host keeps mappings coherent with the
+    /// file. Ranges in page tables stay there.
+    Quiesce,
+}
+
+/// What to do next in an invalidation or a drain.
+#[derive(Debug)]
+#[must_use = "the answer may hold a ticket"]
+pub enum Step {
+    /// Remove these, report, ask again.
+    Remove(RemoveTicket),
+    /// Others must finish first: ask again when the event counter has changed.
+    Wait(Wait),
+    /// Nothing is left.
+    Clear,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Freeze {
+    slot: u8,
+    inode: InodeId,
+    kind: InvalidateKind,
+    start: u64,
+    /// Exclusive.
+    end: u64,
+}
+
+/// The frozen byte ranges, in chunks.
+#[derive(Debug)]
+pub(super) struct Freezes {
+    list: [Option<Freeze>; MAX_FROZEN],
+    len: u32,
+}
+
+impl Freezes {
+    pub(super) const EMPTY: Self = Self { list: [None; MAX_FROZEN], len: 0 };
+
+    #[inline]
+    pub(super) fn covers(&self, inode: InodeId, chunk: u64) -> bool {
+        self.len != 0 && self.overlaps(inode, chunk, chunk + 1)
+    }
+
+    fn overlaps(&self, inode: InodeId, start: u64, end: u64) -> bool {
+        self.list.iter().flatten().any(|f| f.inode == inode && f.start < end && start < f.end)
+    }
+
+    fn get(&self, slot: u8) -> Option<Freeze> {
+        self.list.iter().flatten().find(|f| f.slot == slot).copied()
+    }
+
+    fn add(&mut self, freeze: Freeze) -> bool {
+        let Some(place) = self.list.iter_mut().find(|place| place.is_none()) else { return false };
+        *place = Some(freeze);
+        self.len += 1;
+        true
+    }
+
+    pub(super) fn thaw(&mut self, slot: u8) {
+        for place in &mut self.list {
+            if place.is_some_and(|f| f.slot == slot) {
+                *place = None;
+                self.len -= 1;
+            }
+        }
+    }
+}
+
+const _: () = assert!(MAX_FROZEN <= MAX_TICKETS);
+
+impl Window {
+    /// Freezes the bytes: from now on accesses to any range that shares a byte with them wait. Then call
+    /// [`Window::invalidate_step`] until it says [`Step::Clear`], change the file, and [`Window::end_invalidate`].
+    ///
+    /// Whoever calls this must not hold a reference to these bytes: it would wait for itself.
+    ///
+    /// # Errors
+    /// A [`Wait`] when another invalidation of these bytes is under way, or too many are.
+    pub fn begin_invalidate(&mut self, inode: InodeId, range: FileRange, kind: InvalidateKind) -> Result<Frozen, Wait> {
+        self.absorb_dropped();
+        let chunks = range.chunks(self.config.range_shift);
+        if self.freezes.overlaps(inode, chunks.start, chunks.end) {
+            return Err(self.wait(WaitReason::Frozen));
+        }
+        let Some(claim) = self.claim(SlotUse::Freeze) else { return Err(self.wait(WaitReason::Tickets)) };
+        let freeze = Freeze { slot: claim.slot, inode, kind, start: chunks.start, end: chunks.end };
+        if !self.freezes.add(freeze) {
+            self.close(claim);
+            return Err(self.wait(WaitReason::Tickets));
+        }
+        self.refusals.forget(inode.0);
+        Ok(Frozen { claim, inode, range })
+    }
+
+    /// Freezes all of an inode, to take it out of the window: as [`Window::begin_invalidate`] of everything.
+    ///
+    /// # Errors
+    /// As [`Window::begin_invalidate`].
+    pub fn forget_inode(&mut self, inode: InodeId) -> Result<Frozen, Wait> {
+        self.begin_invalidate(inode, FileRange::ALL, InvalidateKind::Remove)
+    }
+
+    /// What must happen next before the frozen bytes are clear.
+    pub fn invalidate_step(&mut self, frozen: &Frozen) -> Step {
+        self.absorb_dropped();
+        if !self.ours(&frozen.claim) {
+            return Step::Clear;
+        }
+        let Some(freeze) = self.freezes.get(frozen.claim.slot) else { return Step::Clear };
+        let first = self.tree.lower_bound(&self.d, (freeze.inode.0, freeze.start));
+        self.sweep(first, Some((freeze.inode, freeze.end)), freeze.kind)
+    }
+
+    /// Lets newcomers in again.
+    pub fn end_invalidate(&mut self, frozen: Frozen) {
+        self.absorb_dropped();
+        if self.ours(&frozen.claim) {
+            self.freezes.thaw(frozen.claim.slot);
+            self.close(frozen.claim);
+        }
+    }
+
+    /// Starts the teardown: from now on every access goes round the window.
+    pub fn begin_drain(&mut self) {
+        self.draining = true;
+        self.shared.bump();
+    }
+
+    /// What must happen next before nothing is mapped any more.
+    pub fn drain_step(&mut self) -> Step {
+        self.absorb_dropped();
+        if self.suspects.head != NIL {
+            return match self.suspect_ticket(self.suspects.head) {
+                Some(ticket) => Step::Remove(ticket),
+                None => Step::Wait(self.wait(WaitReason::Tickets)),
+            };
+        }
+        let first = self.tree.lower_bound(&self.d, (0, 0));
+        self.sweep(first, None, InvalidateKind::Remove)
+    }
+
+    /// Ends the teardown: accesses use the window again.
+    pub fn end_drain(&mut self) {
+        self.draining = false;
+    }
+
+    /// Goes through the ranges from `first` to the end of an inode's chunks, or of everything.
+    fn sweep(&mut self, first: u32, until: Option<(InodeId, u64)>, kind: InvalidateKind) -> Step {
+        let mut ticket = None;
+        let mut blocked = None;
+        let mut looked_at = 0;
+        let mut at = first;
+        while at != NIL {
+            let node = &self.d[at as usize];
+            if until.is_some_and(|(inode, end)| node.key() >= (inode.0, end)) {
+                break;
+            }
+            if looked_at == MAX_LOOKED_AT && (ticket.is_some() || blocked.is_some()) {
+                break;
+            }
+            looked_at += 1;
+            let i = at;
+            at = Tree::next(&self.d, at);
+            let node = &self.d[i as usize];
+            match node.state {
+                State::Mapped if node.refs > 0 => blocked = Some(WaitReason::References),
+                State::Mapped if kind == InvalidateKind::Quiesce => {}
+                State::Mapped if node.has(flag::WRITEBACK) => blocked = blocked.or(Some(WaitReason::Writeback)),
+                State::Mapped => {
+                    if ticket.is_none() {
+                        let Some(claim) = self.claim(SlotUse::Remove) else {
+                            return Step::Wait(self.wait(WaitReason::Tickets));
+                        };
+                        ticket = Some(RemoveTicket { claim, len: 0, retry: false });
+                    }
+                    if let Some(ticket) = &mut ticket {
+                        self.begin_remove(ticket, i);
+                        if usize::from(ticket.len) == self.config.max_batch {
+                            break;
+                        }
+                    }
+                }
+                State::Suspect if ticket.is_none() => {
+                    return match self.suspect_ticket(i) {
+                        Some(ticket) => Step::Remove(ticket),
+                        None => Step::Wait(self.wait(WaitReason::Tickets)),
+                    };
+                }
+                State::Suspect => break,
+                State::Removing => blocked = blocked.or(Some(WaitReason::Removal)),
+                State::SettingUp | State::Upgrading => blocked = blocked.or(Some(WaitReason::Setup)),
+                // Neither is in the tree.
+                State::Free | State::Retired => {}
+            }
+        }
+        match (ticket, blocked) {
+            (Some(ticket), _) => {
+                self.stats.batches += 1;
+                Step::Remove(ticket)
+            }
+            (None, Some(reason)) => Step::Wait(self.wait(reason)),
+            (None, None) => Step::Clear,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Removals: what goes, and how it went.
+
+use super::{SlotUse, Window};
+use crate::access::{Access, WaitReason};
+use crate::config::Overlap;
+use crate::descriptor::{NIL, State, flag};
+use crate::ticket::{Cursor, CursorAt, Outcome, RemoveEntry, RemoveTicket};
+use crate::units::RangeIndex;
+
+impl Window {
+    /// The next range of a ticket. The lock may be dropped between two calls.
+    pub fn remove_entry(&self, ticket: &RemoveTicket, cursor: &mut Cursor) -> Option<RemoveEntry> {
+        if !ticket.claim.belongs_to(&self.shared) {
+            return None;
+        }
+        let i = self.next_in_slot(ticket.claim.slot, cursor)?;
+        let node = &self.d[i as usize];
+        Some(RemoveEntry {
+            range: RangeIndex(i),
+            window_offset: self.window_offset(i),
+            len: self.mapped_len(i),
+            inode: self.inode(i),
+            file_offset: self.file_offset(i),
+            installed: node.has(flag::INSTALLED),
+            dirty: node.has(flag::DIRTY),
+        })
+    }
+
+    /// All ranges of a ticket.
+    pub fn remove_entries<'a>(&'a self, ticket: &'a RemoveTicket) -> impl Iterator<Item = RemoveEntry> + 'a {
+        let mut cursor = Cursor::default();
+        core::iter::from_fn(move || self.remove_entry(ticket, &mut cursor))
+    }
+
+    pub(super) fn next_in_slot(&self, slot: u8, cursor: &mut Cursor) -> Option<u32> {
+        let next = match cursor.0 {
+            CursorAt::Start => self.slots[usize::from(slot)].list.head,
+            CursorAt::After(i) => self.d.get(i as usize)?.next,
+        };
+        if next == NIL {
+            return None;
+        }
+        cursor.0 = CursorAt::After(next);
+        Some(next)
+    }
+
+    /// Reports a removal: every entry was taken out of the page tables, what was dirty was written back (or remembered
+    /// by its inode), and this is how the server's answer was. Returns how many ranges are free now.
+    ///
+    /// [`Outcome::Refused`] and [`Outcome::Unknown`] of a batch say nothing about a single range: on a host that
+    /// replaces they will be mapped over, on others each is removed once more by itself and retired if that fails too.
+    pub fn complete_remove(&mut self, ticket: RemoveTicket, outcome: Outcome) -> usize {
+        self.absorb_dropped();
+        if !self.ours(&ticket.claim) {
+            return 0;
+        }
+        let slot = ticket.claim.slot;
+        let mut freed = 0;
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+            // The embedder has unmapped and written back: neither is owed any more.
+            self.d[i as usize].clear(flag::INSTALLED | flag::DIRTY);
+            self.count_wasted(i);
+            match outcome {
+                Outcome::Done => {
+                    self.stats.removals += 1;
+                    self.free_range(i, false);
+                    freed += usize::from(self.d[i as usize].state == State::Free);
+                }
+                Outcome::Lost => {
+                    self.stats.removals_failed += 1;
+                    self.retire(i);
+                }
+                Outcome::Refused(_) | Outcome::Unknown => {
+                    self.stats.removals_failed += 1;
+                    if ticket.retry && self.config.host.overlap == Overlap::Refuse {
+                        self.retire(i);
+                    } else {
+                        self.quarantine(i);
+                        freed += usize::from(self.d[i as usize].state == State::Free);
+                    }
+                }
+            }
+        }
+        self.removal_done(slot);
+        self.close(ticket.claim);
+        freed
+    }
+
+    /// Calls a removal off (a write-back failed, page tables could not be changed) before anything was sent to the
+    /// server: the ranges are usable again. `unmapped` says whether *all* of them were taken out of the page tables.
+    pub fn abort_remove(&mut self, ticket: RemoveTicket, unmapped: bool) {
+        self.absorb_dropped();
+        if !self.ours(&ticket.claim) {
+            return;
+        }
+        let slot = ticket.claim.slot;
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+            self.stats.removals_aborted += 1;
+            if unmapped {
+                self.d[i as usize].clear(flag::INSTALLED);
+            }
+            if ticket.retry {
+                self.suspect(i);
+            } else {
+                self.set_state(i, State::Mapped);
+                self.d[i as usize].set(flag::PARKED);
+                self.settle(i);
+            }
+        }
+        self.close(ticket.claim);
+    }
+
+    /// Moves a mapped range, on the queue or parked, into a removal.
+    pub(super) fn begin_remove(&mut self, ticket: &mut RemoveTicket, i: u32) {
+        self.park(i);
+        self.d[i as usize].clear(flag::PARKED);
+        self.set_state(i, State::Removing);
+        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+        ticket.len += 1;
+    }
+
+    /// A ticket for one mapped range.
+    pub(super) fn remove_exactly(&mut self, i: u32) -> Option<RemoveTicket> {
+        let claim = self.claim(SlotUse::Remove)?;
+        let mut ticket = RemoveTicket { claim, len: 0, retry: false };
+        self.begin_remove(&mut ticket, i);
+        self.stats.batches += 1;
+        Some(ticket)
+    }
+
+    pub(super) fn retry_suspect(&mut self, i: u32) -> Access {
+        match self.suspect_ticket(i) {
+            Some(ticket) => Access::Evict(ticket),
+            None => Access::Wait(self.wait(WaitReason::Tickets)),
+        }
+    }
+
+    /// A ticket for the exact removal of one suspect range.
+    pub(super) fn suspect_ticket(&mut self, i: u32) -> Option<RemoveTicket> {
+        let claim = self.claim(SlotUse::Remove)?;
+        let mut ticket = RemoveTicket { claim, len: 0, retry: true };
+        self.suspects.unlink(&mut self.d, i);
+        self.set_state(i, State::Removing);
+        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+        ticket.len = 1;
+        self.stats.batches += 1;
+        Some(ticket)
+    }
+
+    /// Makes a range that is in no list a suspect.
+    fn suspect(&mut self, i: u32) {
+        self.set_state(i, State::Suspect);
+        self.suspects.push_back(&mut self.d, i);
+    }
+
+    /// A ticket fell into the box. Nobody said that page tables were cleared or stores written back: what owes either
+    /// keeps its key, so that its chunk stays closed until a further ticket has seen to it.
+    pub(super) fn remove_dropped(&mut self, slot: u8) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+            self.stats.removals_failed += 1;
+            if self.d[i as usize].has(flag::INSTALLED | flag::DIRTY) {
+                self.suspect(i);
+            } else {
+                self.quarantine(i);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which ranges hold stores, and their write-back.
+
+use super::{SlotUse, Window};
+use crate::access::{Wait, WaitReason};
+use crate::descriptor::{NIL, State, flag};
+use crate::ticket::{Cursor, WritebackEntry, WritebackTicket};
+use crate::tree::Tree;
+use crate::units::{FileOffset, FileRange, InodeId, RangeIndex};
+
+/// How many ranges one call looks at.
+const MAX_LOOKED_AT: u32 = 1024;
+
+/// What there is to write back.
+#[derive(Debug)]
+#[must_use = "the answer may hold a ticket"]
+pub enum Writeback {
+    /// Write these back and report; then go on at [`WritebackTicket::rest`] if there is one.
+    Ranges(WritebackTicket),
+    /// Nothing is dirty up to here: go on from this byte.
+    Further(FileOffset),
+    /// Nothing is dirty.
+    Clean,
+    /// Some of the bytes are being written back or removed by another caller, and are clean only after that.
+    Wait(Wait),
+}
+
+impl Window {
+    /// The dirty ranges of some bytes of a file, marked as being written back. They are clean from now on: what is stored
+    /// meanwhile makes them dirty again. Write-protect those in page tables first if stores through them must be
+    /// noticed.
+    pub fn begin_writeback(&mut self, inode: InodeId, range: FileRange) -> Writeback {
+        self.absorb_dropped();
+        let shift = self.config.range_shift;
+        let chunks = range.chunks(shift);
+        let mut at = self.tree.lower_bound(&self.d, (inode.0, chunks.start));
+        let mut ticket: Option<WritebackTicket> = None;
+        let mut looked_at = 0;
+        while at != NIL && self.d[at as usize].key() < (inode.0, chunks.end) {
+            let i = at;
+            let here = self.file_offset(i);
+            let full = ticket.as_ref().is_some_and(|ticket| ticket.len() == self.config.max_batch);
+            if full || looked_at == MAX_LOOKED_AT {
+                return match ticket {
+                    Some(ticket) => Writeback::Ranges(WritebackTicket { rest: Some(here), ..ticket }),
+                    None => Writeback::Further(here),
+                };
+            }
+            looked_at += 1;
+            at = Tree::next(&self.d, at);
+            let node = &self.d[i as usize];
+            let blocked = match node.state {
+                _ if node.has(flag::WRITEBACK) => Some(WaitReason::Writeback),
+                _ if !node.has(flag::DIRTY) => None,
+                State::Removing | State::Suspect => Some(WaitReason::Removal),
+                State::Upgrading => Some(WaitReason::Setup),
+                _ => None,
+            };
+            if let Some(reason) = blocked {
+                // What was found so far goes first; the rest begins here.
+                return match ticket {
+                    Some(ticket) => Writeback::Ranges(WritebackTicket { rest: Some(here), ..ticket }),
+                    None => Writeback::Wait(self.wait(reason)),
+                };
+            }
+            if !node.has(flag::DIRTY) {
+                continue;
+            }
+            if ticket.is_none() {
+                let Some(claim) = self.claim(SlotUse::Writeback) else {
+                    return Writeback::Wait(self.wait(WaitReason::Tickets));
+                };
+                ticket = Some(WritebackTicket { claim, len: 0, rest: None });
+            }
+            if let Some(ticket) = &mut ticket {
+                self.park(i);
+                self.d[i as usize].clear(flag::DIRTY);
+                self.d[i as usize].set(flag::WRITEBACK);
+                self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+                ticket.len += 1;
+            }
+        }
+        ticket.map_or(Writeback::Clean, Writeback::Ranges)
+    }
+
+    /// The next range of a ticket. The lock may be dropped between two calls.
+    pub fn writeback_entry(&self, ticket: &WritebackTicket, cursor: &mut Cursor) -> Option<WritebackEntry> {
+        if !ticket.claim.belongs_to(&self.shared) {
+            return None;
+        }
+        let i = self.next_in_slot(ticket.claim.slot, cursor)?;
+        Some(WritebackEntry {
+            range: RangeIndex(i),
+            window_offset: self.window_offset(i),
+            file_offset: self.file_offset(i),
+            len: self.mapped_len(i),
+            installed: self.d[i as usize].has(flag::INSTALLED),
+        })
+    }
+
+    /// Reports a write-back: if it failed the ranges are dirty again.
+    pub fn end_writeback(&mut self, ticket: WritebackTicket, done: bool) {
+        self.absorb_dropped();
+        if self.ours(&ticket.claim) {
+            self.finish_writeback(ticket.claim.slot, done);
+            self.close(ticket.claim);
+        }
+    }
+
+    pub(super) fn writeback_dropped(&mut self, slot: u8) {
+        self.finish_writeback(slot, false);
+    }
+
+    fn finish_writeback(&mut self, slot: u8, done: bool) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+            self.d[i as usize].clear(flag::WRITEBACK);
+            if !done {
+                self.d[i as usize].set(flag::DIRTY);
+            }
+            self.settle(i);
+        }
+    }
+}

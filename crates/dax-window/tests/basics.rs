@@ -1,0 +1,145 @@
+//! The way of an access, step by step.
+#![cfg(feature = "alloc")]
+
+use dax_window::{
+    Access, Around, Config, FileOffset, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Purpose, Request,
+    SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
+};
+
+const MIB: u64 = 1 << 20;
+const END: u64 = 1 << 40;
+const A: InodeId = InodeId(1);
+
+fn window(ranges: u64, host: HostRules) -> Window {
+    let mut config = Config::new(ranges * 2 * MIB);
+    config.host = host;
+    config.read_ahead.max_ranges = 0;
+    config.guard = None;
+    Window::on_heap(config).unwrap()
+}
+
+fn map(window: &mut Window, req: Request) -> dax_window::Hold {
+    let Access::Setup(ticket) = window.access(&mut Stream::new(), &req) else { panic!("no set-up") };
+    let hold = window.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
+    window.check_invariants().unwrap();
+    hold
+}
+
+fn hit(window: &mut Window, req: Request) -> dax_window::Hold {
+    let Access::Hit(hold) = window.access(&mut Stream::new(), &req) else { panic!("no hit") };
+    hold
+}
+
+#[test]
+fn miss_then_hit() {
+    let mut w = window(2, HostRules::STRICT);
+    let req = Request::read(A, 3 * MIB, 4 * MIB, END);
+    let Access::Setup(ticket) = w.access(&mut Stream::new(), &req) else { panic!() };
+    let [entry] = ticket.entries() else { panic!() };
+    assert_eq!((entry.file_offset, entry.window_offset, entry.len), (FileOffset(2 * MIB), WindowOffset(0), 2 * MIB));
+    assert_eq!((entry.writable, entry.kind), (false, SetupKind::New));
+
+    let Access::Wait(wait) = w.access(&mut Stream::new(), &req) else { panic!("a second set-up") };
+    assert_eq!((wait.reason, wait.seq), (WaitReason::Setup, w.event_seq()));
+    let hold = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
+    assert_ne!(wait.seq, w.event_seq());
+    assert_eq!((hold.window_offset(), hold.file_offset(), hold.len()), (WindowOffset(MIB), FileOffset(3 * MIB), MIB));
+    w.release(hold);
+
+    let hold = hit(&mut w, req);
+    assert_eq!(hold.len(), MIB);
+    w.release(hold);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn eviction_frees_then_the_same_question_maps() {
+    let mut w = window(1, HostRules::STRICT);
+    let hold = map(&mut w, Request::read(A, 0, 1, END));
+    let other = Request::read(A, 2 * MIB, 1, END);
+    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Around(Around::Busy)));
+    let fault = other.purpose(Purpose::Fault);
+    let Access::Wait(wait) = w.access(&mut Stream::new(), &fault) else { panic!() };
+    w.release(hold);
+    assert_ne!(wait.seq, w.event_seq());
+    let Access::Evict(ticket) = w.access(&mut Stream::new(), &fault) else { panic!() };
+    let entry = w.remove_entries(&ticket).next().unwrap();
+    assert_eq!((entry.window_offset, entry.len, entry.file_offset), (WindowOffset(0), 2 * MIB, FileOffset(0)));
+    assert_eq!(w.complete_remove(ticket, Outcome::Done), 1);
+    let hold = map(&mut w, fault);
+    w.release(hold);
+}
+
+#[test]
+fn a_replacing_host_needs_no_removal() {
+    let mut w = window(1, HostRules::REPLACING);
+    let hold = map(&mut w, Request::read(A, 0, 1, END));
+    w.release(hold);
+    let Access::Setup(ticket) = w.access(&mut Stream::new(), &Request::read(A, 2 * MIB, 1, END)) else { panic!() };
+    assert_eq!(ticket.entries()[0].kind, SetupKind::Replace);
+    let hold = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
+    w.release(hold);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn upgrade_in_place_reuses_the_window_offset() {
+    let mut w = window(2, HostRules::REPLACING);
+    let reader = map(&mut w, Request::read(A, 0, 1, END));
+    let Access::Setup(ticket) = w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)) else { panic!() };
+    assert_eq!((ticket.entries()[0].range, ticket.entries()[0].kind), (reader.range(), SetupKind::Upgrade));
+    assert!(ticket.entries()[0].writable);
+    let second = hit(&mut w, Request::read(A, 0, 1, END));
+    assert!(matches!(w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)), Access::Wait(_)));
+    let writer = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
+    assert!(writer.is_writable());
+    for hold in [reader, second, writer] {
+        w.release(hold);
+    }
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn truncation_freezes_waits_and_removes() {
+    let mut w = window(4, HostRules::STRICT);
+    let low = map(&mut w, Request::read(A, 0, 1, END));
+    let high = map(&mut w, Request::read(A, 4 * MIB, 1, END));
+    w.release(low);
+    let frozen = w.begin_invalidate(A, FileRange::from(3 * MIB), InvalidateKind::Remove).unwrap();
+    assert!(matches!(w.access(&mut Stream::new(), &Request::read(A, 4 * MIB, 1, END)), Access::Wait(_)));
+    let low = hit(&mut w, Request::read(A, 0, 1, END));
+    w.release(low);
+    let Step::Wait(wait) = w.invalidate_step(&frozen) else { panic!() };
+    w.release(high);
+    assert_ne!(wait.seq, w.event_seq());
+    let Step::Remove(ticket) = w.invalidate_step(&frozen) else { panic!() };
+    w.complete_remove(ticket, Outcome::Done);
+    assert!(matches!(w.invalidate_step(&frozen), Step::Clear));
+    w.end_invalidate(frozen);
+    let hold = map(&mut w, Request::read(A, 4 * MIB, 1, END));
+    w.release(hold);
+}
+
+#[test]
+fn dirty_ranges_are_written_back_once() {
+    let mut w = window(4, HostRules::STRICT);
+    let hold = map(&mut w, Request::write(A, 0, 1, END));
+    w.release(hold);
+    let Writeback::Ranges(ticket) = w.begin_writeback(A, FileRange::ALL) else { panic!() };
+    assert!(matches!(w.begin_writeback(A, FileRange::ALL), Writeback::Wait(_)));
+    w.end_writeback(ticket, true);
+    assert!(matches!(w.begin_writeback(A, FileRange::ALL), Writeback::Clean));
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn dropped_tickets_lose_nothing() {
+    let mut w = window(1, HostRules::STRICT);
+    let req = Request::read(A, 0, 1, END);
+    drop(w.access(&mut Stream::new(), &req));
+    let Access::Evict(ticket) = w.access(&mut Stream::new(), &req) else { panic!("not removed exactly") };
+    assert!(ticket.is_retry());
+    w.complete_remove(ticket, Outcome::Done);
+    let hold = map(&mut w, req);
+    w.release(hold);
+}
