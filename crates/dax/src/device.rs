@@ -67,7 +67,7 @@ pub trait MemoryDevice {
     /// - [`Error::Failed`] (EIO) if the device is marked failed
     /// - [`Error::NegativeOffset`], [`Error::NegativeSize`], [`Error::Unaligned`] (EINVAL)
     /// - [`Error::NothingThere`] (ERANGE) at or past the end, or where the device has no memory
-    /// - [`Error::BadAnswer`] (EIO) if the device answers with an address that is not page-aligned
+    /// - [`Error::BadAnswer`] (EIO) if the device answers with an address that is not page-aligned, or too high
     fn direct_access(&self, request: &DirectAccess) -> Result<DirectRange, Error> {
         if let Some(failure) = self.failure() {
             failure.check()?;
@@ -80,10 +80,11 @@ pub trait MemoryDevice {
         if range.len == 0 && wanted > 0 {
             return Err(nothing);
         }
-        if !range.phys.is_aligned(self.page_size()) {
+        let len = range.len.min(wanted);
+        if !range.phys.is_aligned(self.page_size()) || range.phys.checked_add(len).is_none() {
             return Err(Error::BadAnswer { offset });
         }
-        Ok(DirectRange { len: range.len.min(wanted), ..range })
+        Ok(DirectRange { len, ..range })
     }
 }
 

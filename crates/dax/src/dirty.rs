@@ -205,8 +205,7 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> DirtyRange<S> {
     /// # Errors
     /// [`Error::OutsideRange`] if `bytes` are not all in the range, rounded up to whole extents; nothing is marked then.
     pub fn mark(&mut self, bytes: FileRange) -> Result<usize, Error> {
-        let end = self.covered.end().checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
-        if bytes.start() < self.covered.start() || bytes.end() > end {
+        if bytes.start() < self.covered.start() || bytes.end() > self.whole_extents().end() {
             return Err(Error::OutsideRange { marked: bytes, covered: self.covered });
         }
         Ok(self.dirty.insert(self.extents(bytes)))
@@ -277,9 +276,15 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> DirtyRange<S> {
         self.writing.move_to(all, &mut self.dirty);
     }
 
+    /// The bytes of all extents of the range, the last one whole.
+    fn whole_extents(&self) -> FileRange {
+        let end = self.covered.end().checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
+        FileRange::between(self.covered.start(), end)
+    }
+
     /// The extents that hold some of `bytes`, as far as they are in the range.
     fn extents(&self, bytes: FileRange) -> Range<usize> {
-        let within = bytes.intersect(self.covered);
+        let within = bytes.intersect(self.whole_extents());
         if within.is_empty() {
             return 0..0;
         }

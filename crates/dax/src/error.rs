@@ -37,7 +37,7 @@ pub enum Error {
         /// Length of the device or partition in bytes.
         len: u64,
     },
-    /// A device answered a direct access with something that contradicts its own length, or that is not page-aligned.
+    /// A device answered a direct access with an address that is not page-aligned, or that passes the end of 64 bits.
     #[error("the device's answer for {offset} is unusable")]
     BadAnswer {
         /// Where.

@@ -2,7 +2,8 @@
 
 use crate::sync::{Action, AllocateFault, Decision, SyncFault};
 use crate::{
-    Area, Errno, FileRange, MappedRun, MetadataState, Page, PageSizes, Placement, Sharing, SyncMode, VirtAddr, Wanted,
+    AccessFlags, Area, Errno, FileRange, MappedRun, MetadataState, Page, PageSizes, Placement, Sharing, SyncMode,
+    VirtAddr, Wanted,
 };
 
 /// What the processor was doing when it faulted.
@@ -51,7 +52,7 @@ pub struct Backing {
 pub enum FaultOutcome<G = ()> {
     /// Install this page.
     Map(PageMapping<G>),
-    /// Copy this page, a base page, into private memory and install the copy writable.
+    /// Copy this page, a base page, into private memory and install the copy, writable. The page itself is not stored to.
     Copy(PageMapping<G>),
     /// Sync first; nothing is installed yet.
     NeedsSync(SyncFault<G>),
@@ -79,6 +80,15 @@ pub struct PageMapping<G = ()> {
     pub writable: bool,
     /// What keeps the memory until the entry is installed.
     pub guard: G,
+}
+
+impl<G> PageMapping<G> {
+    /// The hints for a [`direct_access`](crate::MemoryDevice::direct_access) to the page: dirty exactly when it is installed
+    /// writable.
+    #[must_use]
+    pub const fn access_flags(&self) -> AccessFlags {
+        if self.writable { AccessFlags::DIRTY } else { AccessFlags::empty() }
+    }
 }
 
 impl Page {
@@ -132,7 +142,7 @@ impl Fault {
             Placement::Misaligned => return FaultOutcome::BusError(Errno::EINVAL),
         };
         if self.is_private_write() {
-            return FaultOutcome::Copy(PageMapping { page, writable: true, guard });
+            return FaultOutcome::Copy(PageMapping { page, writable: false, guard });
         }
         if self.is_shared_write() && !backing.writable {
             return FaultOutcome::NeedsWritable;

@@ -108,9 +108,11 @@ pub struct Flushed(());
 ///
 /// 1. [`take`](Writeback::take) what is dirty, range by range, under the inode's lock. It is not dirty from here on, so that a
 ///    store that faults later is told apart from those before.
-/// 2. With no lock held, have [`DirtyRange::writing_runs`] write-protected in every address space, TLBs included
-///    ([`Mappings::write_protect`](crate::Mappings::write_protect)): [`write_protected`](Writeback::write_protected). Were it
-///    done after the flush, stores in between would be in no one's books.
+/// 2. With no lock held, have [`DirtyRange::writing_runs`] (of a clone made under the lock) write-protected in every address
+///    space, TLBs included ([`Mappings::write_protect`](crate::Mappings::write_protect)), inside a
+///    [`Layout::change`](crate::Layout::change), so that no fault that was decided before installs its page after. Then
+///    [`write_protected`](Writeback::write_protected). Were it done after the flush, stores in between would be in no one's
+///    books.
 /// 3. Flush the lines of those runs if the policy says so: [`flushed`](Writeback::flushed).
 /// 4. Send one FUSE_FSYNC for all, then [`InodeDirt::finish`] and [`Settled::apply`] to each range: on success what was taken
 ///    is clean and nothing else; on an error it is dirty again.

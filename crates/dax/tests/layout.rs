@@ -1,0 +1,191 @@
+//! Faults that race with a layout being broken, and what the embedder is asked to do.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use dax::{Errno, Error, FileKey, FileRange, Layout, Mappings, UnmapCause};
+
+#[derive(Debug, PartialEq)]
+enum Call {
+    Unmap(FileKey, FileRange, UnmapCause),
+    Wait(FileKey, FileRange),
+}
+
+struct Recorder {
+    calls: Mutex<Vec<Call>>,
+    pins: Result<(), Errno>,
+}
+
+impl Mappings for Recorder {
+    fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause) {
+        self.calls.lock().unwrap().push(Call::Unmap(file, range, cause));
+    }
+
+    fn write_protect(&self, _: FileKey, _: FileRange) {
+        panic!("not asked for");
+    }
+
+    fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno> {
+        self.calls.lock().unwrap().push(Call::Wait(file, range));
+        self.pins
+    }
+}
+
+#[test]
+fn breaking_unmaps_then_waits_for_pins_of_that_range_only() {
+    let recorder = Recorder { calls: Mutex::default(), pins: Ok(()) };
+    let layout = Layout::new();
+    let range = FileRange::new(2 << 20, 2 << 20).unwrap();
+    let before = layout.seen();
+    let change = layout.break_range(&recorder, FileKey(7), range, UnmapCause::Punch).unwrap();
+    let expected = [Call::Unmap(FileKey(7), range, UnmapCause::Punch), Call::Wait(FileKey(7), range)];
+    assert_eq!(*recorder.calls.lock().unwrap(), expected);
+    let during = layout.seen();
+    assert!(!layout.unchanged(during), "a fault during the change retries");
+    drop(change);
+    assert!(!layout.unchanged(before) && !layout.unchanged(during));
+    assert!(layout.unchanged(layout.seen()), "one that begins after it does not");
+}
+
+#[test]
+fn pins_that_stay_leave_the_layout_as_it_was() {
+    let recorder = Recorder { calls: Mutex::default(), pins: Err(Errno::ETIMEDOUT) };
+    let layout = Layout::new();
+    let error = layout.break_range(&recorder, FileKey(7), FileRange::ALL, UnmapCause::Reclaim).unwrap_err();
+    assert_eq!(error, Error::Pinned { errno: Errno::ETIMEDOUT });
+    assert_eq!(error.errno(), Errno::ETIMEDOUT);
+    assert!(layout.unchanged(layout.seen()), "nobody is in the middle of a change any more");
+}
+
+#[test]
+fn an_embedder_without_mappings_has_nothing_to_do() {
+    let layout = Layout::new();
+    assert!(layout.break_range(&(), FileKey(1), FileRange::ALL, UnmapCause::Failure).is_ok());
+    ().write_protect(FileKey(1), FileRange::ALL);
+}
+
+#[test]
+fn private_copies_go_with_a_truncate_only() {
+    use UnmapCause::{Failure, Punch, Reclaim, Truncate};
+    let gone = [Reclaim, Punch, Truncate, Failure].map(UnmapCause::takes_private_copies);
+    assert_eq!(gone, [false, false, true, false]);
+}
+
+/// A page of a file, its memory now, and what two address spaces show of it.
+struct World {
+    memory: u64,
+    shown: [Option<u64>; 2],
+}
+
+/// All interleavings of two faults and two breakers: once a breaker has unmapped, no address space shows memory that was given
+/// to something else.
+#[test]
+fn no_interleaving_shows_old_memory() {
+    const STEPS: [usize; 4] = [3, 3, 4, 4];
+    let mut runs = 0u32;
+    let mut retries = 0u32;
+    let mut installs = 0u32;
+    let mut left = STEPS;
+    interleave(&mut left, &mut Vec::new(), &mut |order| {
+        runs += 1;
+        if cfg!(miri) && !runs.is_multiple_of(20_000) {
+            return;
+        }
+        let mut world = World { memory: 0, shown: [None; 2] };
+        let layout = Layout::new();
+        let mut seen = [None; 2];
+        let mut looked_up = [0; 2];
+        let mut changes = [None, None];
+        let mut done = [0; 4];
+        for actor in order {
+            let step = done[*actor];
+            done[*actor] += 1;
+            match (*actor, step) {
+                (fault @ (0 | 1), 0) => seen[fault] = Some(layout.seen()),
+                (fault @ (0 | 1), 1) => looked_up[fault] = world.memory,
+                // Under the page-table lock: one step.
+                (fault @ (0 | 1), _) => {
+                    if layout.unchanged(seen[fault].unwrap()) {
+                        installs += 1;
+                        world.shown[fault] = Some(looked_up[fault]);
+                    } else {
+                        retries += 1;
+                    }
+                }
+                (breaker, 0) => changes[breaker - 2] = Some(layout.change()),
+                (_, 1) => world.shown = [None; 2],
+                (_, 2) => world.memory += 1,
+                (breaker, _) => changes[breaker - 2] = None,
+            }
+            for shown in world.shown {
+                assert!(shown.is_none_or(|shown| shown == world.memory), "{order:?}");
+            }
+        }
+        assert!(layout.unchanged(layout.seen()));
+    });
+    // 14! / (3! 3! 4! 4!)
+    assert_eq!(runs, 4_204_200);
+    assert!(retries > 0 && installs > 0);
+}
+
+fn interleave(left: &mut [usize; 4], order: &mut Vec<usize>, check: &mut impl FnMut(&[usize])) {
+    if left.iter().all(|steps| *steps == 0) {
+        return check(order);
+    }
+    for actor in 0..4 {
+        if left[actor] > 0 {
+            left[actor] -= 1;
+            order.push(actor);
+            interleave(left, order, check);
+            order.pop();
+            left[actor] += 1;
+        }
+    }
+}
+
+/// Stops the others, also when a thread panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn on_several_processors() {
+    let layout = Layout::new();
+    let memory = AtomicU64::new(0);
+    // Lock order as an embedder has it: the page table's lock is taken last.
+    let table = Mutex::new(None::<u64>);
+    let stop = AtomicBool::new(false);
+    let rounds = if cfg!(miri) { 30 } else { 20_000 };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seen = layout.seen();
+                    let looked_up = memory.load(Ordering::Relaxed);
+                    let mut table = table.lock().unwrap();
+                    if layout.unchanged(seen) {
+                        *table = Some(looked_up);
+                    }
+                    drop(table);
+                    thread::yield_now();
+                }
+            });
+        }
+        scope.spawn(|| {
+            let _stop = StopOnDrop(&stop);
+            for _ in 0..rounds {
+                let change = layout.change();
+                *table.lock().unwrap() = None;
+                memory.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(*table.lock().unwrap(), None, "a fault installed during the change");
+                drop(change);
+                thread::yield_now();
+            }
+        });
+    });
+}
