@@ -2,8 +2,10 @@
 
 pub(crate) mod apic;
 pub(crate) mod clock;
+pub(crate) mod copy;
 pub(crate) mod cpu;
 pub(crate) mod gdt;
 pub(crate) mod ioapic;
+mod mem;
 pub(crate) mod port;
 pub(crate) mod traps;

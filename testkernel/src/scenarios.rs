@@ -2,6 +2,7 @@
 //!
 //! Their names also lie, NUL-terminated, in the ELF section `.scenarios`, so that the host lists them without booting.
 
+pub(crate) mod copy;
 pub(crate) mod discovery;
 pub(crate) mod rig;
 
@@ -85,6 +86,7 @@ scenarios! {
     "rig::triple_fault" => rig::triple_fault,
     "rig::early_exit" => rig::early_exit,
     "rig::sync" => rig::sync,
+    "machine::copy" => copy::ways,
     "discovery::pci_window_found" => discovery::pci_window_found,
     "discovery::no_window_is_normal" => discovery::no_window_is_normal,
     "discovery::window_sizes" => discovery::window_sizes,
