@@ -33,8 +33,8 @@ const STATUS_ORDER: [DeviceStatus; 4] =
 
 /// A virtio-mmio device of version 2, of any device type.
 ///
-/// Dropping it resets the device. Who must not touch the device any more, say because the host's side of it has died,
-/// gives the transport to [`core::mem::forget`].
+/// Dropping it resets the device, if its status was set through it. Who must not touch the device any more, say because
+/// the host's side of it has died, gives the transport to [`core::mem::forget`].
 #[derive(Debug)]
 pub struct MmioTransport<R: Registers> {
     pub(crate) registers: R,
@@ -356,6 +356,8 @@ impl<R: Registers> Transport for MmioTransport<R> {
 
 impl<R: Registers> Drop for MmioTransport<R> {
     fn drop(&mut self) {
-        self.set_status(DeviceStatus::empty());
+        if !self.status.is_empty() {
+            self.set_status(DeviceStatus::empty());
+        }
     }
 }

@@ -58,6 +58,10 @@ fn nothing_is_written_before_the_driver_asks() {
     let transport = MmioTransport::new(MmioModel::new(&device)).expect("a good device");
     assert_eq!(device.resets(), 0);
     drop(transport);
+    assert_eq!(device.resets(), 0);
+    let mut transport = MmioTransport::new(MmioModel::new(&device)).expect("a good device");
+    transport.set_status(DeviceStatus::ACKNOWLEDGE);
+    drop(transport);
     assert_eq!(device.resets(), 1);
     clean(&device);
 }

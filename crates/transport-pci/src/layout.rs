@@ -31,14 +31,16 @@ const CFG_SHARED_MEMORY: u8 = 8;
 const CAP_LEN: u8 = 16;
 /// The length of `virtio_pci_notify_cap`.
 const NOTIFY_CAP_LEN: u8 = 20;
+/// The offset of `id` in `virtio_pci_cap`.
+const CAP_ID: u8 = 5;
 /// The length of `virtio_pci_cap64`.
 const CAP64_LEN: u8 = 24;
 
 /// The length of the common configuration as virtio 1.0 has it, up to and with `queue_device`.
 pub(crate) const COMMON_LEN: u64 = 56;
 
-/// How many shared-memory capabilities fit into configuration space, of which each takes 24 bytes.
-pub(crate) const MAX_REGIONS: usize = (256 - 0x40) / CAP64_LEN as usize;
+/// How many shared-memory capabilities can have an id, which takes two words of those that there are for capabilities.
+pub(crate) const MAX_REGIONS: usize = (256 - 0x40) / 8;
 
 /// A piece of guest-physical memory inside one BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +73,10 @@ pub(crate) struct Msix {
     pba: Span,
 }
 
-/// A shared-memory capability.
+/// A shared-memory capability that has an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
-    /// Its id, unless the capability is too short to have one.
-    pub(crate) id: Option<ShmId>,
+    pub(crate) id: ShmId,
     capability: u8,
     pub(crate) found: Result<ShmRegion, ShmError>,
 }
@@ -93,6 +94,8 @@ pub(crate) struct Layout {
     pub(crate) msix: Option<Msix>,
     /// One for each id, in the order of the list.
     pub(crate) regions: [Option<Region>; MAX_REGIONS],
+    /// The first shared-memory capability that is too short to have an id.
+    pub(crate) nameless: Option<ShmError>,
     pub(crate) notes: Notes,
 }
 
@@ -135,6 +138,7 @@ impl Layout {
         let mut device = Candidate::default();
         let mut msix = None;
         let mut regions: [Option<Region>; MAX_REGIONS] = [None; MAX_REGIONS];
+        let mut nameless = None;
 
         for capability in capabilities.iter() {
             match (capability.id, capability.cfg_type) {
@@ -154,10 +158,13 @@ impl Layout {
                     let found = reader.structure(capability, Structure::DeviceConfig, CAP_LEN, 1);
                     device.offer(capability.offset, found, &mut notes);
                 }
-                (ID_VENDOR, CFG_SHARED_MEMORY) => {
-                    let region = reader.region(capability);
-                    keep_region(&mut regions, region, &mut notes);
-                }
+                (ID_VENDOR, CFG_SHARED_MEMORY) => match reader.region(capability) {
+                    Ok(region) => keep_region(&mut regions, region, &mut notes),
+                    Err(error) => {
+                        notes.add(Note::MalformedRegion(error));
+                        nameless.get_or_insert(error);
+                    }
+                },
                 (ID_MSIX, _) if msix.is_none() => match reader.msix(capability) {
                     Ok(found) => msix = Some(found),
                     Err(error) => notes.add(Note::NoMsix(error)),
@@ -182,6 +189,7 @@ impl Layout {
             config: device.taken.map(|(_, span)| span),
             msix,
             regions,
+            nameless,
             notes,
         };
         layout.check_apart()?;
@@ -280,14 +288,13 @@ fn neighbour(structure: Structure) -> Neighbour {
     }
 }
 
-/// Keeps `region` unless one with its id was there before.
+/// Keeps `region` unless one with its id was there before. There is a place for each that fits into the list.
 fn keep_region(regions: &mut [Option<Region>; MAX_REGIONS], region: Region, notes: &mut Notes) {
-    for known in regions.iter_mut() {
-        match known {
-            Some(first) if first.id == region.id && region.id.is_some() => {
-                if let Some(id) = region.id {
-                    notes.add(Note::DuplicateRegion { id, capability: region.capability, taken: first.capability });
-                }
+    for place in regions {
+        match place {
+            Some(first) if first.id == region.id => {
+                let Region { id, capability, .. } = region;
+                notes.add(Note::DuplicateRegion { id, capability, taken: first.capability });
                 return;
             }
             Some(_) => {}
@@ -295,14 +302,10 @@ fn keep_region(regions: &mut [Option<Region>; MAX_REGIONS], region: Region, note
                 if let Err(error) = region.found {
                     notes.add(Note::MalformedRegion(error));
                 }
-                *known = Some(region);
+                *place = Some(region);
                 return;
             }
         }
-    }
-    // Only capabilities that are too short can be more than there are places.
-    if let Err(error) = region.found {
-        notes.add(Note::MalformedRegion(error));
     }
 }
 
@@ -348,20 +351,22 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
         self.place(bar, offset, len, need, structure.align()).map_err(wrap)
     }
 
-    /// The region that a `virtio_pci_cap64` describes (virtio 1.3, 4.1.4.7).
-    fn region(&mut self, capability: Capability) -> Region {
+    /// The region that a `virtio_pci_cap64` describes (virtio 1.3, 4.1.4.7), unless it is too short to have an id.
+    fn region(&mut self, capability: Capability) -> Result<Region, ShmError> {
         let Capability { offset: at, len: cap_len, .. } = capability;
+        let too_short = ShmError::CapabilityTooShort { capability: at, cap_len, need: CAP64_LEN };
+        if cap_len <= CAP_ID {
+            return Err(too_short);
+        }
+        let id = ShmId(self.config.read8(at + CAP_ID));
         if cap_len < CAP64_LEN {
-            let id = (cap_len >= 6).then(|| ShmId(self.config.read8(at + 5)));
-            let found = Err(ShmError::CapabilityTooShort { capability: at, cap_len, need: CAP64_LEN });
-            return Region { id, capability: at, found };
+            return Ok(Region { id, capability: at, found: Err(too_short) });
         }
         let bar = self.config.read8(at + 4);
-        let id = ShmId(self.config.read8(at + 5));
         let offset = u64::from(self.config.read32(at + 16)) << 32 | u64::from(self.config.read32(at + 8));
         let len = u64::from(self.config.read32(at + 20)) << 32 | u64::from(self.config.read32(at + 12));
         let found = self.region_place(at, id, bar, offset, len);
-        Region { id: Some(id), capability: at, found }
+        Ok(Region { id, capability: at, found })
     }
 
     fn region_place(

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! It needs virtio-drivers' `Hal` and `ConfigurationAccess`; where the latter has been given to a `PciRoot`,
-//! [`SharedAccess`] serves both. The BARs must have addresses, from firmware or by `PciRoot::set_bar_64`. There are no
-//! features and there is no allocator.
+//! [`SharedAccess`] serves both. The BARs must have addresses, from firmware or by `PciRoot::set_bar_64`. It needs no
+//! allocator. The feature `test-utils` adds `model`, devices for tests in the same process, which needs one.
 //!
 //! - [`PciTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
 //!   type; only modern ones.
@@ -24,6 +24,9 @@
 //! - [`PciError`], [`Note`]: why a device cannot be driven, and what was odd about one that can.
 #![no_std]
 #![deny(unsafe_code)]
+
+#[cfg(feature = "test-utils")]
+extern crate alloc;
 
 mod access;
 mod bar;
@@ -33,6 +36,8 @@ mod error;
 mod hal;
 mod interrupt;
 mod layout;
+#[cfg(feature = "test-utils")]
+pub mod model;
 mod note;
 mod shm;
 mod structures;

@@ -15,16 +15,19 @@ impl<R: Registers> ShmTransport for PciTransport<R> {
     /// The region of the first capability with this id (virtio 1.3, 4.1.4.7). If none has it, but there is a
     /// shared-memory capability that is too short to have an id, that one's error.
     fn shm_region(&mut self, id: ShmId) -> Result<Option<ShmRegion>, ShmError> {
-        let regions = self.layout.regions.iter().flatten();
-        let found = regions.clone().find(|region| region.id == Some(id));
-        let nameless = || regions.clone().find(|region| region.id.is_none());
-        found.or_else(nameless).map(|region| region.found).transpose()
+        match self.layout.regions.iter().flatten().find(|region| region.id == id) {
+            Some(region) => region.found.map(Some),
+            None => self.layout.nameless.map_or(Ok(None), Err),
+        }
     }
 
-    /// In the order of the capability list.
+    /// In the order of the capability list; last the first of the capabilities that are too short to have an id.
     fn for_each_shm_region(&mut self, visit: &mut dyn FnMut(Result<ShmRegion, ShmError>)) {
         for region in self.layout.regions.iter().flatten() {
             visit(region.found);
+        }
+        if let Some(error) = self.layout.nameless {
+            visit(Err(error));
         }
     }
 }

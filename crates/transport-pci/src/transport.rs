@@ -32,8 +32,8 @@ const STATUS_ORDER: [DeviceStatus; 4] =
 
 /// A modern virtio PCI device, of any device type.
 ///
-/// Dropping it resets the device. Who must not touch the device any more, say because the host's side of it has died,
-/// gives the transport to [`core::mem::forget`].
+/// Dropping it resets the device, if its status was set through it. Who must not touch the device any more, say because
+/// the host's side of it has died, gives the transport to [`core::mem::forget`].
 #[derive(Debug)]
 pub struct PciTransport<R: Registers = VolatileRegisters<'static>> {
     pub(crate) layout: Layout,
@@ -401,6 +401,8 @@ impl<R: Registers> Transport for PciTransport<R> {
 
 impl<R: Registers> Drop for PciTransport<R> {
     fn drop(&mut self) {
-        self.set_status(DeviceStatus::empty());
+        if !self.status.is_empty() {
+            self.set_status(DeviceStatus::empty());
+        }
     }
 }

@@ -270,6 +270,11 @@ impl Device {
 /// The registers' side, for those who write another transport's model: what each kind of register does, whatever its
 /// offset.
 impl Device {
+    /// What it is.
+    pub fn spec(&self) -> Spec {
+        self.state().spec.clone()
+    }
+
     /// The virtio device id.
     pub fn device_id(&self) -> u16 {
         self.state().spec.device_id

@@ -1,0 +1,196 @@
+//! A modelled function.
+
+use alloc::{format, sync::Arc, vec, vec::Vec};
+use core::ops::Range;
+
+use spin::{Mutex, MutexGuard};
+use transport_mmio::model::{Device, Spec};
+use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
+
+use super::{
+    StructureModel,
+    space::{self, Space},
+};
+use crate::{PciError, PciTransport, Structure};
+
+/// Where the one function of a [`PciModel`]'s bus is: 00:03.0.
+pub const FUNCTION: DeviceFunction = DeviceFunction { bus: 0, device: 3, function: 0 };
+
+/// How often the status is read in a reset of [`PciModel::open`].
+const POLL_LIMIT: u32 = 100;
+
+/// Command bits.
+const IO: u32 = 1;
+const MEMORY: u32 = 2;
+const MASTER: u32 = 4;
+
+/// What belongs to the function rather than to the device.
+#[derive(Debug)]
+pub(super) struct State {
+    space: Space,
+    /// The MSI-X table.
+    pub(super) table: Vec<[u32; 4]>,
+    /// The device takes no vector.
+    refuses_vectors: bool,
+    mapped: Vec<Range<u64>>,
+    accesses: u64,
+}
+
+/// A bus with one function on it, [`FUNCTION`], which is a virtio device. Clones are the same bus.
+#[derive(Clone, Debug)]
+pub struct PciModel {
+    pub(super) device: Device,
+    state: Arc<Mutex<State>>,
+}
+
+impl PciModel {
+    /// A function with the structures and regions of `device`, placed as QEMU does it, and one MSI-X vector.
+    ///
+    /// # Panics
+    ///
+    /// If the regions of `device` are more than fit into configuration space, or overflow.
+    pub fn new(device: &Device) -> Self {
+        Self::with_vectors(device, 1)
+    }
+
+    /// The same with so many MSI-X vectors; with 0 there is no MSI-X.
+    ///
+    /// # Panics
+    ///
+    /// As [`PciModel::new`].
+    pub fn with_vectors(device: &Device, vectors: u16) -> Self {
+        let spec: Spec = device.spec();
+        let (image, sizes) = space::build(&spec, vectors);
+        Self::from_image(device, &image, sizes)
+    }
+
+    /// A function with this configuration space, in which the BARs have these sizes in bytes, 0 for one that doesn't
+    /// exist. The regions are those of the space; all else is as `device` has it.
+    pub fn from_image(device: &Device, image: &[u8; 256], sizes: [u64; 6]) -> Self {
+        let state = State {
+            space: Space::new(image, sizes),
+            // Masked, as they are after a reset.
+            table: vec![[0, 0, 0, 1]; 2048],
+            refuses_vectors: false,
+            mapped: Vec::new(),
+            accesses: 0,
+        };
+        Self { device: device.clone(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Opens the device on it, with a limit of 100 reads for the reset.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PciTransport::with_mapper`].
+    pub fn open(&mut self) -> Result<PciTransport<StructureModel>, PciError> {
+        let model = self.clone();
+        let map = move |structure, addr, len| Ok(model.map(structure, addr, len));
+        PciTransport::with_mapper(self, FUNCTION, POLL_LIMIT, map)
+    }
+
+    /// What a mapper gives for a structure. A place that isn't in a BAR that is decoded, or was given before, is a
+    /// mistake.
+    pub fn map(&self, structure: Structure, addr: u64, len: usize) -> StructureModel {
+        let mut state = self.state();
+        let range = addr..addr.saturating_add(len as u64);
+        let inside = state.space.memory_bars().iter().any(|bar| {
+            addr.checked_sub(bar.addr).is_some_and(|offset| u128::from(offset) + len as u128 <= u128::from(bar.size))
+        });
+        if !inside || state.space.command() & MEMORY == 0 {
+            self.device.blame(format!("{structure} mapped at {range:#x?}, in no BAR that is decoded"));
+        }
+        if state.mapped.iter().any(|other| other.start < range.end && range.start < other.end) {
+            self.device.blame(format!("{structure} mapped at {range:#x?}, where something else is"));
+        }
+        state.mapped.push(range);
+        StructureModel::new(self.clone(), structure, len)
+    }
+
+    /// Changes the space as the device's maker does, whatever the driver may write.
+    pub fn patch(&self, offset: u8, bytes: &[u8]) {
+        self.state().space.patch(offset.into(), bytes);
+    }
+
+    /// Sets which bits of the word at `offset` a driver can write; in a BAR they give its size.
+    pub fn set_writable(&self, offset: u8, mask: u32) {
+        self.state().space.set_writable(usize::from(offset) / 4, mask);
+    }
+
+    /// Makes the device take no MSI-X vector, as one does that is short of resources.
+    pub fn refuse_vectors(&self) {
+        self.state().refuses_vectors = true;
+    }
+
+    /// The space as it is now.
+    pub fn image(&self) -> [u8; 256] {
+        self.state().space.image()
+    }
+
+    /// The guest-physical ranges that were mapped.
+    pub fn mapped(&self) -> Vec<Range<u64>> {
+        self.state().mapped.clone()
+    }
+
+    /// How often configuration space was accessed.
+    pub fn accesses(&self) -> u64 {
+        self.state().accesses
+    }
+
+    /// An entry of the MSI-X table: address, data, and whether it is masked.
+    pub fn msix_entry(&self, vector: u16) -> Option<(u64, u32, bool)> {
+        let state = self.state();
+        let [low, high, data, control] = *state.table.get(usize::from(vector))?;
+        Some((u64::from(high) << 32 | u64::from(low), data, control & 1 != 0))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The vector that the device takes for the one that it is given.
+    pub(super) fn take_vector(&self, vector: u16) -> Option<u16> {
+        (vector != u16::MAX && !self.state().refuses_vectors).then_some(vector)
+    }
+}
+
+impl ConfigurationAccess for PciModel {
+    fn read_word(&self, device_function: DeviceFunction, register_offset: u8) -> u32 {
+        let mut state = self.state();
+        state.accesses += 1;
+        if !register_offset.is_multiple_of(4) {
+            self.device.blame(format!("a word read at {register_offset:#x} of configuration space"));
+        }
+        if device_function != FUNCTION {
+            return u32::MAX;
+        }
+        state.space.word(usize::from(register_offset) / 4)
+    }
+
+    fn write_word(&mut self, device_function: DeviceFunction, register_offset: u8, data: u32) {
+        let mut state = self.state();
+        state.accesses += 1;
+        if device_function != FUNCTION {
+            self.device.blame(format!("{device_function} written, which doesn't exist"));
+            return;
+        }
+        let index = usize::from(register_offset) / 4;
+        let is_bar = (0x10..0x28).contains(&register_offset);
+        if !register_offset.is_multiple_of(4) || !is_bar && state.space.writable(index) == 0 {
+            self.device.blame(format!("{data:#x} written at {register_offset:#x} of configuration space"));
+        }
+        if is_bar && state.space.command() & (IO | MEMORY) != 0 {
+            self.device.blame(format!("BAR at {register_offset:#x} written while it is decoded"));
+        }
+        let before = state.space.command();
+        state.space.write(index, data);
+        if !before & state.space.command() & MASTER != 0 && self.device.status() != 0 {
+            self.device.blame("made a bus master before it was reset");
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the trait has it so")]
+    unsafe fn unsafe_clone(&self) -> Self {
+        self.clone()
+    }
+}
