@@ -12,8 +12,9 @@ use crate::{
     memory::paging::{self, Caching, MapError},
     pci::{self, ConfigPorts},
 };
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ptr::NonNull};
+use spin::Mutex;
 use thiserror::Error;
 use transport_mmio::{MmioError, MmioTransport, VolatileRegisters};
 use transport_pci::{MsixMessage, PciError, PciTransport};
@@ -104,7 +105,7 @@ pub(crate) fn open(place: Place) -> Result<Device, DeviceError> {
         Place::Pci(function) => Bus::Pci(PciTransport::new::<KernelHal, _>(&mut ConfigPorts, function)?),
         Place::Mmio(word) => Bus::Mmio(open_mmio(word)?),
     };
-    Ok(Device { place, bus, queue_vector: None })
+    Ok(Device { place, inner: Arc::new(Mutex::new(Inner { bus, queue_vector: None })) })
 }
 
 fn open_mmio(word: MmioWord) -> Result<MmioTransport<VolatileRegisters<'static>>, DeviceError> {
@@ -126,10 +127,16 @@ pub(crate) struct DeviceInterrupt {
     pub(crate) line: Option<Line>,
 }
 
-/// A virtio device on either transport.
-#[derive(Debug)]
+/// A virtio device on either transport. Clones are the same device: the driver has one, and whoever acknowledges
+/// interrupts another.
+#[derive(Clone, Debug)]
 pub(crate) struct Device {
     place: Place,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
     bus: Bus,
     /// The MSI-X entry that queues are given when they are set up: a reset takes it from them.
     queue_vector: Option<u16>,
@@ -151,8 +158,9 @@ impl Device {
     ///
     /// # Errors
     /// When it cannot, or no vector is left.
-    pub(crate) fn connect(&mut self, way: Interrupts) -> Result<Option<DeviceInterrupt>, DeviceError> {
-        match (way, &mut self.bus) {
+    pub(crate) fn connect(&self, way: Interrupts) -> Result<Option<DeviceInterrupt>, DeviceError> {
+        let inner = &mut *self.inner.lock();
+        match (way, &mut inner.bus) {
             (Interrupts::Poll, Bus::Pci(transport)) => {
                 transport.set_line_enabled(&mut ConfigPorts, false);
                 Ok(None)
@@ -166,7 +174,7 @@ impl Device {
                 let address = MESSAGE_ADDRESS | u64::from(apic::id()) << 12;
                 transport.set_msix_message(0, MsixMessage { address, data: u32::from(vector.number()) })?;
                 transport.enable_msix(&mut ConfigPorts)?;
-                self.queue_vector = Some(0);
+                inner.queue_vector = Some(0);
                 Ok(Some(DeviceInterrupt { vector, line: None }))
             }
             (Interrupts::MsiX, Bus::Mmio(_)) => Err(DeviceError::NoInterrupt),
@@ -185,6 +193,16 @@ impl Device {
             },
         }
     }
+
+    /// Gives a queue its MSI-X entry, if interrupts come that way.
+    fn give_vector(&self, queue: u16) {
+        let inner = &mut *self.inner.lock();
+        if let (Some(vector), Bus::Pci(transport)) = (inner.queue_vector, &mut inner.bus)
+            && let Err(error) = transport.set_queue_vector(queue, Some(vector))
+        {
+            log::error!("queue {queue} gets no interrupt: {error}");
+        }
+    }
 }
 
 fn line(irq: u32) -> Result<DeviceInterrupt, DeviceError> {
@@ -196,13 +214,7 @@ fn line(irq: u32) -> Result<DeviceInterrupt, DeviceError> {
 /// Passes a call on to whichever transport it is.
 macro_rules! pass_on {
     ($self:ident, $transport:ident => $call:expr) => {
-        match &mut $self.bus {
-            Bus::Pci($transport) => $call,
-            Bus::Mmio($transport) => $call,
-        }
-    };
-    (ref $self:ident, $transport:ident => $call:expr) => {
-        match &$self.bus {
+        match &mut $self.inner.lock().bus {
             Bus::Pci($transport) => $call,
             Bus::Mmio($transport) => $call,
         }
@@ -211,7 +223,7 @@ macro_rules! pass_on {
 
 impl Transport for Device {
     fn device_type(&self) -> DeviceType {
-        pass_on!(ref self, transport => transport.device_type())
+        pass_on!(self, transport => transport.device_type())
     }
 
     fn read_device_features(&mut self) -> u64 {
@@ -231,7 +243,7 @@ impl Transport for Device {
     }
 
     fn get_status(&self) -> DeviceStatus {
-        pass_on!(ref self, transport => transport.get_status())
+        pass_on!(self, transport => transport.get_status())
     }
 
     fn set_status(&mut self, status: DeviceStatus) {
@@ -243,7 +255,7 @@ impl Transport for Device {
     }
 
     fn requires_legacy_layout(&self) -> bool {
-        pass_on!(ref self, transport => transport.requires_legacy_layout())
+        pass_on!(self, transport => transport.requires_legacy_layout())
     }
 
     fn queue_set(
@@ -254,11 +266,7 @@ impl Transport for Device {
         driver_area: PhysAddr,
         device_area: PhysAddr,
     ) {
-        if let (Some(vector), Bus::Pci(transport)) = (self.queue_vector, &mut self.bus)
-            && let Err(error) = transport.set_queue_vector(queue, Some(vector))
-        {
-            log::error!("queue {queue} gets no interrupt: {error}");
-        }
+        self.give_vector(queue);
         pass_on!(self, transport => transport.queue_set(queue, size, descriptors, driver_area, device_area));
     }
 
@@ -275,11 +283,11 @@ impl Transport for Device {
     }
 
     fn read_config_generation(&self) -> u32 {
-        pass_on!(ref self, transport => transport.read_config_generation())
+        pass_on!(self, transport => transport.read_config_generation())
     }
 
     fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> virtio_drivers::Result<T> {
-        pass_on!(ref self, transport => transport.read_config_space(offset))
+        pass_on!(self, transport => transport.read_config_space(offset))
     }
 
     fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> virtio_drivers::Result<()> {
@@ -289,7 +297,7 @@ impl Transport for Device {
 
 impl DeviceId for Device {
     fn device_id(&self) -> u16 {
-        pass_on!(ref self, transport => transport.device_id())
+        pass_on!(self, transport => transport.device_id())
     }
 }
 
