@@ -57,7 +57,7 @@ impl Content {
         let mut done = 0;
         while done < buffer.len() {
             let rest = &buffer[done..];
-            if at % 8 == 0
+            if at.is_multiple_of(8)
                 && let Some(word) = rest.first_chunk()
                 && u64::from_le_bytes(*word) == self.word(at / 8)
             {

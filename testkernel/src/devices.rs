@@ -6,13 +6,15 @@ use crate::{
         ioapic::{self, Line, RouteError, Trigger},
         traps::DeviceVector,
     },
-    boot::start_info::PhysRange,
     cmdline::{Interrupts, MmioWord},
     hal::KernelHal,
-    memory::paging::{self, Caching, MapError},
+    memory::{
+        PhysRange,
+        paging::{self, Caching, MapError},
+    },
     pci::{self, ConfigPorts},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, ptr::NonNull};
 use spin::Mutex;
 use thiserror::Error;
@@ -102,7 +104,7 @@ pub(crate) fn find(virtio_id: u16, mmio: &[MmioWord]) -> Vec<Place> {
 /// When the transport refuses it.
 pub(crate) fn open(place: Place) -> Result<Device, DeviceError> {
     let bus = match place {
-        Place::Pci(function) => Bus::Pci(PciTransport::new::<KernelHal, _>(&mut ConfigPorts, function)?),
+        Place::Pci(function) => Bus::Pci(Box::new(PciTransport::new::<KernelHal, _>(&mut ConfigPorts, function)?)),
         Place::Mmio(word) => Bus::Mmio(open_mmio(word)?),
     };
     Ok(Device { place, inner: Arc::new(Mutex::new(Inner { bus, queue_vector: None })) })
@@ -144,7 +146,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Bus {
-    Pci(PciTransport),
+    Pci(Box<PciTransport>),
     Mmio(MmioTransport<VolatileRegisters<'static>>),
 }
 

@@ -1,11 +1,8 @@
 //! What `virtio-drivers` asks of a kernel. Physical and virtual addresses are the same here, and devices see all of RAM.
 
-use crate::{
-    boot::start_info::PhysRange,
-    memory::{
-        PAGE, frames,
-        paging::{self, Caching},
-    },
+use crate::memory::{
+    PAGE, PhysRange, frames,
+    paging::{self, Caching},
 };
 use core::ptr::{self, NonNull};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};

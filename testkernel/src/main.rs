@@ -10,7 +10,7 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod arch;
-#[cfg(any(target_os = "none", test))]
+#[cfg(target_os = "none")]
 mod boot;
 #[cfg(any(target_os = "none", test))]
 mod cmdline;

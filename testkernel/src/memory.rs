@@ -3,12 +3,27 @@
 //! Physical and virtual addresses are the same for everything that the kernel itself touches: RAM, device registers and
 //! the DAX window, up to the top of the lower half. Address spaces of programs would begin above that.
 
+mod bits;
+#[cfg(target_os = "none")]
 pub(crate) mod frames;
-pub(crate) mod heap;
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
 pub(crate) mod layout;
+#[cfg(target_os = "none")]
 pub(crate) mod paging;
 
 /// Bytes of the smallest page.
 pub(crate) const PAGE: u64 = 4096;
 /// Bytes of a large page.
+#[cfg(target_os = "none")]
 pub(crate) const LARGE_PAGE: u64 = 2 << 20;
+
+/// A range of physical addresses, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PhysRange {
+    /// First address.
+    pub(crate) start: u64,
+    /// One past the last address.
+    pub(crate) end: u64,
+}

@@ -1,12 +1,9 @@
 //! The local interrupt controller (xAPIC): its timer drives the watchdog, and messages arrive through it.
 
 use super::{clock::Clock, port};
-use crate::{
-    boot::start_info::PhysRange,
-    memory::{
-        PAGE,
-        paging::{self, Caching, MapError},
-    },
+use crate::memory::{
+    PAGE, PhysRange,
+    paging::{self, Caching, MapError},
 };
 use core::{
     ptr,

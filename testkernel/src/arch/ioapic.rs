@@ -1,12 +1,9 @@
 //! The I/O interrupt controller: interrupt lines become vectors.
 
 use super::traps::DeviceVector;
-use crate::{
-    boot::start_info::PhysRange,
-    memory::{
-        PAGE,
-        paging::{self, Caching, MapError},
-    },
+use crate::memory::{
+    PAGE, PhysRange,
+    paging::{self, Caching, MapError},
 };
 use core::ptr;
 use spin::Mutex;

@@ -1,8 +1,9 @@
-//! What the boot loader says: the memory map, the command line, where ACPI's tables are.
+//! What the boot loader says: the memory map and the command line.
 //!
 //! Layouts from Xen's public header `arch-x86/hvm/start_info.h`. Everything is copied out before any frame is given
 //! away, since it lies in memory that the map calls usable.
 
+use crate::memory::PhysRange;
 use core::{ffi::CStr, ptr};
 
 /// Value of the first field of the start information.
@@ -40,15 +41,6 @@ struct RawRange {
     reserved: u32,
 }
 
-/// A range of physical addresses, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PhysRange {
-    /// First address.
-    pub(crate) start: u64,
-    /// One past the last address.
-    pub(crate) end: u64,
-}
-
 /// A copy of the start information.
 #[derive(Debug)]
 pub(crate) struct StartInfo {
@@ -56,8 +48,6 @@ pub(crate) struct StartInfo {
     range_count: usize,
     command_line: [u8; MAX_COMMAND_LINE],
     command_line_length: usize,
-    /// Physical address of ACPI's root pointer, or 0.
-    pub(crate) rsdp: u64,
 }
 
 impl StartInfo {
@@ -83,7 +73,6 @@ impl StartInfo {
             range_count: 0,
             command_line: [0; MAX_COMMAND_LINE],
             command_line_length: 0,
-            rsdp: raw.rsdp,
         };
         for index in 0..u64::from(raw.memory_map_entries) {
             let entry = raw.memory_map + index * size_of::<RawRange>() as u64;

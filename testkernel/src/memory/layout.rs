@@ -1,6 +1,6 @@
 //! Where the linker put things: the symbols of `kernel.ld`.
 
-use crate::boot::start_info::PhysRange;
+use super::PhysRange;
 
 unsafe extern "C" {
     static kernel_start: u8;

@@ -1,7 +1,7 @@
 //! The kernel's page tables: everything one to one, code read-only, data never executable, devices uncached.
 
-use super::{LARGE_PAGE, PAGE, frames, layout};
-use crate::boot::start_info::{PhysRange, StartInfo};
+use super::{LARGE_PAGE, PAGE, PhysRange, frames, layout};
+use crate::boot::start_info::StartInfo;
 use core::ptr;
 use spin::{Mutex, Once};
 use thiserror::Error;
@@ -171,7 +171,7 @@ pub(crate) fn lookup(address: u64) -> Option<(u64, Caching)> {
 
 /// Reads an aligned word of whatever is mapped at an address outside the kernel's own memory; `None` when nothing is.
 pub(crate) fn read_word(address: u64) -> Option<u64> {
-    lookup(address).filter(|_| address % 8 == 0)?;
+    lookup(address).filter(|_| address.is_multiple_of(8))?;
     // SAFETY: the address is mapped, readable and aligned; a volatile read of memory that others may change is fine.
     Some(unsafe { ptr::read_volatile(address as *const u64) })
 }

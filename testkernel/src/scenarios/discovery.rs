@@ -3,12 +3,11 @@
 use super::{Machine, Outcome, Stop, ensure};
 use crate::{
     arch::clock::Clock,
-    boot::start_info::PhysRange,
     cmdline,
     devices::{self, Device, Place},
     events,
     memory::{
-        LARGE_PAGE,
+        LARGE_PAGE, PhysRange,
         paging::{self, Caching},
     },
 };
