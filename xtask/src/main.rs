@@ -1,11 +1,14 @@
 //! The commands of this repository: `cargo xtask setup`, `run`, `test` and `qemu-test`.
 //!
 //! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
-//! ([`process`]), and judges a boot by several witnesses ([`verdict`]), never by one.
+//! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
 mod paths;
 mod process;
 mod progress;
+mod qemu_test;
+mod rig;
+mod scenarios;
 mod setup;
 
 use anyhow::Result;
@@ -24,6 +27,8 @@ struct Cli {
 enum Command {
     /// Gets what the other commands need and the machine lacks; without root, into target/ only.
     Setup(setup::SetupArgs),
+    /// Runs the scenarios in QEMU.
+    QemuTest(qemu_test::QemuTestArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +46,6 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(args) => setup::command(&args),
+        Command::QemuTest(args) => qemu_test::command(&args),
     }
 }

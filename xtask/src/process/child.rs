@@ -40,11 +40,6 @@ impl Guarded {
         Ok(Self { child, group, status: None })
     }
 
-    /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Its status, if it has ended.
     ///
     /// # Errors

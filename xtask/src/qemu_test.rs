@@ -1,0 +1,166 @@
+//! `cargo xtask qemu-test`: the scenarios, each in a boot of its own.
+
+mod one;
+mod output;
+
+use crate::{
+    rig::{kernel, machine, tools::Tools},
+    scenarios,
+    setup::{self, Context, qemu::QemuArgs},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use output::{Outcome, Tally, TestResult};
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// `cargo xtask qemu-test`
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct QemuTestArgs {
+    /// Print the tests' names only
+    #[arg(long)]
+    list: bool,
+    /// Run the tests whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Run on this machine only (`--machine help` lists them)
+    #[arg(long, value_name = "NAME")]
+    machine: Option<String>,
+    /// Write the results to a file: an array of {name, machine, outcome, seconds, message}
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the folders of tests that passed, too
+    #[arg(long)]
+    keep: bool,
+    /// Boots at a time
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// QEMU's accelerator
+    #[arg(long, value_name = "NAME", default_value = "tcg", value_parser = ["tcg", "kvm"])]
+    accel: String,
+    #[command(flatten)]
+    pub(crate) qemu: QemuArgs,
+}
+
+/// One test: a scenario and the machines that it runs on.
+#[derive(Clone, Copy)]
+struct Test {
+    scenario: scenarios::Scenario,
+    machines: [Option<machine::Machine>; machine::MACHINES.len()],
+}
+
+/// Runs `cargo xtask qemu-test`.
+pub(crate) fn command(args: &QemuTestArgs) -> Result<ExitCode> {
+    if args.machine.as_deref() == Some("help") {
+        for machine in machine::MACHINES {
+            println!("{:<14} {}", machine.name, machine.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let context = Context::new(&args.qemu)?;
+    if args.list {
+        let kernel = setup::build::kernel(&context)?;
+        for test in chosen(&kernel::scenarios(&kernel)?, args)? {
+            println!("{}", test.scenario.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tally = run(&context, args)?;
+    println!("{tally}");
+    Ok(if tally.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the tests and prints a line for each.
+///
+/// # Errors
+/// When they cannot be run at all; a failed test is no error.
+pub(crate) fn run(context: &Context, args: &QemuTestArgs) -> Result<Tally> {
+    let tools = Tools::ensure(context, true)?;
+    let listed = kernel::scenarios(&tools.kernel)?;
+    let tests = chosen(&listed, args)?;
+    let root = context.paths.qemu_test();
+    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+    let jobs = args.jobs.unwrap_or_else(default_jobs).clamp(1, tests.len().max(1));
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let one = one::Runner { tools: &tools, root: &root, accelerator: &args.accel, keep: args.keep };
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..jobs)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let mut done = Vec::new();
+                        for machine in test.machines.iter().flatten() {
+                            let lost = !listed.iter().any(|name| name == test.scenario.name);
+                            done.push(if lost {
+                                one::lost(&test.scenario, machine)
+                            } else {
+                                one.run(&test.scenario, machine)?
+                            });
+                        }
+                        // A worker that panicked poisoned nothing that matters: results are only ever added.
+                        let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        output::print(test.scenario.name, &done);
+                        results.extend(done);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        Ok(())
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let position = |result: &TestResult| tests.iter().position(|test| test.scenario.name == result.name);
+    results.sort_by_key(position);
+    if let Some(file) = &args.json {
+        output::write_json(file, &results)?;
+    }
+    Ok(Tally::of(tests.iter().map(|test| {
+        Outcome::of_all(results.iter().filter(|result| result.name == test.scenario.name).map(|result| &result.outcome))
+    })))
+}
+
+/// The tests that the options choose.
+fn chosen(listed: &[String], args: &QemuTestArgs) -> Result<Vec<Test>> {
+    if let Some(name) = &args.machine
+        && machine::named(name).is_none()
+    {
+        let names: Vec<&str> = machine::MACHINES.iter().map(|machine| machine.name).collect();
+        bail!("there is no machine `{name}`; there are {}", names.join(", "));
+    }
+    let mut tests = Vec::new();
+    for name in listed.iter().cloned().chain(scenarios::lost(listed).into_iter().map(str::to_owned)) {
+        if args.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+            continue;
+        }
+        // The names live as long as the program: there are few, and every result carries them.
+        let scenario = scenarios::named(name.leak());
+        let mut machines = [None; machine::MACHINES.len()];
+        let wanted =
+            scenario.machines.iter().filter(|machine| args.machine.as_ref().is_none_or(|only| only == *machine));
+        for (slot, name) in machines.iter_mut().zip(wanted) {
+            *slot = machine::named(name);
+        }
+        if machines.iter().any(Option::is_some) {
+            tests.push(Test { scenario, machines });
+        }
+    }
+    if tests.is_empty() {
+        bail!("no test matches; `cargo xtask qemu-test --list` prints their names");
+    }
+    Ok(tests)
+}
+
+/// A boot keeps QEMU, its main loop and a daemon busy.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}

@@ -1,0 +1,171 @@
+//! One test on one machine.
+
+use super::output::{Outcome, TestResult};
+use crate::{
+    rig::{
+        boot::{self, Deadlines, LOGS, Plan, Report},
+        kernel,
+        machine::Machine,
+        tools::Tools,
+        verdict::{self, Failure, Success, Witness},
+    },
+    scenarios::{self, Expect, Scenario, Stage},
+};
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// RAM of the machines.
+const MEMORY: u64 = 512 << 20;
+const BOOT: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(15);
+/// Lines of each log that a failure shows; the rest is in the test's folder.
+const SHOWN: usize = 60;
+
+/// What every test needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runner<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) root: &'a Path,
+    pub(super) accelerator: &'a str,
+    pub(super) keep: bool,
+}
+
+impl Runner<'_> {
+    /// Runs one test on one machine.
+    ///
+    /// # Errors
+    /// When this program is interrupted or its own folders cannot be written.
+    pub(super) fn run(&self, scenario: &Scenario, machine: &Machine) -> Result<TestResult> {
+        let begin = Instant::now();
+        let folder = self.root.join(format!("{}@{}", scenario.name.replace("::", "."), machine.name));
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        let share = folder.join("share");
+        fs::create_dir_all(&share).with_context(|| format!("cannot create {}", share.display()))?;
+        let verdict = self.boot(scenario, machine, &folder, &share);
+        crate::process::interrupt::check()?;
+        let verdict = verdict.unwrap_or_else(|error| Err(Failure::new(Witness::Host, format!("{error:#}"))));
+        let outcome = match as_expected(scenario.expect, verdict) {
+            Ok(Success::Passed) => Outcome::Ok,
+            Ok(Success::Skipped(reason)) => Outcome::Skipped(reason),
+            Err(failure) => Outcome::Failed { message: failure.message, details: details(&folder, scenario, machine) },
+        };
+        if !self.keep && !matches!(outcome, Outcome::Failed { .. }) {
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        Ok(TestResult { name: scenario.name, machine: machine.name, outcome, seconds: begin.elapsed().as_secs_f64() })
+    }
+
+    fn boot(
+        &self,
+        scenario: &Scenario,
+        machine: &Machine,
+        folder: &Path,
+        share: &Path,
+    ) -> Result<Result<Success, Failure>> {
+        if machine.has_share() {
+            scenarios::make_share(share, scenario.name)?;
+        }
+        let mut words = vec![
+            kernel::word("mode", "test"),
+            kernel::word("test", scenario.name),
+            kernel::word("deadline", &scenario.seconds.to_string()),
+        ];
+        if let Some(window) = machine.window() {
+            words.push(kernel::word("window", &window.to_string()));
+        }
+        let plan = Plan {
+            machine: *machine,
+            accelerator: self.accelerator,
+            memory: MEMORY,
+            share,
+            folder,
+            words,
+            deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(scenario.seconds + scenario.grace), end: END },
+        };
+        let mut stage = Stage::new(share, machine.window(), scenario.at);
+        let report = boot::boot(self.tools, &plan, &mut stage)?;
+        Ok(verdict::judge(&report, Some(scenario.name))
+            .and_then(|success| witnessed(scenario, &stage, &report, success)))
+    }
+}
+
+/// For a scenario that the host has a side for and the kernel doesn't have: a lost test must not go unnoticed.
+pub(super) fn lost(scenario: &Scenario, machine: &Machine) -> TestResult {
+    let outcome = Outcome::Failed { message: "the kernel has no such scenario".into(), details: String::new() };
+    TestResult { name: scenario.name, machine: machine.name, outcome, seconds: 0.0 }
+}
+
+/// The host's own look, when everything else agrees.
+fn witnessed(scenario: &Scenario, stage: &Stage, report: &Report, success: Success) -> Result<Success, Failure> {
+    if success == Success::Passed {
+        (scenario.after)(stage, report).map_err(|error| Failure::new(Witness::Host, format!("{error:#}")))?;
+    }
+    Ok(success)
+}
+
+/// Turns the verdict round for a scenario that must be called a failure.
+fn as_expected(expect: Expect, verdict: Result<Success, Failure>) -> Result<Success, Failure> {
+    let Expect::Failure(witness, words) = expect else { return verdict };
+    match verdict {
+        Err(failure) if failure.witness == witness && words.iter().all(|word| failure.message.contains(word)) => {
+            Ok(Success::Passed)
+        }
+        Err(failure) => Err(Failure::new(
+            failure.witness,
+            format!("it should fail for {witness:?}, saying {words:?}, but {:?} says: {failure}", failure.witness),
+        )),
+        Ok(success) => Err(Failure::new(witness, format!("it should be called a failure, but it is {success:?}"))),
+    }
+}
+
+/// The logs of a failed test, and how to run it again.
+fn details(folder: &Path, scenario: &Scenario, machine: &Machine) -> String {
+    let mut text = String::new();
+    for (title, file) in LOGS {
+        let Ok(bytes) = fs::read(folder.join(file)) else { continue };
+        let log = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = log.lines().collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let left_out = lines.len().saturating_sub(SHOWN);
+        text.push_str(&format!("  --- {title}"));
+        if left_out > 0 {
+            text.push_str(&format!(" (its last {SHOWN} lines of {})", lines.len()));
+        }
+        text.push('\n');
+        for line in &lines[left_out..] {
+            text.push_str(&format!("  | {}\n", line.trim_end()));
+        }
+    }
+    text.push_str(&format!("  logs: {}\n", folder.display()));
+    text.push_str(&format!(
+        "  rerun: cargo xtask qemu-test --filter {} --machine {} --keep\n",
+        scenario.name, machine.name
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rig_that_must_fail_passes_only_for_the_right_reason() {
+        let expect = Expect::Failure(Witness::Kernel, &["deliberate", "panic"]);
+        let failed = |witness, message: &str| Err(Failure::new(witness, message));
+        assert_eq!(as_expected(expect, failed(Witness::Kernel, "a deliberate panic")), Ok(Success::Passed));
+        assert!(as_expected(expect, failed(Witness::Kernel, "a panic")).is_err());
+        assert!(as_expected(expect, failed(Witness::Clock, "a deliberate panic")).is_err());
+        assert!(as_expected(expect, Ok(Success::Passed)).is_err());
+        assert!(as_expected(expect, Ok(Success::Skipped(String::new()))).is_err());
+        assert_eq!(as_expected(Expect::Pass, Ok(Success::Passed)), Ok(Success::Passed));
+        assert!(as_expected(Expect::Pass, failed(Witness::Kernel, "x")).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! Booting the test kernel, and knowing what came of it.
+
+pub(crate) mod boot;
+pub(crate) mod channel;
+pub(crate) mod daemon;
+pub(crate) mod events;
+pub(crate) mod kernel;
+pub(crate) mod machine;
+pub(crate) mod qmp;
+pub(crate) mod record;
+pub(crate) mod tools;
+pub(crate) mod verdict;

@@ -1,0 +1,117 @@
+//! The daemon that serves the share: ours with a window, or an unmodified one without.
+
+use super::machine::{Device, Machine, TAG};
+use crate::{
+    process::{child::Guarded, interrupt, shown},
+    setup::private::Programme,
+};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+const TICK: Duration = Duration::from_millis(2);
+
+/// The daemons that a rig has.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemons {
+    /// Ours.
+    pub(crate) dax: Programme,
+    /// The unmodified one.
+    pub(crate) plain: Option<Programme>,
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    /// The process.
+    pub(crate) process: Guarded,
+    /// Its record, if it keeps one.
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Starts the daemon that a machine needs and waits until it listens at the socket.
+///
+/// # Errors
+/// When it doesn't start, ends at once, or doesn't listen in time; with what it said.
+pub(crate) fn start(
+    daemons: &Daemons,
+    machine: &Machine,
+    share: &Path,
+    socket: &Path,
+    folder: &Path,
+    patience: Duration,
+) -> Result<Option<Daemon>> {
+    if !machine.has_share() {
+        return Ok(None);
+    }
+    let log_file = folder.join("daemon.log");
+    let log = File::create(&log_file).with_context(|| format!("cannot write to {}", folder.display()))?;
+    let (mut command, record) = match machine.device {
+        Device::None | Device::Gpu { .. } => return Ok(None),
+        Device::Dax { window } => {
+            let record = folder.join("daemon.jsonl");
+            let mut command = daemons.dax.command();
+            command.arg("--window-size").arg(window.to_string()).args(["--tag", TAG]).arg("--record").arg(&record);
+            (command, Some(record))
+        }
+        Device::Plain => {
+            let plain = daemons.plain.as_ref().context("this machine needs an unmodified virtiofsd")?;
+            (plain.command(), None)
+        }
+    };
+    command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(share);
+    command.args(["--sandbox", "none", "--log-level", "info"]);
+    command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    fs::write(folder.join("daemon.command"), format!("{}\n", shown(&command)))?;
+    let mut process = Guarded::spawn(&mut command)?;
+    let deadline = Instant::now() + patience;
+    while !listens(socket) {
+        if let Some(status) = process.try_wait()? {
+            let said = fs::read_to_string(&log_file).unwrap_or_default();
+            bail!("the daemon ended at once ({status}): {}", said.trim().lines().last().unwrap_or("it said nothing"));
+        }
+        interrupt::check()?;
+        if Instant::now() >= deadline {
+            bail!("the daemon did not listen within {} s", patience.as_secs());
+        }
+        thread::sleep(TICK);
+    }
+    Ok(Some(Daemon { process, record }))
+}
+
+/// Whether somebody listens at a socket. Asked of the system, since a daemon of this kind takes one connection only and
+/// a trial would be it.
+fn listens(socket: &Path) -> bool {
+    fs::read_to_string("/proc/net/unix").is_ok_and(|table| is_listening(&table, &socket.to_string_lossy()))
+}
+
+/// Columns: number, references, protocol, flags, type, state, inode, path; flag 0x10000 is that of a listener.
+fn is_listening(table: &str, socket: &str) -> bool {
+    table.lines().any(|line| {
+        let mut columns = line.split_whitespace();
+        let flags = columns.nth(3).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & 0x1_0000 != 0) && line.ends_with(&format!(" {socket}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_seen_and_a_mere_socket_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        assert!(!listens(&path));
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(listens(&path));
+        let bound = "ffff: 00000002 00000000 00000000 0001 01 1234 /a/s\n";
+        assert!(!is_listening(bound, "/a/s"));
+        assert!(is_listening(&bound.replacen("00000000 0001", "00010000 0001", 1), "/a/s"));
+        assert!(!is_listening(&bound.replacen("00000000 0001", "00010000 0001", 1), "/s"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The machines that QEMU plays.
+
+use std::{ffi::OsString, path::Path};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The tag of the share on every machine.
+pub(crate) const TAG: &str = "share";
+
+/// A machine: its board, and how the share is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// Its name, for `--machine`.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) about: &'static str,
+    /// The board.
+    pub(crate) board: Board,
+    /// The device under test.
+    pub(crate) device: Device,
+}
+
+/// A board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Board {
+    /// A PC with PCI Express.
+    Q35,
+    /// A machine without PCI; its devices are on virtio-mmio and named on the kernel's command line.
+    MicroVm,
+}
+
+/// The device under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// A file system device with a window of so many bytes, served by our daemon.
+    Dax {
+        /// Bytes of the window.
+        window: u64,
+    },
+    /// A file system device without a window, served by an unmodified virtiofsd.
+    Plain,
+    /// None: for the rig's tests of itself.
+    None,
+    /// A GPU with host memory, and no file system.
+    Gpu {
+        /// Bytes of its region.
+        window: u64,
+    },
+}
+
+/// Every machine.
+pub(crate) const MACHINES: [Machine; 9] = [
+    Machine {
+        name: "q35-dax",
+        about: "PCI, a DAX window of 256 MiB",
+        board: Board::Q35,
+        device: Device::Dax { window: 256 * MIB },
+    },
+    Machine {
+        name: "q35-dax-small",
+        about: "PCI, a DAX window of 16 MiB",
+        board: Board::Q35,
+        device: Device::Dax { window: 16 * MIB },
+    },
+    Machine {
+        name: "q35-dax-1g",
+        about: "PCI, a DAX window of 1 GiB",
+        board: Board::Q35,
+        device: Device::Dax { window: GIB },
+    },
+    Machine {
+        name: "q35-dax-4g",
+        about: "PCI, a DAX window of 4 GiB",
+        board: Board::Q35,
+        device: Device::Dax { window: 4 * GIB },
+    },
+    Machine {
+        name: "q35-plain",
+        about: "PCI, an unmodified virtiofsd and no window",
+        board: Board::Q35,
+        device: Device::Plain,
+    },
+    Machine {
+        name: "microvm-plain",
+        about: "virtio-mmio, an unmodified virtiofsd and no window",
+        board: Board::MicroVm,
+        device: Device::Plain,
+    },
+    Machine {
+        name: "q35-gpu",
+        about: "PCI, a GPU with 256 MiB of host memory",
+        board: Board::Q35,
+        device: Device::Gpu { window: 256 * MIB },
+    },
+    Machine {
+        name: "q35-gpu-8g",
+        about: "PCI, a GPU with 8 GiB of host memory",
+        board: Board::Q35,
+        device: Device::Gpu { window: 8 * GIB },
+    },
+    Machine { name: "q35-bare", about: "PCI, nothing but what the rig needs", board: Board::Q35, device: Device::None },
+];
+
+/// The machine of this name.
+pub(crate) fn named(name: &str) -> Option<Machine> {
+    MACHINES.into_iter().find(|machine| machine.name == name)
+}
+
+impl Machine {
+    /// Bytes of the window, if there is one.
+    pub(crate) fn window(&self) -> Option<u64> {
+        match self.device {
+            Device::Dax { window } | Device::Gpu { window } => Some(window),
+            Device::Plain | Device::None => None,
+        }
+    }
+
+    /// Whether a daemon serves its share.
+    pub(crate) fn has_share(&self) -> bool {
+        matches!(self.device, Device::Dax { .. } | Device::Plain)
+    }
+
+    /// QEMU's arguments for the board with so much RAM.
+    pub(crate) fn board_arguments(&self, memory: u64, accelerator: &str) -> Vec<OsString> {
+        let board = match self.board {
+            Board::Q35 => "q35",
+            // With ACPI QEMU would not name the devices on the command line.
+            Board::MicroVm => "microvm,acpi=off",
+        };
+        let mut arguments: Vec<OsString> = vec![
+            "-machine".into(),
+            format!("{board},memory-backend=mem").into(),
+            "-object".into(),
+            format!("memory-backend-memfd,id=mem,size={memory},share=on").into(),
+            "-m".into(),
+            format!("{}k", memory >> 10).into(),
+            "-accel".into(),
+            accelerator.into(),
+        ];
+        if accelerator == "kvm" {
+            arguments.extend(["-cpu", "host"].map(OsString::from));
+        }
+        if self.board == Board::MicroVm {
+            arguments.extend(["-global", "virtio-mmio.force-legacy=false"].map(OsString::from));
+        }
+        arguments
+    }
+
+    /// QEMU's arguments for the device, whose daemon listens at a socket.
+    pub(crate) fn device_arguments(&self, socket: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        if self.has_share() {
+            arguments.push("-chardev".into());
+            arguments.push(path_option("socket,id=fs,path=", socket));
+        }
+        let device = match (self.device, self.board) {
+            (Device::Dax { .. }, Board::Q35) => {
+                "vhost-user-test-device-pci,virtio-id=26,num_vqs=2,vq_size=256,config_size=40,chardev=fs".to_owned()
+            }
+            (Device::Dax { .. }, Board::MicroVm) => {
+                "vhost-user-test-device,virtio-id=26,num_vqs=2,vq_size=256,config_size=40,chardev=fs".to_owned()
+            }
+            (Device::Plain, Board::Q35) => format!("vhost-user-fs-pci,chardev=fs,tag={TAG}"),
+            (Device::Plain, Board::MicroVm) => format!("vhost-user-fs-device,chardev=fs,tag={TAG}"),
+            (Device::None, _) => return arguments,
+            (Device::Gpu { window }, _) => format!("virtio-gpu-pci,hostmem={window}"),
+        };
+        arguments.extend(["-device".into(), device.into()]);
+        arguments
+    }
+}
+
+/// An option of QEMU's that ends in a path; commas in it are doubled, as QEMU wants them.
+pub(crate) fn path_option(option: &str, path: &Path) -> OsString {
+    format!("{option}{}", path.to_string_lossy().replace(',', ",,")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for machine in MACHINES {
+            assert_eq!(named(machine.name), Some(machine));
+            assert_eq!(MACHINES.iter().filter(|other| other.name == machine.name).count(), 1);
+        }
+        assert_eq!(named("pdp-11"), None);
+    }
+
+    #[test]
+    fn windows_are_what_qemu_accepts() {
+        for window in MACHINES.iter().filter_map(Machine::window) {
+            assert!(window.is_power_of_two() && window >= 2 * MIB);
+        }
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        assert_eq!(path_option("socket,path=", Path::new("/a,b/c")), "socket,path=/a,,b/c");
+    }
+}

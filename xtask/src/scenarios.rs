@@ -1,0 +1,140 @@
+//! The host's side of the scenarios: on which machines each one runs, what the host does while it runs, and what the host
+//! can see for itself. A scenario that the kernel lists and this table does not name runs on [`DEFAULT_MACHINES`] with the
+//! checks that every boot gets.
+
+mod content;
+mod dax;
+mod dirs;
+mod files;
+mod rig;
+mod share;
+mod stage;
+
+use crate::rig::{boot::Report, verdict::Witness};
+use anyhow::Result;
+pub(crate) use stage::Stage;
+use std::path::Path;
+
+/// A scenario, as the host sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    /// `SUITE::NAME`, as the kernel lists it.
+    pub(crate) name: &'static str,
+    /// The names of the machines that it runs on.
+    pub(crate) machines: &'static [&'static str],
+    /// What must come of it.
+    pub(crate) expect: Expect,
+    /// What the host does while the kernel waits at a point of this name.
+    pub(crate) at: fn(&mut Stage, &str) -> Result<()>,
+    /// What the host checks when everything has ended.
+    pub(crate) after: fn(&Stage, &Report) -> Result<()>,
+    /// Seconds that the kernel's own watchdog gives it.
+    pub(crate) seconds: u64,
+    /// Seconds that the host gives it beyond those.
+    pub(crate) grace: u64,
+}
+
+/// What must come of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// It passes.
+    Pass,
+    /// The rig calls it a failure: this witness, in words that contain all of these.
+    Failure(Witness, &'static [&'static str]),
+}
+
+const WITH_WINDOW: &[&str] = &["q35-dax"];
+const EVERYWHERE: &[&str] = &["q35-dax", "q35-plain", "microvm-plain"];
+const WITHOUT_WINDOW: &[&str] = &["q35-plain", "microvm-plain"];
+const DEFAULT_MACHINES: &[&str] = WITH_WINDOW;
+
+const PLAIN: Scenario = Scenario {
+    name: "",
+    machines: DEFAULT_MACHINES,
+    expect: Expect::Pass,
+    at: stage::no_such_point,
+    after: |_, _| Ok(()),
+    seconds: 90,
+    grace: 15,
+};
+
+const TABLE: &[Scenario] = &[
+    rig::PASS,
+    rig::SYNC,
+    rig::PANIC,
+    rig::HANG,
+    rig::SPIN,
+    rig::PAGE_FAULT,
+    rig::STACK_OVERFLOW,
+    rig::TRIPLE_FAULT,
+    rig::EARLY_EXIT,
+    rig::DAEMON_CRASH,
+    Scenario { name: "discovery::pci_window_found", after: dax::window_is_as_offered, ..PLAIN },
+    Scenario { name: "discovery::no_window_is_normal", machines: WITHOUT_WINDOW, ..PLAIN },
+    Scenario {
+        name: "discovery::window_sizes",
+        machines: &["q35-dax-small", "q35-dax", "q35-dax-1g", "q35-dax-4g"],
+        after: dax::window_is_as_offered,
+        ..PLAIN
+    },
+    Scenario { name: "discovery::second_device", machines: &["q35-gpu"], after: dax::window_is_as_offered, ..PLAIN },
+    Scenario {
+        name: "discovery::region_over_4g",
+        machines: &["q35-gpu-8g"],
+        after: dax::window_is_as_offered,
+        ..PLAIN
+    },
+    Scenario { name: "session::init", machines: EVERYWHERE, after: files::session_is_described, ..PLAIN },
+    Scenario { name: "dirs::listing_matches_host", machines: EVERYWHERE, after: dirs::listing_is_the_hosts, ..PLAIN },
+    Scenario { name: "files::read_matches_host", machines: EVERYWHERE, after: files::hashes_are_the_hosts, ..PLAIN },
+    Scenario { name: "dax::read_matches_host", after: dax::hashes_through_window, ..PLAIN },
+    dax::NO_READ_REQUESTS,
+    dax::WRITE_VISIBLE_ON_HOST,
+    dax::HOST_WRITE_VISIBLE,
+    dax::MAP_ZERO_COPY,
+    Scenario { name: "dax::tail_of_odd_file", after: dax::tail_hash_is_the_hosts, ..PLAIN },
+    dax::EXTENDING_WRITE,
+    Scenario { name: "reclaim::small_window", machines: &["q35-dax-small"], after: dax::reclaim_is_balanced, ..PLAIN },
+    files::UNMODIFIED_VIRTIOFSD,
+];
+
+/// The host's side of a scenario of the kernel's.
+pub(crate) fn named(name: &'static str) -> Scenario {
+    TABLE.iter().find(|scenario| scenario.name == name).copied().unwrap_or(Scenario { name, ..PLAIN })
+}
+
+/// Makes the share that a scenario finds.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn make_share(root: &Path, scenario: &str) -> Result<()> {
+    share::make(root, scenario.starts_with("reclaim::"))
+}
+
+/// The names in the table that the kernel doesn't list: a scenario that was lost.
+pub(crate) fn lost(listed: &[String]) -> Vec<&'static str> {
+    TABLE.iter().map(|scenario| scenario.name).filter(|name| !listed.iter().any(|other| other == name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::machine;
+
+    #[test]
+    fn every_scenario_is_named_once_and_has_machines_that_exist() {
+        for scenario in TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.name == scenario.name).count(), 1, "{}", scenario.name);
+            assert!(!scenario.machines.is_empty());
+            for name in scenario.machines {
+                assert!(machine::named(name).is_some(), "{}: {name}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_only_the_kernel_knows_has_a_side_too() {
+        assert_eq!(named("new::one").machines, DEFAULT_MACHINES);
+        assert_eq!(lost(&[]).len(), TABLE.len());
+    }
+}

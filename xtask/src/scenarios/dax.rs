@@ -1,0 +1,137 @@
+//! Reading and writing through the window.
+
+use super::{PLAIN, Scenario, Stage, content::Content, files, share::BIG};
+use crate::rig::{boot::Report, record::Record};
+use anyhow::{Context, Result, bail, ensure};
+
+const MIB: u64 = 1 << 20;
+
+/// Reading whole pages of a mapped file sends no READ.
+pub(super) const NO_READ_REQUESTS: Scenario = Scenario {
+    name: "dax::no_read_requests",
+    at: |stage, name| match name {
+        "mapped" => {
+            let record = stage.record()?;
+            ensure!(record.maps() > 0, "the kernel says that the file is mapped, but the daemon mapped nothing");
+            stage.note("the number of READs", record.requests("READ"));
+            Ok(())
+        }
+        _ => bail!("the kernel waits for `{name}`, not `mapped`"),
+    },
+    after: |stage, report| {
+        let (before, after) = (stage.noted("the number of READs")?, record(report)?.requests("READ"));
+        ensure!(before == after, "the daemon served {} READs for pages that were mapped", after - before);
+        Ok(())
+    },
+    ..PLAIN
+};
+
+/// What the kernel stores in the window is in the host's file, with no WRITE.
+pub(super) const WRITE_VISIBLE_ON_HOST: Scenario = Scenario {
+    name: "dax::write_visible_on_host",
+    at: |stage, name| match name {
+        "written" => {
+            let mut expected = Content::of("dax/guest-write").bytes(0, 4 * MIB as usize);
+            expected[123_456..133_456].copy_from_slice(&Content::of("dax/guest-write#2").bytes(0, 10_000));
+            stage.holds("dax/guest-write", &expected)
+        }
+        _ => bail!("the kernel waits for `{name}`, not `written`"),
+    },
+    after: |stage, report| {
+        stage.passed_by("written")?;
+        let writes = record(report)?.requests("WRITE");
+        ensure!(writes == 0, "the daemon served {writes} WRITEs");
+        Ok(())
+    },
+    ..PLAIN
+};
+
+/// What the host writes is in the window.
+pub(super) const HOST_WRITE_VISIBLE: Scenario = Scenario {
+    name: "dax::host_write_visible",
+    at: |stage, name| match name {
+        "host-write" => stage.write("dax/host-write", 4096, &Content::of("dax/host-write#2").bytes(0, 8192)),
+        _ => bail!("the kernel waits for `{name}`, not `host-write`"),
+    },
+    after: |stage, _| stage.passed_by("host-write"),
+    ..PLAIN
+};
+
+/// The kernel's view of a file is the host's page cache itself, both ways.
+pub(super) const MAP_ZERO_COPY: Scenario = Scenario {
+    name: "dax::map_zero_copy",
+    at: |stage, name| match name {
+        "poke" => stage.write("dax/map", 3 * MIB, b"HOSTPOKE"),
+        "poked-back" => {
+            let file = stage.read("dax/map")?;
+            let at = 3 * MIB as usize + 4096;
+            ensure!(&file[at..at + 8] == b"GUESTPOK", "the kernel's bytes are not in the host's file");
+            Ok(())
+        }
+        _ => bail!("the kernel waits for `{name}`, not `poke` or `poked-back`"),
+    },
+    after: |stage, report| {
+        stage.passed_by("poke")?;
+        stage.passed_by("poked-back")?;
+        let record = record(report)?;
+        for opcode in ["READ", "WRITE"] {
+            let count = record.requests(opcode);
+            ensure!(count == 0, "the daemon served {count} {opcode}s for a view that needs none");
+        }
+        Ok(())
+    },
+    ..PLAIN
+};
+
+/// A write that reaches past the end of the file makes it longer.
+pub(super) const EXTENDING_WRITE: Scenario = Scenario {
+    name: "dax::extending_write",
+    at: |stage, name| match name {
+        "extended" => {
+            let mut expected = Content::of("dax/extend").bytes(0, 4146);
+            expected.extend(Content::of("dax/extend#2").bytes(0, 10_000));
+            stage.holds("dax/extend", &expected)
+        }
+        _ => bail!("the kernel waits for `{name}`, not `extended`"),
+    },
+    after: |stage, _| stage.passed_by("extended"),
+    ..PLAIN
+};
+
+/// The window has the size that was offered, is aligned to it, and is no RAM.
+pub(super) fn window_is_as_offered(stage: &Stage, report: &Report) -> Result<()> {
+    let told = report.info("window").context("the kernel told no window")?;
+    let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+    let numbers: Vec<u64> = told.split_whitespace().filter_map(hex).collect();
+    let [address, length] = numbers[..] else { bail!("the kernel's window is `{told}`, not an address and a length") };
+    let offered = stage.window.context("this machine has no window")?;
+    ensure!(length == offered, "the kernel found a window of {length:#x} bytes, QEMU was given {offered:#x}");
+    ensure!(address != 0 && address % (2 * MIB) == 0, "the kernel found the window at {address:#x}");
+    Ok(())
+}
+
+/// The kernel read every file as the host has it, and not by READ alone.
+pub(super) fn hashes_through_window(stage: &Stage, report: &Report) -> Result<()> {
+    files::hashes_are_the_hosts(stage, report)?;
+    ensure!(record(report)?.maps() > 0, "the daemon mapped nothing");
+    Ok(())
+}
+
+/// The last bytes of a file that ends inside a page.
+pub(super) fn tail_hash_is_the_hosts(stage: &Stage, report: &Report) -> Result<()> {
+    stage.hash_is_the_hosts(report, "dax/tail")
+}
+
+/// A file four times as long as the window was read right, with never more mappings than fit, and all of them removed.
+pub(super) fn reclaim_is_balanced(stage: &Stage, report: &Report) -> Result<()> {
+    stage.hash_is_the_hosts(report, BIG)?;
+    let record = record(report)?;
+    let (most, fit) = (record.most_live() as u64, stage.window.unwrap_or_default() / (2 * MIB));
+    ensure!(most <= fit, "{most} mappings were alive at once in a window of {fit} ranges");
+    ensure!(record.maps() as u64 >= 4 * fit, "{} mappings cannot have covered {BIG}", record.maps());
+    Ok(())
+}
+
+fn record(report: &Report) -> Result<&Record> {
+    report.record.as_ref().context("the daemon left no record")
+}
