@@ -1,8 +1,10 @@
 //! Physical frames, page tables and the heap.
 //!
 //! Physical and virtual addresses are the same for everything that the kernel itself touches: RAM, device registers and
-//! the DAX window, up to the top of the lower half. Address spaces of programs would begin above that.
+//! the DAX window. What an address space has of its own begins above that.
 
+#[cfg(target_os = "none")]
+pub(crate) mod address_space;
 mod bits;
 #[cfg(target_os = "none")]
 pub(crate) mod frames;

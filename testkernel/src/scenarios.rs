@@ -4,6 +4,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod discovery;
+pub(crate) mod machine;
 pub(crate) mod rig;
 
 use crate::{
@@ -87,6 +88,7 @@ scenarios! {
     "rig::early_exit" => rig::early_exit,
     "rig::sync" => rig::sync,
     "machine::copy" => copy::ways,
+    "machine::faults_resume" => machine::faults_resume,
     "discovery::pci_window_found" => discovery::pci_window_found,
     "discovery::no_window_is_normal" => discovery::no_window_is_normal,
     "discovery::window_sizes" => discovery::window_sizes,

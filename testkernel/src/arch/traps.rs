@@ -13,7 +13,7 @@ use crate::{
     exit, watchdog,
 };
 use core::{
-    arch::global_asm,
+    arch::{asm, global_asm},
     fmt,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -56,6 +56,10 @@ pub(crate) struct TrapFrame {
     ss: u64,
 }
 
+/// Vector of page faults.
+const PAGE_FAULT: u8 = 14;
+
+static PAGE_FAULTS: Once<PageFaultHandler> = Once::new();
 static IDT: Once<InterruptDescriptorTable> = Once::new();
 static COUNTS: [AtomicU32; DEVICE_VECTORS] = [const { AtomicU32::new(0) }; DEVICE_VECTORS];
 static LINES: [Once<Line>; DEVICE_VECTORS] = [const { Once::new() }; DEVICE_VECTORS];
@@ -203,9 +207,46 @@ global_asm!(
     dispatch = sym dispatch,
 );
 
+/// A page fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageFault {
+    /// The address that was accessed.
+    pub(crate) address: u64,
+    /// Whether it was written.
+    pub(crate) write: bool,
+    /// Whether a page is there, but does not permit the access.
+    pub(crate) present: bool,
+}
+
+/// Handles a page fault; says whether the access can be tried again.
+pub(crate) type PageFaultHandler = fn(&PageFault) -> bool;
+
+/// Has page faults handled from now on. The first handler stays.
+pub(crate) fn handle_page_faults(handler: PageFaultHandler) {
+    PAGE_FAULTS.call_once(|| handler);
+}
+
+/// Bytes of the SSE registers and what belongs to them, as `fxsave` stores them.
+#[repr(C, align(16))]
+struct SseState([u8; 512]);
+
+/// Lets the handler try. It may copy through SSE registers, and the interrupted code may have been doing just that.
+fn try_page_fault(frame: &TrapFrame) -> bool {
+    let Some(handler) = PAGE_FAULTS.get() else { return false };
+    let fault = PageFault { address: Cr2::read_raw(), write: frame.error & 2 != 0, present: frame.error & 1 != 0 };
+    let mut state = SseState([0; 512]);
+    // SAFETY: the area has the size and alignment that the instruction asks for.
+    unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut state, options(nostack, preserves_flags)) };
+    let handled = handler(&fault);
+    // SAFETY: the area holds what `fxsave64` stored.
+    unsafe { asm!("fxrstor64 [{}]", in(reg) &raw const state, options(nostack, preserves_flags, readonly)) };
+    handled
+}
+
 extern "C" fn dispatch(frame: &mut TrapFrame) {
     let vector = frame.vector as u8;
     match vector {
+        PAGE_FAULT if try_page_fault(frame) => {}
         0..32 => report(frame),
         TIMER_VECTOR => {
             apic::end_of_interrupt();

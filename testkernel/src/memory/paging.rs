@@ -1,4 +1,6 @@
 //! The kernel's page tables: everything one to one, code read-only, data never executable, devices uncached.
+//!
+//! They take the first 4 TiB of every address space.
 
 use super::{LARGE_PAGE, PAGE, PhysRange, frames, layout};
 use crate::boot::start_info::StartInfo;
@@ -15,8 +17,10 @@ use x86_64::{
     },
 };
 
-/// Highest address that can be mapped one to one: the lower half's end.
-const LIMIT: u64 = 1 << 47;
+/// Entries of the root that belong to the kernel, of 512 GiB each.
+const KERNEL_SLOTS: usize = 8;
+/// End of what can be mapped one to one: 4 TiB. Windows were seen at 1 TiB less 4 GiB.
+const LIMIT: u64 = (KERNEL_SLOTS as u64) << 39;
 
 static TABLES: Once<Mutex<OffsetPageTable<'static>>> = Once::new();
 
@@ -54,7 +58,7 @@ pub(crate) enum MapError {
 }
 
 /// Frames for page tables, from the global allocator.
-struct TableFrames;
+pub(super) struct TableFrames;
 
 // SAFETY: the allocator gives frames that nobody else uses.
 unsafe impl FrameAllocator<Size4KiB> for TableFrames {
@@ -81,6 +85,14 @@ pub(crate) unsafe fn init(info: &StartInfo) -> Result<(), MapError> {
     let table = unsafe { &mut *table };
     // SAFETY: physical memory is mapped one to one, in the boot page tables and in these.
     let mut mapper = unsafe { OffsetPageTable::new(table, VirtAddr::zero()) };
+
+    // Every address space shares these, so that what is mapped later is mapped in all of them.
+    for slot in 0..KERNEL_SLOTS {
+        let frame = frames::allocate(1, 1).ok_or(MapError::OutOfMemory)?;
+        // SAFETY: a fresh frame, mapped as above.
+        unsafe { (frame as *mut PageTable).write(PageTable::new()) };
+        mapper.level_4_table_mut()[slot].set_addr(PhysAddr::new(frame), Flags::PRESENT | Flags::WRITABLE);
+    }
 
     let data = Flags::WRITABLE | Flags::NO_EXECUTE;
     let image = layout::image();
@@ -110,6 +122,21 @@ pub(crate) unsafe fn init(info: &StartInfo) -> Result<(), MapError> {
     unsafe { Cr3::write(frame, Cr3Flags::empty()) };
     TABLES.call_once(|| Mutex::new(mapper));
     Ok(())
+}
+
+/// Where address spaces have room of their own.
+pub(crate) const USER_START: u64 = LIMIT;
+/// And where that ends: with the lower half, less the last page of it, which stays unmapped.
+pub(crate) const USER_END: u64 = (1 << 47) - (1 << 21);
+
+/// Copies the kernel's part of the root table into another one.
+pub(crate) fn share_kernel(root: &mut PageTable) {
+    if let Some(tables) = TABLES.get() {
+        let mapper = tables.lock();
+        for slot in 0..KERNEL_SLOTS {
+            root[slot] = mapper.level_4_table()[slot].clone();
+        }
+    }
 }
 
 /// Maps a physical range one to one, writable and not executable, with 2 MiB pages where alignment allows. Pages that
@@ -174,6 +201,26 @@ pub(crate) fn read_word(address: u64) -> Option<u64> {
     lookup(address).filter(|_| address.is_multiple_of(8))?;
     // SAFETY: the address is mapped, readable and aligned; a volatile read of memory that others may change is fine.
     Some(unsafe { ptr::read_volatile(address as *const u64) })
+}
+
+/// Reads a word of the running address space, which a page fault may have to fill in first.
+///
+/// # Panics
+/// For an address that isn't aligned or is the kernel's.
+pub(crate) fn read_user_word(address: u64) -> u64 {
+    assert!(address.is_multiple_of(8) && (USER_START..USER_END).contains(&address), "{address:#x} is no user address");
+    // SAFETY: aligned; what is mapped there is no memory of the kernel's, and where nothing is a fault ends the run.
+    unsafe { ptr::read_volatile(address as *const u64) }
+}
+
+/// Writes a word of the running address space, as [`read_user_word`] reads one.
+///
+/// # Panics
+/// For an address that isn't aligned or is the kernel's.
+pub(crate) fn write_user_word(address: u64, value: u64) {
+    assert!(address.is_multiple_of(8) && (USER_START..USER_END).contains(&address), "{address:#x} is no user address");
+    // SAFETY: as in `read_user_word`; address spaces map only memory that programs may touch.
+    unsafe { ptr::write_volatile(address as *mut u64, value) };
 }
 
 /// The page-aligned range around a range, checked.
