@@ -227,7 +227,7 @@ mod tests {
             config.ranges(),
             Err(ConfigError::WindowTooSmall { window_len: (2 << 20) - 1, range: 2 << 20, max_live: None })
         );
-        assert_eq!(Config { max_live: Some(0), ..Config::new(1 << 30) }.ranges().is_err(), true);
+        assert!(Config { max_live: Some(0), ..Config::new(1 << 30) }.ranges().is_err());
     }
 
     #[test]

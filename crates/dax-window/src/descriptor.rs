@@ -45,6 +45,8 @@ pub(crate) mod flag {
     pub(crate) const UNCLEAN: u16 = 1 << 7;
     /// A request about it may still be executed at any time: retire it instead of freeing it.
     pub(crate) const DOOMED: u16 = 1 << 8;
+    /// On the list of newcomers, which is evicted from its own end.
+    pub(crate) const NEWCOMER: u16 = 1 << 10;
     /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.
     pub(crate) const RANDOM: u16 = 1 << 9;
 }

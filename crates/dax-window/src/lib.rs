@@ -11,6 +11,7 @@ mod descriptor;
 mod guard;
 mod index;
 mod list;
+mod placement;
 mod refusals;
 mod shared;
 mod stats;

@@ -45,14 +45,12 @@ impl Refusals {
         true
     }
 
-    /// The file changed, or a mapping succeeded: try again.
-    pub(crate) fn forget(&mut self, inode: u64) {
-        for writable in [false, true] {
-            let entry = self.entry(inode, writable);
-            if entry.inode == inode && entry.writable == writable {
-                entry.pause = 0;
-                entry.left = 0;
-            }
+    /// The file changed, or such a mapping succeeded: try again.
+    pub(crate) fn forget(&mut self, inode: u64, writable: bool) {
+        let entry = self.entry(inode, writable);
+        if entry.inode == inode && entry.writable == writable {
+            entry.pause = 0;
+            entry.left = 0;
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct Stats {
     /// Gauge: what bringing in a range costs, in READ requests, in 1/256. The guard's ratio.
     pub guard_ratio: u32,
 
+    /// Gauge: whether new ranges are evicted before older ones, since more is used in turn than fits.
+    pub newest_first: bool,
+
     /// Questions asked.
     pub accesses: u64,
     /// Answered by a mapping that was there.

@@ -17,8 +17,6 @@ pub struct Stream {
     stride: i64,
     /// How often.
     run: u16,
-    /// The first chunk that was not yet set up ahead.
-    ahead_to: u64,
 }
 
 /// What an access is to its stream.
@@ -33,14 +31,14 @@ pub(crate) struct Step {
 impl Stream {
     /// A file that was not read yet.
     pub const fn new() -> Self {
-        Self { inode: 0, chunk: u64::MAX, end: 0, hint: u32::MAX, stride: 0, run: 0, ahead_to: 0 }
+        Self { inode: 0, chunk: u64::MAX, end: 0, hint: u32::MAX, stride: 0, run: 0 }
     }
 
     /// How many ranges to have set up ahead now: doubles with each step of the run, 0 when there is none.
     pub(crate) fn ahead(&self, config: &ReadAheadConfig) -> u32 {
         // A stride other than 1 must show itself more often before it is believed.
         let believed = if self.stride == 1 { self.run } else { self.run.saturating_sub(2) };
-        if believed == 0 { 0 } else { (1u32 << believed.min(5)).min(config.max_ranges) }
+        if believed == 0 { 0 } else { (1u32 << (believed - 1).min(5)).min(config.max_ranges) }
     }
 
     /// The chunk `n` steps ahead of the present one.
@@ -54,7 +52,7 @@ impl Stream {
         if inode != self.inode || self.chunk == u64::MAX {
             // A first access at the start of a file is most often the first of many.
             let hint = self.hint;
-            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0), ahead_to: 0 };
+            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0) };
             return Step { visit: true, sequential: offset == 0 };
         }
         if chunk == self.chunk {

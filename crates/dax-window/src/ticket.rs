@@ -128,6 +128,11 @@ impl SetupTicket {
         self.wanted.is_none()
     }
 
+    /// Whether this entry was not reported yet.
+    pub fn is_pending(&self, entry: usize) -> bool {
+        entry < usize::from(self.len) && self.pending & (1 << entry) != 0
+    }
+
     /// Whether every entry was reported.
     pub fn is_complete(&self) -> bool {
         self.pending == 0

@@ -9,6 +9,7 @@ mod setup;
 mod writeback;
 
 pub use check::Violation;
+pub(crate) use evict::MAX_VISITS;
 pub use invalidate::{InvalidateKind, Step};
 pub use writeback::Writeback;
 
@@ -18,6 +19,7 @@ use crate::descriptor::{Descriptor, STATES, State, flag};
 use crate::guard::Guard;
 use crate::index::Index;
 use crate::list::List;
+use crate::placement::Placement;
 use crate::refusals::Refusals;
 use crate::shared::{EventSeq, Events, MAX_TICKETS, Ranges, SharedRef, Storage, WORDS};
 use crate::stats::Stats;
@@ -61,8 +63,12 @@ pub struct Window {
     index: Index,
     tree: Tree,
     free: List,
-    /// The eviction queue: mapped ranges without references, oldest first (referenced ones may still be in it).
+    /// Free, but the host may still have a mapping there, which the next one replaces.
+    unclean: List,
+    /// The eviction queue: mapped ranges, oldest first. One that is referenced leaves it when the eviction meets it.
     queue: List,
+    /// Ranges that are evicted before those in the queue, oldest first, as long as there are more than a few.
+    newcomers: List,
     suspects: List,
     counts: [u32; STATES],
     slots: [Slot; MAX_TICKETS],
@@ -70,6 +76,7 @@ pub struct Window {
     freezes: Freezes,
     shared: SharedRef,
     guard: Guard,
+    placement: Placement,
     refusals: Refusals,
     demand: Demand,
     draining: bool,
@@ -106,7 +113,9 @@ impl Window {
             index: Index::new(config.seed, n),
             tree: Tree::EMPTY,
             free,
+            unclean: List::EMPTY,
             queue: List::EMPTY,
+            newcomers: List::EMPTY,
             suspects: List::EMPTY,
             counts,
             slots: [Slot::UNUSED; MAX_TICKETS],
@@ -114,6 +123,7 @@ impl Window {
             freezes: Freezes::EMPTY,
             shared,
             guard: Guard::new(config.guard, n),
+            placement: Placement::new(n),
             refusals: Refusals::EMPTY,
             demand: Demand::NONE,
             draining: false,
@@ -178,6 +188,7 @@ impl Window {
             guard_yield: self.guard.yielded,
             guard_ratio: self.guard.ratio,
             guard_trips: self.guard.trips,
+            newest_first: self.placement.newest_first(),
             ..self.stats
         }
     }
@@ -266,15 +277,21 @@ impl Window {
         let node = &mut self.d[i as usize];
         if node.state == State::Mapped && node.refs == 0 && node.has(flag::PARKED) && !node.has(flag::WRITEBACK) {
             node.clear(flag::PARKED);
-            self.queue.push_back(&mut self.d, i);
+            if node.has(flag::NEWCOMER) {
+                self.newcomers.push_back(&mut self.d, i);
+            } else {
+                self.queue.push_back(&mut self.d, i);
+            }
         }
     }
 
     /// Takes a mapped range off the eviction queue if it is on it.
     fn park(&mut self, i: u32) {
-        if !self.d[i as usize].has(flag::PARKED) {
-            self.queue.unlink(&mut self.d, i);
-            self.d[i as usize].set(flag::PARKED);
+        let node = &mut self.d[i as usize];
+        if !node.has(flag::PARKED) {
+            node.set(flag::PARKED);
+            let list = if node.has(flag::NEWCOMER) { &mut self.newcomers } else { &mut self.queue };
+            list.unlink(&mut self.d, i);
         }
     }
 
@@ -317,9 +334,13 @@ impl Window {
         }
         self.set_state(i, State::Free);
         let node = &mut self.d[i as usize];
-        node.flags = if unclean { flag::UNCLEAN } else { 0 };
-        node.pages = 0;
-        self.free.push_back(&mut self.d, i);
+        node.flags = 0;
+        if unclean {
+            node.set(flag::UNCLEAN);
+            self.unclean.push_back(&mut self.d, i);
+        } else {
+            self.free.push_back(&mut self.d, i);
+        }
     }
 
     /// Takes a range that is in no list out of use for good.
@@ -339,6 +360,11 @@ impl Window {
                 self.suspects.push_back(&mut self.d, i);
             }
         }
+    }
+
+    /// Ranges that a new mapping can use at once.
+    fn free_len(&self) -> u32 {
+        self.free.len + self.unclean.len
     }
 
     fn count_wasted(&mut self, i: u32) {

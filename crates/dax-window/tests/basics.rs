@@ -33,7 +33,7 @@ fn hit(window: &mut Window, req: Request) -> dax_window::Hold {
 #[test]
 fn miss_then_hit() {
     let mut w = window(2, HostRules::STRICT);
-    let req = Request::read(A, 3 * MIB, 4 * MIB, END);
+    let req = Request::read(A, 3 * MIB, MIB, END);
     let Access::Setup(ticket) = w.access(&mut Stream::new(), &req) else { panic!() };
     let [entry] = ticket.entries() else { panic!() };
     assert_eq!((entry.file_offset, entry.window_offset, entry.len), (FileOffset(2 * MIB), WindowOffset(0), 2 * MIB));

@@ -1,6 +1,8 @@
 //! The question that everything starts with.
 
+use super::evict::newcomers_kept;
 use super::{SlotUse, Window};
+use crate::MAX_AHEAD;
 use crate::access::{Access, Around, Hold, Intent, Purpose, Request, WaitReason};
 use crate::config::{Overlap, Upgrade};
 use crate::descriptor::{NIL, State, flag};
@@ -43,6 +45,9 @@ impl Window {
             Some(node) if node.key() == (req.inode.0, chunk) && node.has(flag::KEYED) => hint,
             _ => self.index.find(&self.d, req.inode.0, chunk),
         };
+        if step.visit && self.stats.evictions > 0 {
+            self.placement.visit(self.index.hash(req.inode.0, chunk));
+        }
         let cut = Cut { req, chunk, within, len };
         if found == NIL {
             return self.absent(stream, step, cut);
@@ -56,7 +61,7 @@ impl Window {
             State::Mapped if allowed => {
                 self.stats.hits += 1;
                 let mut hold = self.hold(found, within, len, write, step.visit);
-                hold.ahead = step.sequential && self.is_ahead_due(stream, req, chunk);
+                hold.ahead = step.visit && step.sequential && self.is_ahead_due(stream, req);
                 Access::Hit(hold)
             }
             State::Upgrading if allowed && self.config.host.upgrade == Upgrade::Atomic => {
@@ -159,11 +164,13 @@ impl Window {
             return Access::Around(self.around(Around::Refused));
         }
         let random = req.purpose == Purpose::Copy && !step.sequential && self.guard.small(req.len);
-        if self.free.len == 0 && random && self.guarded(req.inode, cut.chunk) {
+        if self.free_len() == 0 && random && self.guarded(req.inode, cut.chunk) {
             return Access::Around(self.around(Around::Guard));
         }
-        let ahead = if step.sequential { stream.ahead(&self.config.read_ahead) } else { 0 };
-        if self.free.len == 0 && self.config.host.overlap == Overlap::Refuse || self.is_spent() {
+        // What the request itself goes on to need is no guess.
+        let needed = ((cut.within.saturating_add(req.len) - 1) >> self.config.range_shift).min(MAX_AHEAD as u64) as u32;
+        let ahead = if step.sequential { stream.ahead(&self.config.read_ahead).max(needed) } else { needed };
+        if self.free_len() == 0 && self.config.host.overlap == Overlap::Refuse || self.is_spent() {
             return self.make_room(req, 1 + ahead);
         }
         let Some(claim) = self.claim(SlotUse::Setup) else {
@@ -189,7 +196,7 @@ impl Window {
     pub fn read_ahead(&mut self, stream: &mut Stream, req: &Request) -> Option<SetupTicket> {
         self.absorb_dropped();
         let ahead = stream.ahead(&self.config.read_ahead);
-        if ahead == 0 || self.draining || self.free.len == 0 {
+        if ahead == 0 || self.draining || !self.has_room() {
             return None;
         }
         let claim = self.claim(SlotUse::Setup)?;
@@ -203,19 +210,23 @@ impl Window {
     }
 
     /// Whether the chunk after the present one lacks a mapping although the stream goes on.
-    fn is_ahead_due(&self, stream: &Stream, req: &Request, chunk: u64) -> bool {
+    fn is_ahead_due(&self, stream: &Stream, req: &Request) -> bool {
         let ahead = stream.ahead(&self.config.read_ahead);
-        let _ = chunk;
         ahead > 0
-            && self.free.len > 0
+            && self.has_room()
             && stream
                 .nth(ahead.div_ceil(2))
                 .is_some_and(|next| self.chunk_len(req, next) > 0 && self.index.find(&self.d, req.inode.0, next) == NIL)
     }
 
+    /// Whether a range can be had without a removal.
+    fn has_room(&self) -> bool {
+        self.free_len() > 0 || (self.config.host.overlap == Overlap::Replace && !self.is_spent())
+    }
+
     fn add_ahead(&mut self, ticket: &mut SetupTicket, stream: &Stream, req: &Request, ahead: u32) {
-        // Read-ahead takes only what is free, and never most of the window.
-        let most = ahead.min(self.free.len).min(self.n / 4);
+        // What is ahead must not push out what was set up ahead just before.
+        let most = ahead.min(newcomers_kept(self.n)).min(self.n - 1);
         for n in 1..=most {
             let Some(chunk) = stream.nth(n) else { break };
             if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.inode, chunk) {
@@ -224,8 +235,7 @@ impl Window {
             if self.index.find(&self.d, req.inode.0, chunk) != NIL {
                 continue;
             }
-            let Some(i) = self.free.pop_front(&mut self.d) else { break };
-            let kind = if self.d[i as usize].has(flag::UNCLEAN) { SetupKind::Replace } else { SetupKind::New };
+            let Some((i, kind)) = self.take_range() else { break };
             self.begin_setup(ticket, i, req, chunk, kind);
             self.d[i as usize].set(flag::AHEAD);
             self.stats.ahead_issued += 1;
@@ -235,8 +245,9 @@ impl Window {
     /// Starts setting up range `i`, in no list and without a key.
     fn begin_setup(&mut self, ticket: &mut SetupTicket, i: u32, req: &Request, chunk: u64, kind: SetupKind) {
         self.set_state(i, State::SettingUp);
+        let newest_first = self.placement.place_newest_first();
         let node = &mut self.d[i as usize];
-        node.flags = 0;
+        node.flags = if newest_first { flag::NEWCOMER } else { 0 };
         node.served = 0;
         node.recent = 0;
         node.visits = 0;
@@ -272,6 +283,9 @@ impl Window {
         let hash = self.index.hash(inode.0, chunk);
         let home = self.index.bucket(hash);
         let count = self.guard.count(&mut self.d[home as usize], hash);
+        if !self.guard.earns(count, 0) {
+            return true;
+        }
         let victims = self.peek_victim().map_or(u8::MAX, |i| {
             let node = &self.d[i as usize];
             Guard::aged(node.recent, node.epoch, self.guard.epoch)

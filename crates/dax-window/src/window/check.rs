@@ -52,11 +52,13 @@ impl Window {
         ensure(counts == self.counts, "the counts of states are right")?;
         ensure(refs == self.holds, "holds and references agree")?;
         ensure(self.check_tree()? == keyed, "the tree holds the keyed ranges and no others")?;
-        let mut listed = self.check_list(&self.free, |state, _| state == State::Free)?;
+        let clean = |state, flags: u16| state == State::Free && flags & flag::UNCLEAN == 0;
+        let unclean = |state, flags: u16| state == State::Free && flags & flag::UNCLEAN != 0;
+        let mut listed = self.check_list(&self.free, clean)? + self.check_list(&self.unclean, unclean)?;
         ensure(listed == counts[State::Free as usize], "every free range is on the free list")?;
-        let queued = self.check_list(&self.queue, |state, flags| {
-            state == State::Mapped && flags & (flag::PARKED | flag::WRITEBACK) == 0
-        })?;
+        let idle = |state, flags: u16| state == State::Mapped && flags & (flag::PARKED | flag::WRITEBACK) == 0;
+        let queued = self.check_list(&self.queue, |state, flags| idle(state, flags) && flags & flag::NEWCOMER == 0)?
+            + self.check_list(&self.newcomers, |state, flags| idle(state, flags) && flags & flag::NEWCOMER != 0)?;
         let unparked = (0..self.n).filter(|i| {
             let node = &self.d[*i as usize];
             node.state == State::Mapped && !node.has(flag::PARKED)

@@ -12,6 +12,11 @@ pub(crate) const MAX_VISITS: u8 = 3;
 /// How many recently visited ranges the hand may pass over in one call before it takes the next one regardless.
 const MAX_SPARED: u32 = 64;
 
+/// How many newcomers are spared where newcomers are evicted first, and the most ranges to read ahead into.
+pub(super) fn newcomers_kept(ranges: u32) -> u32 {
+    (ranges / 8).clamp(1, 32)
+}
+
 /// What reclaim knows of the demand for free ranges.
 #[derive(Debug)]
 pub(super) struct Demand {
@@ -60,7 +65,7 @@ impl Window {
             return self.suspect_ticket(self.suspects.head);
         }
         let target = self.demand.target(self.n, &self.config.reclaim);
-        let coming = self.free.len + self.counts[State::Removing as usize];
+        let coming = self.free_len() + self.counts[State::Removing as usize];
         let ticket = self.victims_ticket(target.checked_sub(coming).filter(|wanted| *wanted > 0)?)?;
         self.stats.reclaim_batches += 1;
         Some(ticket)
@@ -68,14 +73,16 @@ impl Window {
 
     /// Whether no range can be used again without a removal.
     pub(super) fn is_spent(&self) -> bool {
-        self.free.len == 0 && self.queue.head == NIL
+        self.free_len() == 0 && self.queue.head == NIL && self.newcomers.head == NIL
     }
 
     /// A range for a new mapping: a free one, or one that can be mapped over.
     pub(super) fn take_range(&mut self) -> Option<(u32, SetupKind)> {
         if let Some(i) = self.free.pop_front(&mut self.d) {
-            let kind = if self.d[i as usize].has(flag::UNCLEAN) { SetupKind::Replace } else { SetupKind::New };
-            return Some((i, kind));
+            return Some((i, SetupKind::New));
+        }
+        if let Some(i) = self.unclean.pop_front(&mut self.d) {
+            return Some((i, SetupKind::Replace));
         }
         if self.config.host.overlap != Overlap::Replace {
             return None;
@@ -84,7 +91,7 @@ impl Window {
         if self.d[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED) {
             return None;
         }
-        self.queue.unlink(&mut self.d, i);
+        self.park(i);
         self.count_eviction(i);
         self.leave(i);
         self.count_wasted(i);
@@ -113,15 +120,18 @@ impl Window {
         }
     }
 
-    /// The range that would be evicted next, left where it is: at the head of the queue.
+    /// The range that would be evicted next, left where it is.
     ///
+    /// Newcomers go first while there are more of them than a few: those few are what streams are just using.
     /// The hand goes round like a clock's. A range that is in use leaves the queue until its last reference is dropped,
     /// so that the hand meets it at most once for each reference taken; one that was visited loses a visit and goes to
     /// the end.
     pub(super) fn peek_victim(&mut self) -> Option<u32> {
         let mut spared = 0;
         loop {
-            let i = self.queue.head;
+            let few = if self.placement.newest_first() { newcomers_kept(self.n) } else { 0 };
+            let i =
+                if self.newcomers.len > few || self.queue.head == NIL { self.newcomers.head } else { self.queue.head };
             if i == NIL {
                 return None;
             }
@@ -131,8 +141,9 @@ impl Window {
             } else if node.visits > 0 && spared < MAX_SPARED {
                 node.visits -= 1;
                 spared += 1;
-                self.queue.unlink(&mut self.d, i);
-                self.queue.push_back(&mut self.d, i);
+                self.park(i);
+                self.d[i as usize].clear(flag::NEWCOMER);
+                self.settle(i);
             } else {
                 return Some(i);
             }

@@ -44,6 +44,8 @@ struct Freeze {
     start: u64,
     /// Exclusive.
     end: u64,
+    /// Up to here nothing is left.
+    clear_to: u64,
 }
 
 /// The frozen byte ranges, in chunks.
@@ -63,6 +65,12 @@ impl Freezes {
 
     fn overlaps(&self, inode: InodeId, start: u64, end: u64) -> bool {
         self.list.iter().flatten().any(|f| f.inode == inode && f.start < end && start < f.end)
+    }
+
+    fn advance(&mut self, slot: u8, clear_to: u64) {
+        if let Some(freeze) = self.list.iter_mut().flatten().find(|f| f.slot == slot) {
+            freeze.clear_to = clear_to;
+        }
     }
 
     fn get(&self, slot: u8) -> Option<Freeze> {
@@ -103,12 +111,14 @@ impl Window {
             return Err(self.wait(WaitReason::Frozen));
         }
         let Some(claim) = self.claim(SlotUse::Freeze) else { return Err(self.wait(WaitReason::Tickets)) };
-        let freeze = Freeze { slot: claim.slot, inode, kind, start: chunks.start, end: chunks.end };
+        let freeze =
+            Freeze { slot: claim.slot, inode, kind, start: chunks.start, end: chunks.end, clear_to: chunks.start };
         if !self.freezes.add(freeze) {
             self.close(claim);
             return Err(self.wait(WaitReason::Tickets));
         }
-        self.refusals.forget(inode.0);
+        self.refusals.forget(inode.0, false);
+        self.refusals.forget(inode.0, true);
         Ok(Frozen { claim, inode, range })
     }
 
@@ -127,8 +137,8 @@ impl Window {
             return Step::Clear;
         }
         let Some(freeze) = self.freezes.get(frozen.claim.slot) else { return Step::Clear };
-        let first = self.tree.lower_bound(&self.d, (freeze.inode.0, freeze.start));
-        self.sweep(first, Some((freeze.inode, freeze.end)), freeze.kind)
+        let first = self.tree.lower_bound(&self.d, (freeze.inode.0, freeze.clear_to));
+        self.sweep(first, Some(freeze), freeze.kind)
     }
 
     /// Lets newcomers in again.
@@ -146,9 +156,12 @@ impl Window {
         self.shared.bump();
     }
 
-    /// What must happen next before nothing is mapped any more.
+    /// What must happen next before nothing is mapped any more; starts the teardown if [`Window::begin_drain`] did not.
     pub fn drain_step(&mut self) -> Step {
         self.absorb_dropped();
+        if !self.draining {
+            self.begin_drain();
+        }
         if self.suspects.head != NIL {
             return match self.suspect_ticket(self.suspects.head) {
                 Some(ticket) => Step::Remove(ticket),
@@ -156,7 +169,23 @@ impl Window {
             };
         }
         let first = self.tree.lower_bound(&self.d, (0, 0));
-        self.sweep(first, None, InvalidateKind::Remove)
+        let step = self.sweep(first, None, InvalidateKind::Remove);
+        match step {
+            Step::Clear if self.unclean.head != NIL => self.drain_unclean(),
+            step => step,
+        }
+    }
+
+    /// What could have been mapped over must be removed now.
+    fn drain_unclean(&mut self) -> Step {
+        let Some(claim) = self.claim(SlotUse::Remove) else { return Step::Wait(self.wait(WaitReason::Tickets)) };
+        let mut ticket = RemoveTicket { claim, len: 0, retry: false };
+        while usize::from(ticket.len) < self.config.max_batch {
+            let Some(i) = self.unclean.pop_front(&mut self.d) else { break };
+            self.add_removal(&mut ticket, i);
+        }
+        self.stats.batches += 1;
+        Step::Remove(ticket)
     }
 
     /// Ends the teardown: accesses use the window again.
@@ -165,17 +194,26 @@ impl Window {
     }
 
     /// Goes through the ranges from `first` to the end of an inode's chunks, or of everything.
-    fn sweep(&mut self, first: u32, until: Option<(InodeId, u64)>, kind: InvalidateKind) -> Step {
+    fn sweep(&mut self, first: u32, freeze: Option<Freeze>, kind: InvalidateKind) -> Step {
         let mut ticket = None;
         let mut blocked = None;
         let mut looked_at = 0;
         let mut at = first;
         while at != NIL {
             let node = &self.d[at as usize];
-            if until.is_some_and(|(inode, end)| node.key() >= (inode.0, end)) {
+            if freeze.is_some_and(|freeze| node.key() >= (freeze.inode.0, freeze.end)) {
                 break;
             }
-            if looked_at == MAX_LOOKED_AT && (ticket.is_some() || blocked.is_some()) {
+            if looked_at == MAX_LOOKED_AT {
+                if ticket.is_none() && blocked.is_none() {
+                    // Nobody can enter what was looked at, so it stays clear.
+                    if let Some(freeze) = freeze {
+                        self.freezes.advance(freeze.slot, node.chunk);
+                    }
+                    let wait = self.wait(WaitReason::References);
+                    self.shared.bump();
+                    return Step::Wait(wait);
+                }
                 break;
             }
             looked_at += 1;

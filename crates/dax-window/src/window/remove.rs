@@ -18,7 +18,8 @@ impl Window {
         Some(RemoveEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
-            len: self.mapped_len(i),
+            // Of what a host that replaces may still have, nobody kept the length.
+            len: if node.pages == 0 { self.range_size() } else { self.mapped_len(i) },
             inode: self.inode(i),
             file_offset: self.file_offset(i),
             installed: node.has(flag::INSTALLED),
@@ -72,7 +73,9 @@ impl Window {
                 }
                 Outcome::Refused(_) | Outcome::Unknown => {
                     self.stats.removals_failed += 1;
-                    if ticket.retry && self.config.host.overlap == Overlap::Refuse {
+                    let strict = self.config.host.overlap == Overlap::Refuse;
+                    let last = (ticket.retry && strict) || (self.draining && !self.d[i as usize].has(flag::KEYED));
+                    if last {
                         self.retire(i);
                     } else {
                         self.quarantine(i);
@@ -101,6 +104,8 @@ impl Window {
             }
             if ticket.retry {
                 self.suspect(i);
+            } else if !self.d[i as usize].has(flag::KEYED) {
+                self.free_range(i, true);
             } else {
                 self.set_state(i, State::Mapped);
                 self.d[i as usize].set(flag::PARKED);
@@ -113,7 +118,12 @@ impl Window {
     /// Moves a mapped range, on the queue or parked, into a removal.
     pub(super) fn begin_remove(&mut self, ticket: &mut RemoveTicket, i: u32) {
         self.park(i);
-        self.d[i as usize].clear(flag::PARKED);
+        self.d[i as usize].clear(flag::PARKED | flag::NEWCOMER);
+        self.add_removal(ticket, i);
+    }
+
+    /// Moves a range that is in no list into a removal.
+    pub(super) fn add_removal(&mut self, ticket: &mut RemoveTicket, i: u32) {
         self.set_state(i, State::Removing);
         self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
         ticket.len += 1;
@@ -140,9 +150,7 @@ impl Window {
         let claim = self.claim(SlotUse::Remove)?;
         let mut ticket = RemoveTicket { claim, len: 0, retry: true };
         self.suspects.unlink(&mut self.d, i);
-        self.set_state(i, State::Removing);
-        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
-        ticket.len = 1;
+        self.add_removal(&mut ticket, i);
         self.stats.batches += 1;
         Some(ticket)
     }

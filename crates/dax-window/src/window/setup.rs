@@ -125,7 +125,7 @@ impl Window {
         node.pages = (what.len / PAGE) as u32;
         node.set(flag::PARKED | if what.writable { flag::WRITABLE } else { 0 });
         let inode = node.inode;
-        self.refusals.forget(inode);
+        self.refusals.forget(inode, what.writable);
     }
 
     /// A ticket fell into the box: what it had not reported is unknown.

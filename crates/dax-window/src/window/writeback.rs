@@ -25,9 +25,9 @@ pub enum Writeback {
 }
 
 impl Window {
-    /// The dirty ranges of some bytes of a file, marked as being written back. They are clean from now on: what is stored
-    /// meanwhile makes them dirty again. Write-protect those in page tables first if stores through them must be
-    /// noticed.
+    /// The dirty ranges of some bytes of a file, marked as being written back. From now on they count as clean, and a
+    /// new hold for writing makes them dirty again; those that are held at this moment stay dirty. Write-protect the
+    /// installed ones before cleaning, or mark them dirty again: stores through page tables are not seen from here.
     pub fn begin_writeback(&mut self, inode: InodeId, range: FileRange) -> Writeback {
         self.absorb_dropped();
         let shift = self.config.range_shift;
@@ -73,8 +73,12 @@ impl Window {
             }
             if let Some(ticket) = &mut ticket {
                 self.park(i);
-                self.d[i as usize].clear(flag::DIRTY);
-                self.d[i as usize].set(flag::WRITEBACK);
+                let node = &mut self.d[i as usize];
+                // Whoever holds it may go on storing after this write-back has passed: it stays dirty.
+                if node.refs == 0 {
+                    node.clear(flag::DIRTY);
+                }
+                node.set(flag::WRITEBACK);
                 self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
                 ticket.len += 1;
             }

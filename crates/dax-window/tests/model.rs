@@ -1,0 +1,214 @@
+//! Random interleavings of many callers against the reference model, with outcomes that fail or stay unknown.
+
+#[path = "support/rig.rs"]
+mod rig;
+
+use dax_window::{Config, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Overlap, Purpose, Request, Upgrade};
+use proptest::prelude::*;
+use rig::{PAGE, RANGE, Rig};
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Access { caller: usize, inode: u64, chunk: u64, at: u8, write: bool, purpose: u8, end: u8, long: bool },
+    ReadAhead { caller: usize, inode: u64 },
+    Report { n: usize, entry: usize, outcome: u8, applied: bool },
+    DropSetup { n: usize, applied: u32 },
+    Remove { n: usize, outcome: u8, applied: u32 },
+    Abort { n: usize, unmapped: bool },
+    DropRemove { n: usize, applied: u32 },
+    Release { n: usize },
+    Install { n: usize },
+    Pin { n: usize },
+    Unpin { n: usize },
+    Invalidate { inode: u64, start: u8, len: u8, quiesce: bool },
+    InvalidateStep { n: usize },
+    EndInvalidate { n: usize, dropped: bool },
+    Writeback { inode: u64, start: u8, len: u8 },
+    EndWriteback { n: usize, done: Option<bool> },
+    Reclaim,
+    Drain { begin: bool },
+    DrainStep,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let n = 0usize..16;
+    prop_oneof![
+        30 => (0usize..4, 0u64..3, 0u64..5, 0u8..4, any::<bool>(), 0u8..3, 0u8..8, any::<bool>()).prop_map(
+            |(caller, inode, chunk, at, write, purpose, end, long)| Op::Access {
+                caller, inode, chunk, at, write, purpose, end, long
+            }
+        ),
+        2 => (0usize..4, 0u64..3).prop_map(|(caller, inode)| Op::ReadAhead { caller, inode }),
+        25 => (n.clone(), 0usize..16, 0u8..20, any::<bool>())
+            .prop_map(|(n, entry, outcome, applied)| Op::Report { n, entry, outcome, applied }),
+        1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropSetup { n, applied }),
+        12 => (n.clone(), 0u8..20, any::<u32>()).prop_map(|(n, outcome, applied)| Op::Remove { n, outcome, applied }),
+        2 => (n.clone(), any::<bool>()).prop_map(|(n, unmapped)| Op::Abort { n, unmapped }),
+        1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropRemove { n, applied }),
+        20 => n.clone().prop_map(|n| Op::Release { n }),
+        4 => n.clone().prop_map(|n| Op::Install { n }),
+        2 => n.clone().prop_map(|n| Op::Pin { n }),
+        3 => n.clone().prop_map(|n| Op::Unpin { n }),
+        2 => (0u64..3, 0u8..10, 0u8..10, any::<bool>())
+            .prop_map(|(inode, start, len, quiesce)| Op::Invalidate { inode, start, len, quiesce }),
+        6 => n.clone().prop_map(|n| Op::InvalidateStep { n }),
+        3 => (n.clone(), prop::bool::weighted(0.2)).prop_map(|(n, dropped)| Op::EndInvalidate { n, dropped }),
+        3 => (0u64..3, 0u8..10, 0u8..10).prop_map(|(inode, start, len)| Op::Writeback { inode, start, len }),
+        4 => (n, prop::option::weighted(0.9, any::<bool>())).prop_map(|(n, done)| Op::EndWriteback { n, done }),
+        4 => Just(Op::Reclaim),
+        1 => any::<bool>().prop_map(|begin| Op::Drain { begin }),
+        1 => Just(Op::DrainStep),
+    ]
+}
+
+fn outcome(number: u8) -> Outcome {
+    match number {
+        0 => Outcome::Refused(5),
+        1 => Outcome::Unknown,
+        2 => Outcome::Lost,
+        _ => Outcome::Done,
+    }
+}
+
+/// Bytes in half ranges; lengths from 8 on mean "to the end".
+fn bytes(start: u8, len: u8) -> FileRange {
+    let start = u64::from(start) * RANGE / 2;
+    if len >= 8 { FileRange::from(start) } else { FileRange::new(start, start + u64::from(len) * RANGE / 2) }
+}
+
+fn pick<T>(list: &[T], n: usize) -> Option<usize> {
+    if list.is_empty() { None } else { Some(n % list.len()) }
+}
+
+fn step(rig: &mut Rig, op: Op) {
+    match op {
+        Op::Access { caller, inode, chunk, at, write, purpose, end, long } => {
+            let offset = chunk * RANGE + [0, 4096, RANGE / 2 + 77, RANGE - 1][usize::from(at)];
+            let end = match end {
+                0 => chunk * RANGE + RANGE / 2,
+                1 => chunk * RANGE,
+                2 => chunk * RANGE + 3 * PAGE + 5,
+                3 => u64::MAX,
+                _ => 5 * RANGE,
+            };
+            let len = if long { 3 * RANGE } else { 100 };
+            let inode = InodeId(inode);
+            let req =
+                if write { Request::write(inode, offset, len, end) } else { Request::read(inode, offset, len, end) };
+            let req = req.purpose([Purpose::Copy, Purpose::Map, Purpose::Fault][usize::from(purpose)]);
+            rig.access(caller, req);
+        }
+        Op::ReadAhead { caller, inode } => rig.read_ahead(caller, Request::read(InodeId(inode), 0, 1, 5 * RANGE)),
+        Op::Report { n, entry, outcome: number, applied } => {
+            if let Some(n) = pick(&rig.setups, n) {
+                let ticket = &rig.setups[n].0;
+                let open: Vec<usize> = (0..ticket.entries().len()).filter(|entry| ticket.is_pending(*entry)).collect();
+                let entry = open[entry % open.len()];
+                rig.report_setup(n, entry, outcome(number), applied);
+            }
+        }
+        Op::DropSetup { n, applied } => {
+            if let Some(n) = pick(&rig.setups, n) {
+                rig.drop_setup(n, applied);
+            }
+        }
+        Op::Remove { n, outcome: number, applied } => {
+            if let Some(n) = pick(&rig.removes, n) {
+                rig.complete_remove(n, outcome(number), applied);
+            }
+        }
+        Op::Abort { n, unmapped } => {
+            if let Some(n) = pick(&rig.removes, n) {
+                rig.abort_remove(n, unmapped);
+            }
+        }
+        Op::DropRemove { n, applied } => {
+            if let Some(n) = pick(&rig.removes, n) {
+                rig.drop_remove(n, applied);
+            }
+        }
+        Op::Release { n } => {
+            if let Some(n) = pick(&rig.holds, n) {
+                rig.release(n);
+            }
+        }
+        Op::Install { n } => {
+            if let Some(n) = pick(&rig.holds, n) {
+                rig.install(n);
+            }
+        }
+        Op::Pin { n } => {
+            if let Some(n) = pick(&rig.holds, n) {
+                rig.pin(n);
+            }
+        }
+        Op::Unpin { n } => {
+            if let Some(n) = pick(&rig.pins, n) {
+                rig.unpin(n);
+            }
+        }
+        Op::Invalidate { inode, start, len, quiesce } => {
+            let kind = if quiesce { InvalidateKind::Quiesce } else { InvalidateKind::Remove };
+            rig.begin_invalidate(inode, bytes(start, len), kind);
+        }
+        Op::InvalidateStep { n } => {
+            if let Some(n) = pick(&rig.frozen, n) {
+                rig.invalidate_step(n);
+            }
+        }
+        Op::EndInvalidate { n, dropped } => {
+            if let Some(n) = pick(&rig.frozen, n) {
+                rig.end_invalidate(n, dropped);
+            }
+        }
+        Op::Writeback { inode, start, len } => rig.begin_writeback(inode, bytes(start, len)),
+        Op::EndWriteback { n, done } => {
+            if let Some(n) = pick(&rig.writebacks, n) {
+                rig.end_writeback(n, done);
+            }
+        }
+        Op::Reclaim => rig.reclaim(),
+        Op::Drain { begin: true } => rig.begin_drain(),
+        Op::Drain { begin: false } => rig.end_drain(),
+        Op::DrainStep => {
+            rig.drain_step();
+        }
+    }
+    rig.check();
+}
+
+fn host() -> impl Strategy<Value = HostRules> {
+    let overlap = prop_oneof![Just(Overlap::Replace), Just(Overlap::Refuse)];
+    let upgrade = prop_oneof![Just(Upgrade::Atomic), Just(Upgrade::Quiesce), Just(Upgrade::Remove)];
+    (overlap, upgrade).prop_map(|(overlap, upgrade)| HostRules { overlap, upgrade })
+}
+
+fn run(ranges: u64, host: HostRules, batch: usize, ops: Vec<Op>) {
+    let mut config = Config::new(ranges * RANGE);
+    config.host = host;
+    config.max_batch = batch;
+    let mut rig = Rig::new(config, 4);
+    for op in ops {
+        step(&mut rig, op);
+    }
+    rig.wind_down();
+}
+
+#[cfg(not(miri))]
+const CASES: u32 = 1000;
+#[cfg(miri)]
+const CASES: u32 = 4;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_the_model(
+        ranges in prop_oneof![Just(1u64), Just(2), Just(3), Just(8)],
+        host in host(),
+        batch in prop_oneof![Just(1usize), Just(2), Just(256)],
+        ops in prop::collection::vec(op(), 1..if cfg!(miri) { 40 } else { 200 }),
+    ) {
+        run(ranges, host, batch, ops);
+    }
+}

@@ -1,0 +1,757 @@
+//! A reference model: a host that does what it is told (or fails at it), and naive books of who uses what.
+//!
+//! The rig plays every party: many callers, the embedder with its page tables, and the host. After each step it compares
+//! what the window says with what the books say. Nothing here shares a line of logic with the window: a range is a cell
+//! of a vector, a look-up is a search through it.
+
+use std::collections::BTreeSet;
+
+use dax_window::{
+    Access, Around, Config, Cursor, FileRange, Frozen, Hold, HostRules, InodeId, Intent, InvalidateKind, Outcome,
+    Overlap, Pin, Purpose, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step, Stream,
+    Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
+};
+
+pub(crate) const RANGE: u64 = 2 << 20;
+pub(crate) const PAGE: u64 = 4096;
+
+/// What the host has at a place of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostMap {
+    pub(crate) inode: u64,
+    pub(crate) chunk: u64,
+    pub(crate) len: u64,
+    pub(crate) writable: bool,
+}
+
+/// What the books say of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Book {
+    Free,
+    SettingUp,
+    Mapped,
+    Upgrading,
+    Removing,
+    /// Neither free nor used: the window must have it removed by itself before it is used again.
+    Doubtful,
+    Retired,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) book: Book,
+    /// What it is for, or was last for.
+    pub(crate) map: HostMap,
+    pub(crate) dirty: bool,
+    pub(crate) installed: bool,
+    pub(crate) written_back: bool,
+    /// Nobody else may come in here before this one is cleaned up: it still has page-table entries or stores.
+    pub(crate) closed: bool,
+    /// A request may still be executed at any time: only this file's bytes may ever be here.
+    pub(crate) poisoned: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) hold: Hold,
+    pub(crate) write: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) window: Window,
+    pub(crate) rules: HostRules,
+    pub(crate) host: Vec<Option<HostMap>>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) holds: Vec<Held>,
+    pub(crate) pins: Vec<(Pin, bool)>,
+    /// With the request that the first entry is for.
+    pub(crate) setups: Vec<(SetupTicket, Option<Request>)>,
+    pub(crate) removes: Vec<RemoveTicket>,
+    pub(crate) writebacks: Vec<WritebackTicket>,
+    pub(crate) frozen: Vec<(Frozen, InvalidateKind)>,
+    pub(crate) waits: Vec<Wait>,
+    pub(crate) draining: bool,
+    /// Set-ups sent and removals done for each range: never more removals than set-ups.
+    pub(crate) sent: Vec<(u64, u64)>,
+}
+
+const NOTHING: HostMap = HostMap { inode: 0, chunk: 0, len: 0, writable: false };
+
+impl Rig {
+    pub(crate) fn new(config: Config, callers: usize) -> Self {
+        let window = Window::on_heap(config).unwrap();
+        let n = window.ranges() as usize;
+        let cell = Cell {
+            book: Book::Free,
+            map: NOTHING,
+            dirty: false,
+            installed: false,
+            written_back: false,
+            closed: false,
+            poisoned: false,
+        };
+        Self {
+            rules: config.host,
+            window,
+            host: vec![None; n],
+            cells: vec![cell; n],
+            streams: vec![Stream::new(); callers],
+            holds: Vec::new(),
+            pins: Vec::new(),
+            setups: Vec::new(),
+            removes: Vec::new(),
+            writebacks: Vec::new(),
+            frozen: Vec::new(),
+            waits: Vec::new(),
+            draining: false,
+            sent: vec![(0, 0); n],
+        }
+    }
+
+    fn replaces(&self) -> bool {
+        self.rules.overlap == Overlap::Replace
+    }
+
+    fn find(&self, inode: u64, chunk: u64) -> Option<usize> {
+        let mut found = None;
+        for (i, cell) in self.cells.iter().enumerate() {
+            let present = matches!(cell.book, Book::SettingUp | Book::Mapped | Book::Upgrading)
+                || (matches!(cell.book, Book::Removing | Book::Doubtful) && cell.closed);
+            if present && cell.map.inode == inode && cell.map.chunk == chunk {
+                assert_eq!(found, None, "two ranges for one chunk");
+                found = Some(i);
+            }
+        }
+        found
+    }
+
+    fn refs(&self, i: usize) -> usize {
+        let held = self.holds.iter().filter(|held| held.hold.range().get() as usize == i).count();
+        held + self.pins.iter().filter(|(pin, _)| pin.hold().range().get() as usize == i).count()
+    }
+
+    fn is_frozen(&self, inode: u64, chunk: u64) -> bool {
+        self.frozen.iter().any(|(frozen, _)| {
+            let range = frozen.range();
+            frozen.inode().0 == inode
+                && !range.is_empty()
+                && range.start.0 < (chunk + 1) * RANGE
+                && chunk * RANGE < range.end.0
+        })
+    }
+
+    fn can_be_evicted(&self, i: usize) -> bool {
+        self.cells[i].book == Book::Mapped && self.refs(i) == 0 && !self.cells[i].written_back
+    }
+
+    /// Somebody is at work who will wake those who wait.
+    fn somebody_works(&self) -> bool {
+        !(self.holds.is_empty()
+            && self.pins.is_empty()
+            && self.setups.is_empty()
+            && self.removes.is_empty()
+            && self.writebacks.is_empty()
+            && self.frozen.is_empty())
+    }
+
+    fn note_wait(&mut self, wait: Wait) {
+        assert!(self.somebody_works(), "a wait with no one to end it: {wait:?}");
+        self.waits.push(wait);
+    }
+
+    pub(crate) fn access(&mut self, caller: usize, req: Request) {
+        let end = req.mappable_end.0 / PAGE * PAGE;
+        let (inode, chunk, within) = (req.inode.0, req.offset.0 / RANGE, req.offset.0 % RANGE);
+        let len = req.len.min(RANGE - within).min(end.saturating_sub(req.offset.0));
+        let write = req.intent == Intent::Write;
+        let present = self.find(inode, chunk);
+        let seq = self.window.event_seq();
+        let answer = self.window.access(&mut self.streams[caller], &req);
+        if len == 0 {
+            assert!(matches!(answer, Access::Around(Around::NotMappable)), "{answer:?}");
+            return;
+        }
+        if self.draining {
+            assert!(matches!(answer, Access::Around(Around::Draining)), "{answer:?}");
+            return;
+        }
+        if self.is_frozen(inode, chunk) {
+            let Access::Wait(wait) = answer else { panic!("let into frozen bytes: {answer:?}") };
+            assert_eq!(wait.reason, WaitReason::Frozen);
+            self.note_wait(wait);
+            return;
+        }
+        if let Some(i) = present {
+            let cell = &self.cells[i];
+            let allowed = within < cell.map.len && (!write || cell.map.writable);
+            match (cell.book, &answer) {
+                (Book::Mapped, Access::Hit(_)) => assert!(allowed, "a hit without the right"),
+                (Book::Mapped, _) if allowed => panic!("no hit on what is there: {answer:?}"),
+                (Book::Upgrading, Access::Hit(_)) => assert!(allowed && self.rules.upgrade == Upgrade::Atomic),
+                (Book::SettingUp | Book::Upgrading, Access::Wait(wait)) => assert_eq!(wait.reason, WaitReason::Setup),
+                (Book::Removing, Access::Wait(wait)) => assert_eq!(wait.reason, WaitReason::Removal),
+                (Book::SettingUp | Book::Upgrading | Book::Removing, _) => panic!("not waited for: {answer:?}"),
+                (Book::Doubtful, answer) => assert!(matches!(answer, Access::Evict(_) | Access::Wait(_)), "{answer:?}"),
+                _ => {}
+            }
+        }
+        match answer {
+            Access::Hit(hold) => {
+                assert_eq!(Some(hold.range().get() as usize), present);
+                self.took(hold, &req, within, len);
+            }
+            Access::Setup(ticket) => {
+                assert_eq!(ticket.inode(), req.inode);
+                let first = ticket.entries()[0];
+                assert_eq!(first.file_offset.0, chunk * RANGE);
+                assert!(first.len > within && (first.writable || !write));
+                self.took_setup(ticket, end, present, Some(req));
+            }
+            Access::Evict(ticket) => self.took_remove(ticket),
+            Access::Wait(wait) => {
+                assert_eq!(wait.seq, self.window.event_seq());
+                let _ = seq;
+                self.note_wait(wait);
+            }
+            Access::Around(reason) => match reason {
+                Around::Busy => {
+                    assert_eq!(req.purpose, Purpose::Copy, "nothing but a copy can go round");
+                    if present.is_none() {
+                        assert!(!self.cells.iter().any(|cell| cell.book == Book::Free), "busy with free ranges");
+                        assert!((0..self.cells.len()).all(|i| !self.can_be_evicted(i)), "busy with idle ranges");
+                    }
+                }
+                Around::NoCapacity => assert!(self.cells.iter().all(|cell| cell.book == Book::Retired)),
+                Around::Refused | Around::Guard => {}
+                reason => panic!("{reason:?}"),
+            },
+        }
+    }
+
+    pub(crate) fn read_ahead(&mut self, caller: usize, req: Request) {
+        let end = req.mappable_end.0 / PAGE * PAGE;
+        if let Some(ticket) = self.window.read_ahead(&mut self.streams[caller], &req) {
+            assert!(ticket.is_ahead() && !self.draining);
+            for entry in ticket.entries() {
+                assert!(!self.is_frozen(req.inode.0, entry.file_offset.0 / RANGE));
+            }
+            self.took_setup(ticket, end, None, None);
+        }
+    }
+
+    fn took(&mut self, hold: Hold, req: &Request, within: u64, len: u64) {
+        let i = hold.range().get() as usize;
+        let cell = &mut self.cells[i];
+        let write = req.intent == Intent::Write;
+        assert_eq!(hold.window_offset().0, i as u64 * RANGE + within);
+        assert_eq!(hold.file_offset(), req.offset);
+        assert_eq!(hold.len(), len.min(cell.map.len - within));
+        assert!(hold.is_writable() || !write);
+        cell.dirty |= write;
+        self.holds.push(Held { hold, write });
+    }
+
+    fn took_setup(&mut self, ticket: SetupTicket, end: u64, upgraded: Option<usize>, req: Option<Request>) {
+        for (n, entry) in ticket.entries().iter().enumerate() {
+            let i = entry.range.get() as usize;
+            let chunk = entry.file_offset.0 / RANGE;
+            let map = HostMap { inode: ticket.inode().0, chunk, len: entry.len, writable: entry.writable };
+            assert_eq!((entry.window_offset.0, entry.file_offset.0 % RANGE), (i as u64 * RANGE, 0));
+            assert!(entry.len > 0 && entry.len % PAGE == 0 && entry.len <= RANGE);
+            if entry.kind == SetupKind::Upgrade {
+                assert_eq!((n, Some(i)), (0, upgraded));
+                assert_eq!(self.cells[i].book, Book::Mapped);
+                assert!(!self.cells[i].written_back);
+                let old = self.cells[i].map;
+                assert!(entry.len >= old.len && (entry.writable || !old.writable));
+                assert!(entry.len > old.len || (entry.writable && !old.writable), "an upgrade to what it was");
+                match self.rules.upgrade {
+                    Upgrade::Atomic => {}
+                    Upgrade::Quiesce => assert!(self.refs(i) == 0 && !self.cells[i].installed),
+                    Upgrade::Remove => panic!("an upgrade on a host that has none"),
+                }
+                self.cells[i].book = Book::Upgrading;
+            } else {
+                assert!(entry.len == RANGE.min(end - chunk * RANGE));
+                assert_eq!(self.find(map.inode, chunk), None, "a second set-up of one chunk");
+                match entry.kind {
+                    SetupKind::New => assert_eq!((self.cells[i].book, self.host[i]), (Book::Free, None)),
+                    _ => {
+                        assert!(self.replaces());
+                        let idle = self.can_be_evicted(i) && !self.cells[i].dirty && !self.cells[i].installed;
+                        assert!(self.cells[i].book == Book::Free || idle, "mapped over what is in use");
+                    }
+                }
+                assert!(!self.cells[i].poisoned, "a range that may change by itself was used again");
+                self.cells[i] = Cell {
+                    book: Book::SettingUp,
+                    map,
+                    dirty: false,
+                    installed: false,
+                    written_back: false,
+                    closed: false,
+                    poisoned: false,
+                };
+                self.sent[i].0 += 1;
+            }
+        }
+        self.setups.push((ticket, req));
+    }
+
+    fn took_remove(&mut self, ticket: RemoveTicket) {
+        let entries: Vec<RemoveEntry> = self.window.remove_entries(&ticket).collect();
+        assert_eq!(entries.len(), ticket.len());
+        assert!(!entries.is_empty() && entries.len() <= self.window.config().max_batch);
+        let distinct: BTreeSet<u32> = entries.iter().map(|entry| entry.range.get()).collect();
+        assert_eq!(distinct.len(), entries.len());
+        for entry in &entries {
+            let i = entry.range.get() as usize;
+            assert_eq!(entry.window_offset.0, i as u64 * RANGE);
+            let idle = self.can_be_evicted(i);
+            let cell = &mut self.cells[i];
+            match cell.book {
+                Book::Mapped => {
+                    assert!(idle, "removed from under someone");
+                    assert_eq!((entry.inode.0, entry.file_offset.0 / RANGE), (cell.map.inode, cell.map.chunk));
+                    assert_eq!((entry.installed, entry.dirty), (cell.installed, cell.dirty), "range {i}");
+                    assert_eq!(entry.len, cell.map.len, "not exactly what was mapped");
+                    assert!(!ticket.is_retry());
+                    cell.closed = true;
+                }
+                Book::Doubtful => {
+                    assert!(ticket.is_retry() && entries.len() == 1);
+                    assert_eq!((entry.installed, entry.dirty), (cell.installed, cell.dirty));
+                }
+                Book::Free => assert!(self.draining && matches!(self.rules.overlap, Overlap::Replace)),
+                book => panic!("a removal of a range that is {book:?}"),
+            }
+            cell.book = Book::Removing;
+        }
+        self.removes.push(ticket);
+    }
+
+    /// A range about which nothing is known.
+    fn doubt(&mut self, i: usize) {
+        let replaces = self.replaces();
+        let cell = &mut self.cells[i];
+        cell.book = match (cell.poisoned, replaces) {
+            (true, true) => Book::Retired,
+            (false, true) => Book::Free,
+            (_, false) => Book::Doubtful,
+        };
+        cell.dirty = false;
+        cell.installed = false;
+        cell.closed = false;
+    }
+
+    fn retire(&mut self, i: usize) {
+        let cell = &mut self.cells[i];
+        cell.book = Book::Retired;
+        cell.dirty = false;
+        cell.installed = false;
+        cell.closed = false;
+    }
+
+    /// One entry of a set-up: `applied` says what the host did where the outcome leaves it open.
+    pub(crate) fn report_setup(&mut self, n: usize, entry: usize, outcome: Outcome, applied: bool) {
+        let (mut ticket, req) = self.setups.swap_remove(n);
+        let what = ticket.entries()[entry];
+        let hold = self.window.report_setup(&mut ticket, entry, outcome);
+        self.setup_ended(ticket.inode().0, &what, outcome, applied);
+        let wanted = entry == 0 && !ticket.is_ahead() && outcome == Outcome::Done;
+        assert_eq!(hold.is_some(), wanted);
+        if let Some(hold) = hold {
+            let i = hold.range().get() as usize;
+            assert_eq!(i, what.range.get() as usize);
+            assert_eq!(hold.window_offset().0 - what.window_offset.0, hold.file_offset().0 - what.file_offset.0);
+            assert!(hold.len() > 0 && hold.file_offset().0 + hold.len() <= what.file_offset.0 + what.len);
+            let req = req.expect("a hold for read-ahead");
+            let write = req.intent == Intent::Write;
+            assert_eq!(hold.file_offset(), req.offset);
+            self.cells[i].dirty |= write;
+            self.holds.push(Held { hold, write });
+        }
+        if !ticket.is_complete() {
+            self.setups.push((ticket, req));
+        }
+    }
+
+    fn setup_ended(&mut self, inode: u64, what: &SetupEntry, outcome: Outcome, applied: bool) {
+        let i = what.range.get() as usize;
+        let chunk = what.file_offset.0 / RANGE;
+        let map = HostMap { inode, chunk, len: what.len, writable: what.writable };
+        let upgrade = self.cells[i].book == Book::Upgrading;
+        let intact = upgrade && self.rules.upgrade == Upgrade::Atomic;
+        match outcome {
+            Outcome::Done => {
+                self.host[i] = Some(map);
+                self.cells[i].map = map;
+                self.cells[i].book = Book::Mapped;
+            }
+            Outcome::Refused(_) if intact => self.cells[i].book = Book::Mapped,
+            Outcome::Refused(_) if upgrade => {
+                if applied {
+                    self.host[i] = None;
+                }
+                self.doubt(i);
+            }
+            Outcome::Refused(_) => self.cells[i].book = Book::Free,
+            Outcome::Unknown | Outcome::Lost => {
+                if applied {
+                    self.host[i] = Some(map);
+                }
+                if outcome == Outcome::Lost {
+                    self.cells[i].poisoned = true;
+                }
+                match (intact, outcome) {
+                    (true, _) => self.cells[i].book = Book::Mapped,
+                    (false, Outcome::Lost) => self.retire(i),
+                    (false, _) => self.doubt(i),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn drop_setup(&mut self, n: usize, applied: u32) {
+        let (ticket, _) = self.setups.swap_remove(n);
+        let inode = ticket.inode().0;
+        let left: Vec<SetupEntry> =
+            ticket.entries().iter().enumerate().filter(|(n, _)| ticket.is_pending(*n)).map(|(_, what)| *what).collect();
+        let seq = self.window.event_seq();
+        drop(ticket);
+        assert_ne!(seq, self.window.event_seq());
+        for (n, what) in left.iter().enumerate() {
+            self.setup_ended(inode, what, Outcome::Unknown, applied & (1 << n) != 0);
+        }
+        self.absorb();
+    }
+
+    /// Makes the window look into its box.
+    fn absorb(&mut self) {
+        let nothing = Request::read(InodeId(u64::MAX), 0, 0, 0);
+        assert!(matches!(self.window.access(&mut Stream::new(), &nothing), Access::Around(Around::NotMappable)));
+    }
+
+    pub(crate) fn complete_remove(&mut self, n: usize, outcome: Outcome, applied: u32) {
+        let ticket = self.removes.swap_remove(n);
+        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        let retry = ticket.is_retry();
+        let freed = self.window.complete_remove(ticket, outcome);
+        let mut free = 0;
+        for (n, i) in ranges.into_iter().enumerate() {
+            let gone = applied & (1 << (n % 32)) != 0;
+            let keyed = self.cells[i].closed;
+            match outcome {
+                Outcome::Done => {
+                    self.host[i] = None;
+                    self.sent[i].1 += 1;
+                    assert!(self.sent[i].1 <= self.sent[i].0 || self.replaces());
+                    if self.cells[i].poisoned {
+                        self.retire(i);
+                    } else {
+                        self.cells[i].book = Book::Free;
+                        self.cells[i].dirty = false;
+                        self.cells[i].installed = false;
+                        self.cells[i].closed = false;
+                    }
+                }
+                Outcome::Lost => {
+                    if gone {
+                        self.host[i] = None;
+                    }
+                    self.cells[i].poisoned = true;
+                    self.retire(i);
+                }
+                Outcome::Refused(_) | Outcome::Unknown => {
+                    if gone {
+                        self.host[i] = None;
+                    }
+                    if (retry && !self.replaces()) || (self.draining && !keyed) {
+                        self.retire(i);
+                    } else {
+                        self.doubt(i);
+                    }
+                }
+            }
+            free += usize::from(self.cells[i].book == Book::Free);
+        }
+        assert_eq!(free, freed);
+    }
+
+    pub(crate) fn abort_remove(&mut self, n: usize, unmapped: bool) {
+        let ticket = self.removes.swap_remove(n);
+        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        let retry = ticket.is_retry();
+        self.window.abort_remove(ticket, unmapped);
+        for i in ranges {
+            let cell = &mut self.cells[i];
+            cell.installed &= !unmapped;
+            if retry {
+                cell.book = Book::Doubtful;
+            } else if cell.closed {
+                cell.book = Book::Mapped;
+                cell.closed = false;
+            } else {
+                cell.book = Book::Free;
+            }
+        }
+    }
+
+    pub(crate) fn drop_remove(&mut self, n: usize, applied: u32) {
+        let ticket = self.removes.swap_remove(n);
+        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        drop(ticket);
+        for (n, i) in ranges.into_iter().enumerate() {
+            if applied & (1 << (n % 32)) != 0 {
+                self.host[i] = None;
+            }
+            if self.cells[i].installed || self.cells[i].dirty {
+                self.cells[i].book = Book::Doubtful;
+            } else {
+                self.doubt(i);
+            }
+        }
+        self.absorb();
+    }
+
+    pub(crate) fn release(&mut self, n: usize) {
+        let held = self.holds.swap_remove(n);
+        self.window.release(held.hold);
+    }
+
+    pub(crate) fn install(&mut self, n: usize) {
+        let held = self.holds.swap_remove(n);
+        let cell = &mut self.cells[held.hold.range().get() as usize];
+        cell.installed = true;
+        cell.dirty |= held.write;
+        self.window.install(held.hold, held.write);
+    }
+
+    pub(crate) fn pin(&mut self, n: usize) {
+        let held = self.holds.swap_remove(n);
+        self.pins.push((self.window.pin(held.hold), held.write));
+    }
+
+    pub(crate) fn unpin(&mut self, n: usize) {
+        let (pin, _) = self.pins.swap_remove(n);
+        self.window.unpin(pin);
+    }
+
+    pub(crate) fn begin_invalidate(&mut self, inode: u64, range: FileRange, kind: InvalidateKind) {
+        let overlaps = self.frozen.iter().any(|(frozen, _)| {
+            let other = frozen.range();
+            let chunks =
+                |r: FileRange| if r.is_empty() { (0, 0) } else { (r.start.0 / RANGE, (r.end.0 - 1) / RANGE + 1) };
+            let ((a, b), (c, d)) = (chunks(range), chunks(other));
+            frozen.inode().0 == inode && a < d && c < b
+        });
+        match self.window.begin_invalidate(InodeId(inode), range, kind) {
+            Ok(frozen) => {
+                assert!(!overlaps);
+                self.frozen.push((frozen, kind));
+            }
+            Err(wait) => {
+                assert!(overlaps || wait.reason == WaitReason::Tickets);
+                self.note_wait(wait);
+            }
+        }
+    }
+
+    pub(crate) fn invalidate_step(&mut self, n: usize) {
+        let (frozen, kind) = &self.frozen[n];
+        let (inode, range, kind) = (frozen.inode().0, frozen.range(), *kind);
+        let touched = |cell: &Cell| {
+            let present = !matches!(cell.book, Book::Free | Book::Retired)
+                && (cell.closed || !matches!(cell.book, Book::Removing | Book::Doubtful));
+            present
+                && cell.map.inode == inode
+                && !range.is_empty()
+                && cell.map.chunk * RANGE < range.end.0
+                && range.start.0 < (cell.map.chunk + 1) * RANGE
+        };
+        match self.window.invalidate_step(frozen) {
+            Step::Remove(ticket) => self.took_remove(ticket),
+            Step::Wait(wait) => {
+                assert!((0..self.cells.len()).any(|i| touched(&self.cells[i])), "waits for nothing");
+                self.note_wait(wait);
+            }
+            Step::Clear => {
+                for i in 0..self.cells.len() {
+                    let quiet =
+                        kind == InvalidateKind::Quiesce && self.cells[i].book == Book::Mapped && self.refs(i) == 0;
+                    assert!(!touched(&self.cells[i]) || quiet, "clear with {:?}", self.cells[i]);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn end_invalidate(&mut self, n: usize, dropped: bool) {
+        let (frozen, _) = self.frozen.swap_remove(n);
+        if dropped {
+            drop(frozen);
+            self.absorb();
+        } else {
+            self.window.end_invalidate(frozen);
+        }
+    }
+
+    pub(crate) fn begin_writeback(&mut self, inode: u64, range: FileRange) {
+        match self.window.begin_writeback(InodeId(inode), range) {
+            Writeback::Ranges(ticket) => {
+                let mut cursor = Cursor::default();
+                let mut count = 0;
+                let mut last = None;
+                while let Some(entry) = self.window.writeback_entry(&ticket, &mut cursor) {
+                    let i = entry.range.get() as usize;
+                    assert!(last < Some(entry.file_offset));
+                    last = Some(entry.file_offset);
+                    let refs = self.refs(i);
+                    let cell = &mut self.cells[i];
+                    assert!(cell.dirty && cell.book == Book::Mapped && !cell.written_back && cell.map.inode == inode);
+                    assert_eq!((entry.len, entry.installed), (cell.map.len, cell.installed));
+                    cell.written_back = true;
+                    cell.dirty = refs > 0;
+                    count += 1;
+                }
+                assert_eq!(count, ticket.len());
+                self.writebacks.push(ticket);
+            }
+            Writeback::Clean => {
+                for cell in &self.cells {
+                    let here = cell.map.inode == inode
+                        && !range.is_empty()
+                        && cell.map.chunk * RANGE < range.end.0
+                        && range.start.0 < (cell.map.chunk + 1) * RANGE;
+                    assert!(!here || !(cell.dirty || cell.written_back), "clean with {cell:?}");
+                }
+            }
+            Writeback::Wait(wait) => self.note_wait(wait),
+            Writeback::Further(_) => panic!("so few ranges fit into one look"),
+        }
+    }
+
+    pub(crate) fn end_writeback(&mut self, n: usize, done: Option<bool>) {
+        let ticket = self.writebacks.swap_remove(n);
+        let mut cursor = Cursor::default();
+        while let Some(entry) = self.window.writeback_entry(&ticket, &mut cursor) {
+            let cell = &mut self.cells[entry.range.get() as usize];
+            cell.written_back = false;
+            cell.dirty |= done != Some(true);
+        }
+        match done {
+            Some(done) => self.window.end_writeback(ticket, done),
+            None => {
+                drop(ticket);
+                self.absorb();
+            }
+        }
+    }
+
+    pub(crate) fn reclaim(&mut self) {
+        if let Some(ticket) = self.window.reclaim_step() {
+            self.took_remove(ticket);
+        }
+    }
+
+    pub(crate) fn begin_drain(&mut self) {
+        self.draining = true;
+        self.window.begin_drain();
+    }
+
+    pub(crate) fn end_drain(&mut self) {
+        self.draining = false;
+        self.window.end_drain();
+    }
+
+    pub(crate) fn drain_step(&mut self) -> bool {
+        self.draining = true;
+        match self.window.drain_step() {
+            Step::Remove(ticket) => self.took_remove(ticket),
+            Step::Wait(wait) => self.note_wait(wait),
+            Step::Clear => return true,
+        }
+        false
+    }
+
+    /// Compares everything.
+    pub(crate) fn check(&self) {
+        self.window.check_invariants().unwrap();
+        let stats = self.window.stats();
+        let count = |books: &[Book]| self.cells.iter().filter(|cell| books.contains(&cell.book)).count() as u32;
+        assert_eq!(stats.free, count(&[Book::Free]), "free");
+        assert_eq!(stats.mapped, count(&[Book::Mapped, Book::Upgrading]), "mapped");
+        assert_eq!(stats.setting_up, count(&[Book::SettingUp]), "setting up");
+        assert_eq!(stats.removing, count(&[Book::Removing]), "removing");
+        assert_eq!(stats.suspect, count(&[Book::Doubtful]), "suspect");
+        assert_eq!(stats.retired, count(&[Book::Retired]), "retired");
+        assert_eq!(stats.holds as usize, self.holds.len() + self.pins.len());
+        assert_eq!(stats.pins as usize, self.pins.len());
+        assert_eq!(stats.misuse, 0);
+        let tickets = self.setups.len() + self.removes.len() + self.writebacks.len() + self.frozen.len();
+        assert_eq!(stats.tickets as usize, tickets);
+        // Whoever holds a range sees the bytes of their file, whatever else goes on.
+        let held = self.holds.iter().map(|held| (&held.hold, held.write));
+        for (hold, write) in held.chain(self.pins.iter().map(|(pin, write)| (pin.hold(), *write))) {
+            let i = hold.range().get() as usize;
+            let map = self.host[i].expect("a hold on nothing");
+            assert_eq!((map.inode, map.chunk), (self.cells[i].map.inode, self.cells[i].map.chunk));
+            assert_eq!(hold.file_offset().0 / RANGE, map.chunk);
+            assert!(hold.file_offset().0 % RANGE + hold.len() <= map.len && (map.writable || !write));
+        }
+        // Page tables too.
+        for (cell, host) in self.cells.iter().zip(&self.host) {
+            if cell.installed && cell.book == Book::Mapped {
+                let map = host.expect("page tables refer to nothing");
+                assert_eq!((map.inode, map.chunk), (cell.map.inode, cell.map.chunk));
+            }
+        }
+    }
+
+    /// Everybody finishes, then the window is torn down: nothing is left, and everyone who waited was told.
+    pub(crate) fn wind_down(mut self) {
+        while !self.holds.is_empty() {
+            self.release(0);
+        }
+        while !self.pins.is_empty() {
+            self.unpin(0);
+        }
+        while !self.setups.is_empty() {
+            let ticket = &self.setups[0].0;
+            let entry = (0..ticket.entries().len()).find(|entry| ticket.is_pending(*entry));
+            self.report_setup(0, entry.expect("a ticket with nothing to do"), Outcome::Done, true);
+            while !self.holds.is_empty() {
+                self.release(0);
+            }
+        }
+        while !self.removes.is_empty() {
+            self.complete_remove(0, Outcome::Done, u32::MAX);
+        }
+        while !self.writebacks.is_empty() {
+            self.end_writeback(0, Some(true));
+        }
+        while !self.frozen.is_empty() {
+            self.end_invalidate(0, false);
+        }
+        self.check();
+        for wait in &self.waits {
+            assert_ne!(wait.seq, self.window.event_seq(), "{wait:?} was never told");
+        }
+        self.begin_drain();
+        for _ in 0..10_000 {
+            if self.drain_step() {
+                break;
+            }
+            while !self.removes.is_empty() {
+                self.complete_remove(0, Outcome::Done, u32::MAX);
+            }
+        }
+        self.check();
+        let stats = self.window.stats();
+        assert_eq!(stats.free + stats.retired, stats.ranges, "{stats:?}");
+        for (cell, host) in self.cells.iter().zip(&self.host) {
+            assert!(host.is_none() || cell.book == Book::Retired, "left behind: {cell:?} {host:?}");
+        }
+    }
+}
