@@ -8,6 +8,7 @@ mod process;
 mod progress;
 mod qemu_test;
 mod rig;
+mod run;
 mod scenarios;
 mod setup;
 
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Gets what the other commands need and the machine lacks; without root, into target/ only.
     Setup(setup::SetupArgs),
+    /// Boots the test kernel with a folder of this machine behind a DAX window, and runs a command in it.
+    Run(run::RunArgs),
     /// Runs the scenarios in QEMU.
     QemuTest(qemu_test::QemuTestArgs),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(args) => setup::command(&args),
+        Command::Run(args) => run::command(&args),
         Command::QemuTest(args) => qemu_test::command(&args),
     }
 }

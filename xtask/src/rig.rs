@@ -5,6 +5,7 @@ pub(crate) mod channel;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod kernel;
+pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod qmp;
 pub(crate) mod record;

@@ -3,8 +3,8 @@
 use super::output::{Outcome, TestResult};
 use crate::{
     rig::{
-        boot::{self, Deadlines, LOGS, Plan, Report},
-        kernel,
+        boot::{self, Deadlines, Plan, Report},
+        kernel, logs,
         machine::Machine,
         tools::Tools,
         verdict::{self, Failure, Success, Witness},
@@ -22,9 +22,6 @@ use std::{
 const MEMORY: u64 = 512 << 20;
 const BOOT: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(15);
-/// Lines of each log that a failure shows; the rest is in the test's folder.
-const SHOWN: usize = 60;
-
 /// What every test needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner<'a> {
@@ -126,24 +123,7 @@ fn as_expected(expect: Expect, verdict: Result<Success, Failure>) -> Result<Succ
 
 /// The logs of a failed test, and how to run it again.
 fn details(folder: &Path, scenario: &Scenario, machine: &Machine) -> String {
-    let mut text = String::new();
-    for (title, file) in LOGS {
-        let Ok(bytes) = fs::read(folder.join(file)) else { continue };
-        let log = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = log.lines().collect();
-        if lines.is_empty() {
-            continue;
-        }
-        let left_out = lines.len().saturating_sub(SHOWN);
-        text.push_str(&format!("  --- {title}"));
-        if left_out > 0 {
-            text.push_str(&format!(" (its last {SHOWN} lines of {})", lines.len()));
-        }
-        text.push('\n');
-        for line in &lines[left_out..] {
-            text.push_str(&format!("  | {}\n", line.trim_end()));
-        }
-    }
+    let mut text = logs::ends(folder);
     text.push_str(&format!("  logs: {}\n", folder.display()));
     text.push_str(&format!(
         "  rerun: cargo xtask qemu-test --filter {} --machine {} --keep\n",
