@@ -1,0 +1,129 @@
+//! A daemon's life, from its command line to its exit status.
+
+use std::fs::File;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use vhost::vhost_user::{Error as VhostUserError, Listener};
+use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
+use virtiofsd::passthrough::PassthroughFs;
+use virtiofsd::passthrough::read_only::PassthroughFsRo;
+
+use crate::chain::{Memory, SharedMemory};
+use crate::cli::Options;
+use crate::device::{self, Device};
+use crate::record::Record;
+use crate::share::HostFs;
+use crate::socket::{self, SocketFile};
+use crate::sys::EndSignals;
+use crate::worker::Worker;
+use crate::{confine, logging};
+
+/// Serves one QEMU. Does not return once a QEMU was served: threads may still wait for it, so the process ends.
+///
+/// # Errors
+///
+/// One sentence on what is wrong, before anything was left behind.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    options.check()?;
+    logging::start(options.log_level.into());
+    let record_file = match &options.record {
+        Some(path) => {
+            let shown = path.display();
+            Some(File::create(path).with_context(|| format!("the record {shown} cannot be written"))?)
+        }
+        None => None,
+    };
+    let record = Arc::new(Record::new(record_file));
+    let (listener, socket) = socket::listen(&options.socket_path)?;
+    let socket = Arc::new(socket);
+    let outcome = start(options, listener, &socket, &record);
+    socket.remove();
+    record.summary();
+    outcome
+}
+
+fn start(
+    options: &Options,
+    listener: Listener,
+    socket: &Arc<SocketFile>,
+    record: &Arc<Record>,
+) -> anyhow::Result<ExitCode> {
+    // Where this forks, the parent waits and takes over the exit status; so whatever has threads comes after.
+    let (listener, config) = confine::enter(options, listener)?;
+    end_on_signals(Arc::clone(socket), Arc::clone(record))?;
+    confine::drop_privileges(options)?;
+    let unusable = |error| format!("the folder {} cannot be served: {error}", options.shared_dir.display());
+    if options.readonly {
+        let fs = PassthroughFsRo::new(config).map_err(|error| anyhow::anyhow!(unusable(error)))?;
+        serve(options, fs, listener, socket, record)
+    } else {
+        let fs = PassthroughFs::new(config).map_err(|error| anyhow::anyhow!(unusable(error)))?;
+        serve(options, fs, listener, socket, record)
+    }
+}
+
+fn serve<F>(
+    options: &Options,
+    fs: F,
+    mut listener: Listener,
+    socket: &SocketFile,
+    record: &Arc<Record>,
+) -> anyhow::Result<ExitCode>
+where
+    F: HostFs + 'static,
+{
+    let window = options.window().filter(|_| !options.readonly);
+    let limit = usize::from(options.max_mappings);
+    let worker = Worker::new(fs, window.is_some(), window.unwrap_or(0), limit, Arc::clone(record));
+    let device_options =
+        device::Options { tag: options.tag.clone(), request_queues: options.num_request_queues, window };
+    let device = Arc::new(Device::new(device_options, worker, Arc::clone(record)));
+    let memory = SharedMemory::new(Memory::new());
+    let mut daemon = VhostUserDaemon::new("vhost-user".to_owned(), device, memory)
+        .map_err(|error| anyhow::anyhow!("the device cannot be made: {error}"))?;
+    log::info!("waiting for QEMU");
+    daemon.start(&mut listener).map_err(|error| anyhow::anyhow!("no connection: {error}"))?;
+    // One QEMU is served; another must not find a socket that nobody answers.
+    drop(listener);
+    socket.remove();
+    log::info!("serving");
+    let ended = daemon.wait();
+    record.summary();
+    let code = match ended {
+        Ok(()) | Err(DaemonError::HandleRequest(VhostUserError::Disconnected | VhostUserError::PartialMessage)) => {
+            log::info!("QEMU went, and so does the daemon");
+            0
+        }
+        Err(error) => {
+            log::error!("the conversation with QEMU ended: {error}");
+            1
+        }
+    };
+    // A thread may still wait for an answer or be in a slow request: it must not keep the process.
+    std::process::exit(code)
+}
+
+fn end_on_signals(socket: Arc<SocketFile>, record: Arc<Record>) -> anyhow::Result<()> {
+    let mut signals = EndSignals::catch().context("signals cannot be caught")?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let status = match signals.wait() {
+                Ok(signal) => {
+                    log::info!("ended by signal {signal}");
+                    128 + signal
+                }
+                Err(error) => {
+                    log::error!("signals can no longer be read: {error}");
+                    1
+                }
+            };
+            socket.remove();
+            record.summary();
+            std::process::exit(status);
+        })
+        .context("a thread cannot be started")?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The few system calls that no library wraps.
+#![expect(unsafe_code, reason = "raw system calls, each a few lines")]
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// Removes a file by its name in a folder that is open.
+///
+/// # Errors
+///
+/// What the host says.
+pub fn unlink_at(folder: &impl AsFd, name: &CStr) -> io::Result<()> {
+    // SAFETY: the name ends with a NUL and both outlive the call, which writes nothing to our memory.
+    let result = unsafe { libc::unlinkat(folder.as_fd().as_raw_fd(), name.as_ptr(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the process acts as root.
+pub fn is_root() -> bool {
+    // SAFETY: it cannot fail and touches no memory of ours.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Signals that ask the daemon to end, as something to read.
+#[derive(Debug)]
+pub struct EndSignals(File);
+
+impl EndSignals {
+    /// Stops SIGTERM, SIGINT and SIGHUP from ending the process, in this thread and those it starts from now on, and
+    /// collects them instead.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn catch() -> io::Result<Self> {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the pointer is to room for one set, which the call fills.
+        let result = unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above succeeded, so the set is initialised.
+        let mut set = unsafe { set.assume_init() };
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            // SAFETY: the set is initialised and ours, and the number is a signal's.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        // SAFETY: the set is initialised; the old one is not asked for.
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result));
+        }
+        // SAFETY: the set is initialised, and -1 asks for a new descriptor.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(EndSignals(File::from(fd)))
+    }
+
+    /// Waits for a signal; returns its number.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn wait(&mut self) -> io::Result<i32> {
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        self.0.read_exact(&mut info)?;
+        let [a, b, c, d, ..] = info;
+        Ok(i32::from_ne_bytes([a, b, c, d]))
+    }
+}
