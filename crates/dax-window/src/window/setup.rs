@@ -109,10 +109,13 @@ impl Window {
             if outcome == Outcome::Lost {
                 self.d[i as usize].set(flag::DOOMED);
             }
-        } else if outcome == Outcome::Lost {
-            self.retire(i);
+        } else if outcome != Outcome::Lost {
+            self.doubt(i);
+        } else if self.d[i as usize].has(flag::DIRTY) {
+            self.d[i as usize].set(flag::DOOMED);
+            self.doubt(i);
         } else {
-            self.quarantine(i);
+            self.retire(i);
         }
         false
     }
@@ -137,7 +140,7 @@ impl Window {
                 self.set_state(i, State::Mapped);
                 self.settle(i);
             } else {
-                self.quarantine(i);
+                self.doubt(i);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{SlotUse, Window};
 use crate::access::{Wait, WaitReason};
 use crate::descriptor::{NIL, State, flag};
-use crate::ticket::{Cursor, WritebackEntry, WritebackTicket};
+use crate::ticket::{Cursor, RemoveTicket, WritebackEntry, WritebackTicket};
 use crate::tree::Tree;
 use crate::units::{FileOffset, FileRange, InodeId, RangeIndex};
 
@@ -16,6 +16,8 @@ const MAX_LOOKED_AT: u32 = 1024;
 pub enum Writeback {
     /// Write these back and report; then go on at [`WritebackTicket::rest`] if there is one.
     Ranges(WritebackTicket),
+    /// A dirty range was left behind by a removal that nobody finished: write it back and remove it, report, ask again.
+    Remove(RemoveTicket),
     /// Nothing is dirty up to here: go on from this byte.
     Further(FileOffset),
     /// Nothing is dirty.
@@ -51,6 +53,12 @@ impl Window {
             let blocked = match node.state {
                 _ if node.has(flag::WRITEBACK) => Some(WaitReason::Writeback),
                 _ if !node.has(flag::DIRTY) => None,
+                State::Suspect if ticket.is_none() => {
+                    return match self.suspect_ticket(i) {
+                        Some(ticket) => Writeback::Remove(ticket),
+                        None => Writeback::Wait(self.wait(WaitReason::Tickets)),
+                    };
+                }
                 State::Removing | State::Suspect => Some(WaitReason::Removal),
                 State::Upgrading => Some(WaitReason::Setup),
                 _ => None,

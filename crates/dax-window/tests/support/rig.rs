@@ -55,6 +55,22 @@ pub(crate) struct Cell {
 pub(crate) struct Held {
     pub(crate) hold: Hold,
     pub(crate) write: bool,
+    pub(crate) owner: usize,
+}
+
+/// What a party got, and who.
+#[derive(Debug)]
+pub(crate) struct Out<T> {
+    pub(crate) it: T,
+    pub(crate) owner: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct SetupOut {
+    pub(crate) ticket: SetupTicket,
+    /// The request that the first entry is for.
+    pub(crate) req: Option<Request>,
+    pub(crate) owner: usize,
 }
 
 #[derive(Debug)]
@@ -66,12 +82,13 @@ pub(crate) struct Rig {
     pub(crate) streams: Vec<Stream>,
     pub(crate) holds: Vec<Held>,
     pub(crate) pins: Vec<(Pin, bool)>,
-    /// With the request that the first entry is for.
-    pub(crate) setups: Vec<(SetupTicket, Option<Request>)>,
-    pub(crate) removes: Vec<RemoveTicket>,
-    pub(crate) writebacks: Vec<WritebackTicket>,
-    pub(crate) frozen: Vec<(Frozen, InvalidateKind)>,
+    pub(crate) setups: Vec<SetupOut>,
+    pub(crate) removes: Vec<Out<RemoveTicket>>,
+    pub(crate) writebacks: Vec<Out<WritebackTicket>>,
+    pub(crate) frozen: Vec<Out<(Frozen, InvalidateKind)>>,
     pub(crate) waits: Vec<Wait>,
+    /// Who acts now.
+    pub(crate) actor: usize,
     pub(crate) draining: bool,
     /// Set-ups sent and removals done for each range: never more removals than set-ups.
     pub(crate) sent: Vec<(u64, u64)>,
@@ -105,6 +122,7 @@ impl Rig {
             writebacks: Vec::new(),
             frozen: Vec::new(),
             waits: Vec::new(),
+            actor: 0,
             draining: false,
             sent: vec![(0, 0); n],
         }
@@ -133,7 +151,7 @@ impl Rig {
     }
 
     fn is_frozen(&self, inode: u64, chunk: u64) -> bool {
-        self.frozen.iter().any(|(frozen, _)| {
+        self.frozen.iter().map(|out| &out.it.0).any(|frozen| {
             let range = frozen.range();
             frozen.inode().0 == inode
                 && !range.is_empty()
@@ -250,7 +268,7 @@ impl Rig {
         assert_eq!(hold.len(), len.min(cell.map.len - within));
         assert!(hold.is_writable() || !write);
         cell.dirty |= write;
-        self.holds.push(Held { hold, write });
+        self.holds.push(Held { hold, write, owner: self.actor });
     }
 
     fn took_setup(&mut self, ticket: SetupTicket, end: u64, upgraded: Option<usize>, req: Option<Request>) {
@@ -297,7 +315,7 @@ impl Rig {
                 self.sent[i].0 += 1;
             }
         }
-        self.setups.push((ticket, req));
+        self.setups.push(SetupOut { ticket, req, owner: self.actor });
     }
 
     fn took_remove(&mut self, ticket: RemoveTicket) {
@@ -329,7 +347,7 @@ impl Rig {
             }
             cell.book = Book::Removing;
         }
-        self.removes.push(ticket);
+        self.removes.push(Out { it: ticket, owner: self.actor });
     }
 
     /// A range about which nothing is known.
@@ -346,6 +364,12 @@ impl Rig {
         cell.closed = false;
     }
 
+    /// Doubtful, but with stores that somebody must still see to.
+    fn close(&mut self, i: usize) {
+        self.cells[i].book = Book::Doubtful;
+        self.cells[i].closed = true;
+    }
+
     fn retire(&mut self, i: usize) {
         let cell = &mut self.cells[i];
         cell.book = Book::Retired;
@@ -356,7 +380,7 @@ impl Rig {
 
     /// One entry of a set-up: `applied` says what the host did where the outcome leaves it open.
     pub(crate) fn report_setup(&mut self, n: usize, entry: usize, outcome: Outcome, applied: bool) {
-        let (mut ticket, req) = self.setups.swap_remove(n);
+        let SetupOut { mut ticket, req, owner } = self.setups.swap_remove(n);
         let what = ticket.entries()[entry];
         let hold = self.window.report_setup(&mut ticket, entry, outcome);
         self.setup_ended(ticket.inode().0, &what, outcome, applied);
@@ -371,10 +395,10 @@ impl Rig {
             let write = req.intent == Intent::Write;
             assert_eq!(hold.file_offset(), req.offset);
             self.cells[i].dirty |= write;
-            self.holds.push(Held { hold, write });
+            self.holds.push(Held { hold, write, owner: self.actor });
         }
         if !ticket.is_complete() {
-            self.setups.push((ticket, req));
+            self.setups.push(SetupOut { ticket, req, owner });
         }
     }
 
@@ -395,7 +419,11 @@ impl Rig {
                 if applied {
                     self.host[i] = None;
                 }
-                self.doubt(i);
+                if self.cells[i].dirty {
+                    self.close(i);
+                } else {
+                    self.doubt(i);
+                }
             }
             Outcome::Refused(_) => self.cells[i].book = Book::Free,
             Outcome::Unknown | Outcome::Lost => {
@@ -407,6 +435,7 @@ impl Rig {
                 }
                 match (intact, outcome) {
                     (true, _) => self.cells[i].book = Book::Mapped,
+                    _ if upgrade && self.cells[i].dirty => self.close(i),
                     (false, Outcome::Lost) => self.retire(i),
                     (false, _) => self.doubt(i),
                 }
@@ -415,7 +444,7 @@ impl Rig {
     }
 
     pub(crate) fn drop_setup(&mut self, n: usize, applied: u32) {
-        let (ticket, _) = self.setups.swap_remove(n);
+        let ticket = self.setups.swap_remove(n).ticket;
         let inode = ticket.inode().0;
         let left: Vec<SetupEntry> =
             ticket.entries().iter().enumerate().filter(|(n, _)| ticket.is_pending(*n)).map(|(_, what)| *what).collect();
@@ -435,7 +464,7 @@ impl Rig {
     }
 
     pub(crate) fn complete_remove(&mut self, n: usize, outcome: Outcome, applied: u32) {
-        let ticket = self.removes.swap_remove(n);
+        let ticket = self.removes.swap_remove(n).it;
         let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
         let retry = ticket.is_retry();
         let freed = self.window.complete_remove(ticket, outcome);
@@ -481,7 +510,7 @@ impl Rig {
     }
 
     pub(crate) fn abort_remove(&mut self, n: usize, unmapped: bool) {
-        let ticket = self.removes.swap_remove(n);
+        let ticket = self.removes.swap_remove(n).it;
         let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
         let retry = ticket.is_retry();
         self.window.abort_remove(ticket, unmapped);
@@ -500,7 +529,7 @@ impl Rig {
     }
 
     pub(crate) fn drop_remove(&mut self, n: usize, applied: u32) {
-        let ticket = self.removes.swap_remove(n);
+        let ticket = self.removes.swap_remove(n).it;
         let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
         drop(ticket);
         for (n, i) in ranges.into_iter().enumerate() {
@@ -540,7 +569,7 @@ impl Rig {
     }
 
     pub(crate) fn begin_invalidate(&mut self, inode: u64, range: FileRange, kind: InvalidateKind) {
-        let overlaps = self.frozen.iter().any(|(frozen, _)| {
+        let overlaps = self.frozen.iter().map(|out| &out.it.0).any(|frozen| {
             let other = frozen.range();
             let chunks =
                 |r: FileRange| if r.is_empty() { (0, 0) } else { (r.start.0 / RANGE, (r.end.0 - 1) / RANGE + 1) };
@@ -550,7 +579,7 @@ impl Rig {
         match self.window.begin_invalidate(InodeId(inode), range, kind) {
             Ok(frozen) => {
                 assert!(!overlaps);
-                self.frozen.push((frozen, kind));
+                self.frozen.push(Out { it: (frozen, kind), owner: self.actor });
             }
             Err(wait) => {
                 assert!(overlaps || wait.reason == WaitReason::Tickets);
@@ -560,7 +589,7 @@ impl Rig {
     }
 
     pub(crate) fn invalidate_step(&mut self, n: usize) {
-        let (frozen, kind) = &self.frozen[n];
+        let (frozen, kind) = &self.frozen[n].it;
         let (inode, range, kind) = (frozen.inode().0, frozen.range(), *kind);
         let touched = |cell: &Cell| {
             let present = !matches!(cell.book, Book::Free | Book::Retired)
@@ -588,7 +617,7 @@ impl Rig {
     }
 
     pub(crate) fn end_invalidate(&mut self, n: usize, dropped: bool) {
-        let (frozen, _) = self.frozen.swap_remove(n);
+        let (frozen, _) = self.frozen.swap_remove(n).it;
         if dropped {
             drop(frozen);
             self.absorb();
@@ -616,7 +645,7 @@ impl Rig {
                     count += 1;
                 }
                 assert_eq!(count, ticket.len());
-                self.writebacks.push(ticket);
+                self.writebacks.push(Out { it: ticket, owner: self.actor });
             }
             Writeback::Clean => {
                 for cell in &self.cells {
@@ -628,12 +657,13 @@ impl Rig {
                 }
             }
             Writeback::Wait(wait) => self.note_wait(wait),
+            Writeback::Remove(ticket) => self.took_remove(ticket),
             Writeback::Further(_) => panic!("so few ranges fit into one look"),
         }
     }
 
     pub(crate) fn end_writeback(&mut self, n: usize, done: Option<bool>) {
-        let ticket = self.writebacks.swap_remove(n);
+        let ticket = self.writebacks.swap_remove(n).it;
         let mut cursor = Cursor::default();
         while let Some(entry) = self.window.writeback_entry(&ticket, &mut cursor) {
             let cell = &mut self.cells[entry.range.get() as usize];
@@ -718,7 +748,7 @@ impl Rig {
             self.unpin(0);
         }
         while !self.setups.is_empty() {
-            let ticket = &self.setups[0].0;
+            let ticket = &self.setups[0].ticket;
             let entry = (0..ticket.entries().len()).find(|entry| ticket.is_pending(*entry));
             self.report_setup(0, entry.expect("a ticket with nothing to do"), Outcome::Done, true);
             while !self.holds.is_empty() {
