@@ -1,2 +1,124 @@
-//! A virtio-fs driver with DAX for kernels: queues, session, files, directories, mapped I/O, faults, statistics.
-#![no_std]
+//! A virtio-fs driver with DAX for kernels: the host's files, read, written and mapped straight from its page cache.
+//!
+//! ```no_run
+//! use core::ptr::NonNull;
+//! use core::time::Duration;
+//! use virtio_drivers::Hal;
+//! use virtio_drivers::transport::Transport;
+//! use virtio_fs::{Config, OpenOptions, Platform, VirtioFs};
+//! use virtio_shm::{DeviceId, ShmRegion, ShmTransport};
+//!
+//! /// What the kernel brings besides its `Hal`.
+//! struct Kernel;
+//!
+//! # fn uptime() -> Duration { Duration::ZERO }
+//! # fn map_cached(_: u64, _: u64) -> Option<NonNull<u8>> { None }
+//! // SAFETY: `map_cached` maps the physical range write-back cached, for good, at an address of its own.
+//! unsafe impl Platform for Kernel {
+//!     fn now(&self) -> Duration {
+//!         uptime()
+//!     }
+//!
+//!     fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {
+//!         map_cached(region.addr(), region.len())
+//!     }
+//! }
+//!
+//! /// `transport` is a `transport_pci::PciTransport` or a `transport_mmio::MmioTransport`.
+//! fn use_the_hosts_files<H: Hal, T>(transport: T) -> Result<(), Box<dyn core::error::Error>>
+//! where
+//!     T: Transport + ShmTransport + DeviceId + Send + 'static,
+//! {
+//!     let fs = <VirtioFs>::mount::<H, T, Kernel>(transport, Kernel, Config::default())?;
+//!     println!("DAX: {}", fs.dax_status());
+//!     for entry in fs.read_dir("/")? {
+//!         println!("{}", entry?.name.escape_ascii());
+//!     }
+//!     let file = fs.open("data.bin", OpenOptions::new().read(true).write(true))?;
+//!     let mut head = [0; 64];
+//!     let count = file.read_at(&mut head, 0)?; // copied out of the window, no request
+//!     let view = file.map(0, 4096)?; // no copy at all
+//!     assert_eq!(head[..count], *view.iter().take(count).map(|byte| byte.load(core::sync::atomic::Ordering::Relaxed)).collect::<Vec<_>>());
+//!     drop(view);
+//!     file.write_at(b"hello", 0)?; // the host sees it at once
+//!     file.sync_data()?; // and keeps it
+//!     drop(file);
+//!     fs.unmount()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What it needs
+//!
+//! - `virtio_drivers::Hal`, which gives DMA memory; nothing but memory from there is ever named to the device.
+//! - A transport that is a [`virtio_shm::ShmTransport`] too.
+//! - A [`Platform`]: a clock; for DAX a write-back cached mapping of the window; a way to wait that is better than
+//!   spinning, if there is one.
+//! - An allocator (`alloc`). A read or write that hits the window allocates nothing.
+//!
+//! # What works how
+//!
+//! A read or write inside a file goes through the window, whose state machine ([`dax_window`]) says which 2 MiB ranges to
+//! map and which to give up. What cannot be mapped goes by READ and WRITE requests: the last, partial page on hosts that
+//! map whole pages only, writes past the end of a file (always as a whole), files that the host refuses to map, and
+//! accesses for which mapping costs more than it brings. [`VirtioFs::stats`] counts each with its reason, and
+//! [`VirtioFs::dax_status`] says why there is no window where there is none. Nothing falls back in silence.
+//!
+//! # Consistency
+//!
+//! READ, WRITE and the window all reach the same pages of the host's page cache, so it does not matter which way an access
+//! goes, and what the host or another guest writes is seen at once. Sizes and attributes are cached as long as the server
+//! vouches for them; a read at the end of a file asks again, so growth on the host is seen. A file that somebody *else*
+//! shrinks while it is mapped here is not safe on every host: QEMU dies of the access past the new end.
+//!
+//! # Errors, deadlines, death
+//!
+//! Every request has a deadline ([`Config::request_timeout`]). One that is not answered in time is an error to its caller;
+//! its buffers stay with the device until it returns them. After several in a row the device is taken for dead: everything
+//! fails at once from then on, nothing touches the device any more, and its memory is never freed. What a device says is
+//! checked before it is used; a lie is an error.
+//!
+//! # Locks
+//!
+//! Short spin locks by default, of any `lock_api` kind by choice of `R`; none is held across a request, a wait, or a call
+//! into the embedder. `VirtioFs`, [`File`] and [`Node`] are `Send` and `Sync`.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod bringup;
+mod config;
+mod connection;
+mod dax_io;
+mod dir;
+mod error;
+mod file;
+mod file_ops;
+mod fs;
+mod inode;
+mod map;
+mod node;
+mod ops;
+pub mod path;
+mod platform;
+mod queue;
+mod session;
+mod shared;
+mod stats;
+#[cfg(test)]
+mod test_hal;
+mod window_memory;
+
+pub use bringup::Tag;
+pub use config::{Config, Credentials, DaxMode, TailMapping};
+pub use dax_window::HostRules;
+pub use dir::{DirEntry, ReadDir};
+pub use error::{Error, MountError};
+pub use file::{File, OpenOptions, SetAttr, SetTime};
+pub use fs::VirtioFs;
+pub use map::Map;
+pub use node::Node;
+pub use platform::{Platform, WindowAccess};
+pub use queue::ring::RingError;
+pub use stats::{AroundStats, DaxStatus, Stats};

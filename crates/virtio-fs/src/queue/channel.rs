@@ -56,8 +56,6 @@ pub(crate) struct Message<'a> {
     pub(crate) parts: &'a [&'a [u8]],
     /// Data after the parts: a buffer and how many of its bytes count.
     pub(crate) data_out: Option<(DmaBuf, usize)>,
-    /// How many bytes of the reply are header and fixed body.
-    pub(crate) reply_fixed: usize,
     /// How many bytes of the reply go into the slot's own buffer; 0 for a request without a reply.
     pub(crate) reply_len: usize,
     /// Where the reply continues: a buffer and how many of its bytes count.
@@ -89,8 +87,6 @@ pub(crate) struct Reply {
     pub(crate) head: [u8; REPLY_BYTES],
     /// How many bytes of `head` count.
     pub(crate) head_len: usize,
-    /// How many of them are header and fixed body; the rest is small data.
-    pub(crate) fixed: usize,
     /// The buffer in which the reply continues, and how many bytes of it count. Goes back to the pool after use.
     pub(crate) data: Option<(DmaBuf, usize)>,
 }
@@ -110,7 +106,6 @@ struct Slot {
     unique: u64,
     request: DmaBuf,
     reply: DmaBuf,
-    reply_fixed: usize,
     reply_len: usize,
     data_out: Option<DmaBuf>,
     data_in: Option<(DmaBuf, usize)>,
@@ -148,7 +143,6 @@ impl<R: RawMutex> Channel<R> {
                 unique: 0,
                 request,
                 reply,
-                reply_fixed: 0,
                 reply_len: 0,
                 data_out: None,
                 data_in: None,
@@ -208,8 +202,7 @@ impl<R: RawMutex> Channel<R> {
         }
         slot.reply_len = message.reply_len.min(REPLY_BYTES);
         if slot.reply_len > 0 {
-            segments[count] =
-                Segment { paddr: slot.reply.paddr(), len: slot.reply_len as u32, device_writes: true };
+            segments[count] = Segment { paddr: slot.reply.paddr(), len: slot.reply_len as u32, device_writes: true };
             count += 1;
         }
         if let Some((buffer, len)) = &message.data_in {
@@ -217,7 +210,6 @@ impl<R: RawMutex> Channel<R> {
                 Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: true };
             count += 1;
         }
-        slot.reply_fixed = message.reply_fixed.min(slot.reply_len);
         slot.unique = message.unique;
         slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
         slot.data_out = message.data_out.map(|(buffer, _)| buffer);
@@ -261,8 +253,7 @@ impl<R: RawMutex> Channel<R> {
             && let Phase::Done { written } = slot.phase
         {
             let written = written as usize;
-            let mut reply =
-                Reply { written, head: [0; REPLY_BYTES], head_len: 0, fixed: slot.reply_fixed, data: None };
+            let mut reply = Reply { written, head: [0; REPLY_BYTES], head_len: 0, data: None };
             reply.head_len = reply.written.min(slot.reply_len);
             slot.reply.read(0, &mut reply.head[..reply.head_len]);
             let rest = reply.written - reply.head_len;

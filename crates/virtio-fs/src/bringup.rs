@@ -1,0 +1,180 @@
+//! From a transport to a running device: status, features, configuration, queues (virtio 1.3, 3.1.1 and 5.11).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use lock_api::RawMutex;
+use virtio_drivers::Hal;
+use virtio_drivers::device::common::Feature;
+use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
+use virtio_shm::{DeviceId, FILE_SYSTEM};
+
+use crate::queue::channel::Channel;
+use crate::{Config, MountError, Platform};
+
+/// VIRTIO_FS_F_NOTIFICATION (virtio 1.3, 5.11.3).
+const FS_NOTIFICATION: u64 = 1 << 0;
+/// Length of the tag in the configuration space (5.11.4).
+pub(crate) const TAG_BYTES: usize = 36;
+/// How long the device may take to reset.
+const RESET_TIMEOUT: Duration = Duration::from_secs(1);
+/// Tries to read a configuration that does not change meanwhile.
+const CONFIG_TRIES: usize = 16;
+
+/// The tag of a file system, as its configuration space has it: UTF-8 by the specification, not checked.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Tag {
+    bytes: [u8; TAG_BYTES],
+}
+
+impl Tag {
+    /// The tag's bytes, without padding.
+    pub fn as_bytes(&self) -> &[u8] {
+        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(TAG_BYTES);
+        &self.bytes[..len]
+    }
+
+    /// The tag as text, if it is UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        core::str::from_utf8(self.as_bytes()).ok()
+    }
+}
+
+impl core::fmt::Debug for Tag {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+/// What a running driver still needs of the transport, whatever its type.
+pub(crate) trait Port: Send {
+    fn notify(&mut self, queue: u16);
+    fn ack_interrupt(&mut self) -> InterruptStatus;
+    /// Resets the device; returns whether it said that it has stopped.
+    fn reset(&mut self, platform: &dyn Platform) -> bool;
+}
+
+impl<T: Transport + Send> Port for T {
+    fn notify(&mut self, queue: u16) {
+        Transport::notify(self, queue);
+    }
+
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        Transport::ack_interrupt(self)
+    }
+
+    fn reset(&mut self, platform: &dyn Platform) -> bool {
+        self.set_status(DeviceStatus::empty());
+        let deadline = platform.now() + RESET_TIMEOUT;
+        platform.wait(deadline, &mut || self.get_status().is_empty())
+    }
+}
+
+/// A device with its queues set up, not yet told to run.
+pub(crate) struct Brought<R> {
+    pub(crate) tag: Tag,
+    pub(crate) features: u64,
+    pub(crate) hiprio: Channel<R>,
+    pub(crate) requests: Box<[Channel<R>]>,
+}
+
+/// Brings the device up to DRIVER_OK.
+pub(crate) fn bring_up<H: Hal, T: Transport + DeviceId + Send, R: RawMutex>(
+    transport: &mut T,
+    platform: &dyn Platform,
+    config: &Config,
+) -> Result<Brought<R>, MountError> {
+    let id = transport.device_id();
+    if id != FILE_SYSTEM {
+        return Err(MountError::NotAFileSystem { device_id: id });
+    }
+    if !Port::reset(transport, platform) {
+        return Err(MountError::ResetTimeout { status: status_bits(transport) });
+    }
+    let brought = negotiate::<H, T, R>(transport, config);
+    if brought.is_err() {
+        let status = transport.get_status();
+        transport.set_status(status | DeviceStatus::FAILED);
+    }
+    brought
+}
+
+fn negotiate<H: Hal, T: Transport, R: RawMutex>(transport: &mut T, config: &Config) -> Result<Brought<R>, MountError> {
+    // One bit a write: devices exist that ignore a write that sets two.
+    let mut status = DeviceStatus::ACKNOWLEDGE;
+    transport.set_status(status);
+    status |= DeviceStatus::DRIVER;
+    transport.set_status(status);
+
+    let offered = transport.read_device_features();
+    let version_1 = Feature::VERSION_1.bits();
+    if offered & version_1 == 0 {
+        return Err(MountError::Legacy { features: offered });
+    }
+    let wanted = version_1
+        | Feature::RING_INDIRECT_DESC.bits()
+        | Feature::RING_EVENT_IDX.bits()
+        | Feature::ACCESS_PLATFORM.bits()
+        | Feature::ORDER_PLATFORM.bits();
+    let features = offered & wanted;
+    debug_assert_eq!(features & FS_NOTIFICATION, 0);
+    transport.write_driver_features(features);
+    status |= DeviceStatus::FEATURES_OK;
+    transport.set_status(status);
+    if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+        return Err(MountError::FeaturesRefused { offered, wanted: features });
+    }
+
+    let (tag, num_request_queues) = read_config(transport)?;
+    if num_request_queues == 0 {
+        return Err(MountError::NoRequestQueue);
+    }
+    let indirect = features & Feature::RING_INDIRECT_DESC.bits() != 0;
+    let event_idx = features & Feature::RING_EVENT_IDX.bits() != 0;
+    let hiprio = set_up_queue::<H, T, R>(transport, 0, indirect, event_idx, config)?;
+    let count = num_request_queues.min(u32::from(config.max_request_queues.max(1))) as u16;
+    let requests = (1..=count)
+        .map(|index| set_up_queue::<H, T, R>(transport, index, indirect, event_idx, config))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_boxed_slice();
+    status |= DeviceStatus::DRIVER_OK;
+    transport.set_status(status);
+    Ok(Brought { tag, features, hiprio, requests })
+}
+
+fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(
+    transport: &mut T,
+    index: u16,
+    indirect: bool,
+    event_idx: bool,
+    config: &Config,
+) -> Result<Channel<R>, MountError> {
+    let offered = transport.max_queue_size(index);
+    let size = offered.min(u32::from(config.queue_size)).checked_ilog2().map_or(0, |log2| 1u32 << log2);
+    if size == 0 || (!indirect && size < 4) {
+        return Err(MountError::QueueTooSmall { queue: index, size: offered });
+    }
+    let channel = Channel::new::<H>(index, size as u16, indirect, event_idx).ok_or(MountError::NoDmaMemory)?;
+    channel.set_interrupts(config.interrupts && index > 0);
+    let (size, addresses) = channel.layout();
+    transport.queue_set(index, u32::from(size), addresses.descriptors, addresses.driver_area, addresses.device_area);
+    Ok(channel)
+}
+
+/// Reads tag and num_request_queues (5.11.4; little-endian), again if the configuration changed meanwhile.
+fn read_config<T: Transport>(transport: &T) -> Result<(Tag, u32), MountError> {
+    for _ in 0..CONFIG_TRIES {
+        let before = transport.read_config_generation();
+        let bytes: [u8; TAG_BYTES] = transport.read_config_space(0).map_err(MountError::Config)?;
+        let queues: u32 = transport.read_config_space(TAG_BYTES).map_err(MountError::Config)?;
+        if before == transport.read_config_generation() {
+            return Ok((Tag { bytes }, u32::from_le(queues)));
+        }
+    }
+    Err(MountError::ConfigUnstable { tries: CONFIG_TRIES })
+}
+
+fn status_bits<T: Transport>(transport: &T) -> u32 {
+    transport.get_status().bits()
+}

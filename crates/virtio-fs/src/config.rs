@@ -1,0 +1,133 @@
+//! What an embedder can tune, with defaults that suit a small kernel.
+
+use core::time::Duration;
+
+use dax_window::HostRules;
+
+/// Settings of a file system; `Config::default()` is a sane start.
+///
+/// ```
+/// use virtio_fs::Config;
+///
+/// let config = Config { max_inodes: 64, ..Config::default() };
+/// assert!(config.dax);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Use the DAX window if there is one.
+    pub dax: bool,
+    /// Which files go through the window.
+    pub dax_mode: DaxMode,
+    /// Size of a range of the window in bytes: a power of two of at least 2 MiB.
+    pub range_size: u64,
+    /// Whether the host maps the last, partial page of a file.
+    pub tail: TailMapping,
+    /// Most mappings that may live at once, for hosts that limit them; `None` for no limit.
+    pub max_mappings: Option<u32>,
+    /// What the host does with a mapping over another one. The default assumes nothing and costs a REMOVEMAPPING before a
+    /// range is used again.
+    pub host: HostRules,
+    /// Set up the mappings that a sequential reader will need next.
+    pub read_ahead: bool,
+    /// Serve small random accesses by READ and WRITE when remapping costs more than it brings.
+    pub thrash_guard: bool,
+    /// Descriptors of each queue; rounded down to a power of two and to what the device offers.
+    pub queue_size: u16,
+    /// Request queues to use, of those the device offers.
+    pub max_request_queues: u16,
+    /// Ask the device for interrupts; the embedder then calls `VirtioFs::handle_interrupt`.
+    pub interrupts: bool,
+    /// Buffers for bulk data of READ, WRITE and READDIR.
+    pub data_buffers: usize,
+    /// Size of each such buffer in bytes, contiguous guest RAM; also the largest READ or WRITE.
+    pub data_buffer_size: usize,
+    /// How long a request may take before its caller gets an error.
+    pub request_timeout: Duration,
+    /// How many requests in a row may time out, with no reply between them, before the device is taken for dead and left
+    /// alone for good.
+    pub max_timeouts: u32,
+    /// Inodes to keep although nobody holds them, so that their mappings and attributes survive a close.
+    pub max_inodes: usize,
+    /// Names to keep in the entry cache.
+    pub max_entries: usize,
+    /// User and group that the requests name unless a handle says otherwise.
+    pub credentials: Credentials,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dax: true,
+            dax_mode: DaxMode::Always,
+            range_size: 2 << 20,
+            tail: TailMapping::WholePages,
+            max_mappings: None,
+            host: HostRules::STRICT,
+            read_ahead: true,
+            thrash_guard: true,
+            queue_size: 128,
+            max_request_queues: 8,
+            interrupts: false,
+            data_buffers: 8,
+            data_buffer_size: 128 << 10,
+            request_timeout: Duration::from_secs(30),
+            max_timeouts: 2,
+            max_inodes: 1024,
+            max_entries: 4096,
+            credentials: Credentials::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The settings of a window of `len` bytes on a server that aligns mappings to 2^`map_alignment` bytes.
+    pub(crate) fn window(&self, len: u64, map_alignment: Option<u64>) -> dax_window::Config {
+        let defaults = dax_window::Config::new(len);
+        dax_window::Config {
+            // What is no power of two becomes a shift that the window refuses by name.
+            range_shift: if self.range_size.is_power_of_two() { self.range_size.trailing_zeros() } else { 0 },
+            map_alignment: map_alignment.unwrap_or(defaults.map_alignment),
+            max_live: self.max_mappings,
+            host: self.host,
+            read_ahead: dax_window::ReadAheadConfig {
+                max_ranges: if self.read_ahead { defaults.read_ahead.max_ranges } else { 0 },
+                ..defaults.read_ahead
+            },
+            guard: if self.thrash_guard { defaults.guard } else { None },
+            ..defaults
+        }
+    }
+}
+
+/// Which files are read and written through the window.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DaxMode {
+    /// None.
+    Never,
+    /// All regular files.
+    #[default]
+    Always,
+    /// Those that the server marks with FUSE_ATTR_DAX (needs FUSE_HAS_INODE_DAX, which the session then offers).
+    Inode,
+}
+
+/// What the host does with the page that holds the end of a file whose size is no multiple of the page.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TailMapping {
+    /// It may not be mapped (stock QEMU): only whole pages are, and the rest is read and written by requests.
+    #[default]
+    WholePages,
+    /// It can be mapped, with zeros after the end of the file (libkrun, crosvm).
+    PartialPage,
+}
+
+/// In whose name a request is made: the server checks permissions against these.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Process id, for the server's locks and logs.
+    pub pid: u32,
+}

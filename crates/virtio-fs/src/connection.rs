@@ -1,0 +1,353 @@
+//! Requests to the device and their replies: submission, waiting with a deadline, and what happens when the device does
+//! not answer.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+
+use fuse_proto::Opcode;
+use lock_api::{Mutex, RawMutex};
+
+use crate::bringup::Port;
+use crate::queue::channel::{Channel, DataPool, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token};
+use crate::queue::dma::DmaBuf;
+use crate::{Error, Platform};
+
+/// The hiprio queue's place among the channels (virtio 1.3, 5.11.2).
+pub(crate) const HIPRIO: usize = 0;
+
+/// A request as bytes.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) opcode: Opcode,
+    pub(crate) unique: u64,
+    /// Header, body, names, data, in this order.
+    pub(crate) parts: &'a [&'a [u8]],
+    /// Bytes of the reply that go to the slot's own buffer; 0 if there is no reply.
+    pub(crate) reply_len: usize,
+    /// Room for bulk data after them.
+    pub(crate) reply_data: usize,
+}
+
+/// A request in flight. Dropped without being waited for, it is abandoned: the device keeps its buffers until it
+/// returns them.
+pub(crate) struct Pending<'c, R: RawMutex> {
+    connection: &'c Connection<R>,
+    channel: usize,
+    token: Token,
+    pub(crate) opcode: Opcode,
+    pub(crate) unique: u64,
+    deadline: Duration,
+    finished: bool,
+}
+
+impl<R: RawMutex> Drop for Pending<'_, R> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.queues.channels[self.channel].abandon(self.token, &self.connection.queues.pool);
+        }
+    }
+}
+
+/// A reply as bytes, copied out of memory that the device can reach.
+pub(crate) struct Received {
+    /// Bytes that the device says it wrote.
+    pub(crate) written: usize,
+    head: [u8; REPLY_BYTES],
+    head_len: usize,
+    /// Bytes of bulk data copied to the caller's buffer.
+    pub(crate) data_len: usize,
+}
+
+impl Received {
+    /// Header and fixed body.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+}
+
+/// The memory that the device reaches.
+struct Queues<R> {
+    /// The hiprio queue, then the request queues.
+    channels: Box<[Channel<R>]>,
+    pool: DataPool<R>,
+}
+
+/// Everything needed to talk to a running device.
+pub(crate) struct Connection<R> {
+    pub(crate) platform: Arc<dyn Platform>,
+    port: Mutex<R, Box<dyn Port>>,
+    /// Counted so that it can be leaked: memory of a device that did not stop is never freed.
+    queues: Arc<Queues<R>>,
+    stopped: AtomicBool,
+    data_buffer_size: usize,
+    next_unique: AtomicU64,
+    next_channel: AtomicU32,
+    timeout: Duration,
+    max_timeouts: u32,
+    timeouts_in_a_row: AtomicU32,
+    dead: AtomicBool,
+    pub(crate) requests: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
+}
+
+impl<R> Drop for Connection<R> {
+    fn drop(&mut self) {
+        if !*self.stopped.get_mut() {
+            log::error!("virtio-fs: the device did not stop; its queues and buffers stay allocated for good");
+            core::mem::forget(self.queues.clone());
+        }
+    }
+}
+
+impl<R: RawMutex> Connection<R> {
+    pub(crate) fn new(
+        platform: Arc<dyn Platform>,
+        port: Box<dyn Port>,
+        channels: Box<[Channel<R>]>,
+        pool: DataPool<R>,
+        config: &crate::Config,
+    ) -> Self {
+        Self {
+            platform,
+            port: Mutex::new(port),
+            queues: Arc::new(Queues { channels, pool }),
+            stopped: AtomicBool::new(false),
+            data_buffer_size: config.data_buffer_size,
+            next_unique: AtomicU64::new(2),
+            next_channel: AtomicU32::new(0),
+            timeout: config.request_timeout,
+            max_timeouts: config.max_timeouts.max(1),
+            timeouts_in_a_row: AtomicU32::new(0),
+            dead: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+        }
+    }
+
+    /// A number for the next request. Even: odd ones mark interrupts of requests.
+    pub(crate) fn next_unique(&self) -> u64 {
+        self.next_unique.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// The largest bulk data of one request in bytes.
+    pub(crate) fn data_buffer_size(&self) -> usize {
+        self.data_buffer_size
+    }
+
+    /// How many request queues there are.
+    pub(crate) fn request_queues(&self) -> usize {
+        self.queues.channels.len() - 1
+    }
+
+    /// Whether the device was given up.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the device holds no request any more, given-up ones and those without a reply among them.
+    pub(crate) fn quiesce(&self) {
+        let deadline = self.platform.now().saturating_add(self.timeout);
+        let quiet = self.platform.wait(deadline, &mut || {
+            self.process();
+            self.queues.channels.iter().all(|channel| channel.in_flight() == 0)
+        });
+        if !quiet {
+            log::warn!("virtio-fs: the device still holds requests at the end of the session");
+        }
+    }
+
+    /// The request queue for the next request: one after the other.
+    pub(crate) fn pick_channel(&self) -> usize {
+        let queues = self.request_queues() as u32;
+        if queues <= 1 { 1 } else { 1 + (self.next_channel.fetch_add(1, Ordering::Relaxed) % queues) as usize }
+    }
+
+    /// Puts a request into a queue without telling the device yet; [`Connection::kick`] does.
+    ///
+    /// Waits, up to the request's deadline, for a free slot and for data buffers.
+    pub(crate) fn submit(&self, channel: usize, request: &Outgoing<'_>) -> Result<Pending<'_, R>, Error> {
+        let deadline = self.platform.now().saturating_add(self.timeout);
+        loop {
+            if self.is_dead() {
+                return Err(Error::Dead);
+            }
+            let Some(message) = self.message(channel, request, deadline)? else {
+                return Err(self.timed_out(request.opcode));
+            };
+            match self.queues.channels[channel].submit(message, &self.queues.pool) {
+                Ok(token) => {
+                    self.requests.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Pending {
+                        connection: self,
+                        channel,
+                        token,
+                        opcode: request.opcode,
+                        unique: request.unique,
+                        deadline,
+                        finished: false,
+                    });
+                }
+                Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
+                Err(SubmitError::Full) => {
+                    self.kick(channel);
+                    let channel = &self.queues.channels[channel];
+                    if !self
+                        .platform
+                        .wait(deadline, &mut || channel.process(&self.queues.pool) > 0 || channel.has_free())
+                    {
+                        return Err(self.timed_out(request.opcode));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes submitted requests visible to the device and notifies it if it wants that.
+    pub(crate) fn kick(&self, channel: usize) {
+        let channel = &self.queues.channels[channel];
+        if channel.publish() {
+            self.port.lock().notify(channel.index());
+        }
+    }
+
+    /// Waits for the reply; bulk data is copied to `data`.
+    pub(crate) fn wait(&self, mut pending: Pending<'_, R>, data: &mut [u8]) -> Result<Received, Error> {
+        let channel = &self.queues.channels[pending.channel];
+        let mut outcome = Ok(None);
+        self.platform.wait(pending.deadline, &mut || {
+            outcome = channel.poll(pending.token, &self.queues.pool);
+            !matches!(outcome, Ok(None))
+        });
+        match outcome {
+            Ok(Some(reply)) => {
+                pending.finished = true;
+                Ok(self.receive(reply, data))
+            }
+            Ok(None) => Err(self.timed_out(pending.opcode)),
+            Err(error) => {
+                self.dead.store(true, Ordering::Relaxed);
+                Err(Error::Queue(error))
+            }
+        }
+    }
+
+    /// Looks whether the reply has come; registers `waker` if not.
+    pub(crate) fn poll(
+        &self,
+        pending: &mut Pending<'_, R>,
+        waker: Option<&core::task::Waker>,
+        data: &mut [u8],
+    ) -> Result<Option<Received>, Error> {
+        let channel = &self.queues.channels[pending.channel];
+        let mut reply = channel.poll(pending.token, &self.queues.pool).map_err(Error::Queue)?;
+        if let (None, Some(waker)) = (&reply, waker) {
+            channel.set_waker(pending.token, waker);
+            reply = channel.poll(pending.token, &self.queues.pool).map_err(Error::Queue)?;
+        }
+        match reply {
+            Some(reply) => {
+                pending.finished = true;
+                Ok(Some(self.receive(reply, data)))
+            }
+            None if self.platform.now() >= pending.deadline => Err(self.timed_out(pending.opcode)),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes what the device has returned on any queue; returns the number of completions.
+    pub(crate) fn process(&self) -> usize {
+        self.queues.channels.iter().map(|channel| channel.process(&self.queues.pool)).sum()
+    }
+
+    /// Acknowledges an interrupt and takes what the device has returned.
+    pub(crate) fn handle_interrupt(&self) -> usize {
+        let status = self.port.lock().ack_interrupt();
+        log::trace!("virtio-fs: interrupt {:#x}", status.bits());
+        self.process()
+    }
+
+    /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it
+    /// takes some hosts down.
+    pub(crate) fn stop(&self) {
+        if !self.is_dead() && self.port.lock().reset(&*self.platform) {
+            self.stopped.store(true, Ordering::Release);
+        }
+    }
+
+    fn receive(&self, reply: Reply, data: &mut [u8]) -> Received {
+        self.timeouts_in_a_row.store(0, Ordering::Relaxed);
+        let mut data_len = 0;
+        if let Some((buffer, len)) = reply.data {
+            let len = len.min(data.len());
+            data_len = buffer.read(0, &mut data[..len]);
+            self.queues.pool.give(buffer);
+        }
+        Received { written: reply.written, head: reply.head, head_len: reply.head_len, data_len }
+    }
+
+    fn timed_out(&self, opcode: Opcode) -> Error {
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
+        let in_a_row = self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_a_row >= self.max_timeouts && !self.dead.swap(true, Ordering::Relaxed) {
+            log::error!("virtio-fs: {in_a_row} requests in a row got no answer; leaving the device alone from here on");
+        }
+        Error::TimedOut { opcode, after: self.timeout }
+    }
+
+    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.
+    fn message<'m>(
+        &self,
+        channel: usize,
+        request: &'m Outgoing<'m>,
+        deadline: Duration,
+    ) -> Result<Option<Message<'m>>, Error> {
+        let total: usize = request.parts.iter().map(|part| part.len()).sum();
+        let mut parts = request.parts;
+        let mut data_out = None;
+        if total > REQUEST_BYTES {
+            // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
+            let mut inline = 0;
+            let fits = parts.iter().take_while(|part| {
+                inline += part.len();
+                inline <= REQUEST_BYTES
+            });
+            let split = fits.count();
+            let (head, tail) = parts.split_at(split);
+            let tail_len = tail.iter().map(|part| part.len()).sum();
+            if tail_len > self.data_buffer_size {
+                return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
+            }
+            let Some(mut buffer) = self.data_buffer(channel, deadline) else { return Ok(None) };
+            let mut offset = 0;
+            for part in tail {
+                offset += buffer.write(offset, part);
+            }
+            parts = head;
+            data_out = Some((buffer, tail_len));
+        }
+        let mut data_in = None;
+        if request.reply_data > 0 {
+            let len = request.reply_data.min(self.data_buffer_size);
+            let Some(buffer) = self.data_buffer(channel, deadline) else {
+                data_out.into_iter().for_each(|(buffer, _)| self.queues.pool.give(buffer));
+                return Ok(None);
+            };
+            data_in = Some((buffer, len));
+        }
+        Ok(Some(Message { unique: request.unique, parts, data_out, reply_len: request.reply_len, data_in }))
+    }
+
+    fn data_buffer(&self, channel: usize, deadline: Duration) -> Option<DmaBuf> {
+        let mut found = self.queues.pool.take();
+        if found.is_none() {
+            self.kick(channel);
+            self.platform.wait(deadline, &mut || {
+                self.process();
+                found = self.queues.pool.take();
+                found.is_some()
+            });
+        }
+        found
+    }
+}

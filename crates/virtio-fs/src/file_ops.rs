@@ -1,0 +1,315 @@
+//! What is done to a file as a whole: open, sizes, attributes, allocation, synchronisation.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use dax::{FileKey, UnmapCause};
+use dax_window::{Cursor, FileRange, InvalidateKind, Writeback, WritebackTicket};
+use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, InitFlags};
+use lock_api::RawMutex;
+
+use crate::dax_io::Dax;
+use crate::inode::Inode;
+use crate::shared::Shared;
+use crate::{Credentials, Error, File, OpenOptions, SetAttr};
+
+/// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.
+const WRITEBACKS_AT_ONCE: usize = 8;
+
+impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
+    /// See [`crate::VirtioFs::open`].
+    pub(crate) fn open_path(
+        self: &Arc<Self>,
+        who: Credentials,
+        path: &[u8],
+        options: OpenOptions,
+    ) -> Result<File<R>, Error> {
+        let walked = self.walk(who, path, options.follows())?;
+        match walked.inode {
+            Some(_) if options.must_create() => Err(Error::Os(Errno::EEXIST)),
+            Some(inode) => self.open_inode(who, &inode, options),
+            None if !options.creates() => Err(Error::Os(Errno::ENOENT)),
+            None if walked.must_be_dir => {
+                Err(Error::refused(Errno::EISDIR, "a file cannot have a name that ends in /"))
+            }
+            None => self.create_file(who, &walked.parent, &walked.name, options),
+        }
+    }
+
+    /// Creates `name` in a directory and opens it.
+    pub(crate) fn create_file(
+        self: &Arc<Self>,
+        who: Credentials,
+        parent: &Arc<Inode<R>>,
+        name: &[u8],
+        options: OpenOptions,
+    ) -> Result<File<R>, Error> {
+        let (entry, opened) = self.op_create(who, parent.nodeid, name, options)?;
+        let inode = self.adopt(parent, name, &entry)?;
+        parent.expire_attr();
+        Ok(File::new(self.clone(), inode, Some(opened), who, options))
+    }
+
+    /// Opens a file that exists.
+    pub(crate) fn open_inode(
+        self: &Arc<Self>,
+        who: Credentials,
+        inode: &Arc<Inode<R>>,
+        options: OpenOptions,
+    ) -> Result<File<R>, Error> {
+        if inode.is_dir() {
+            return Err(Error::refused(Errno::EISDIR, "a directory cannot be opened as a file"));
+        }
+        if inode.is_symlink() {
+            return Err(Error::refused(Errno::ELOOP, "a symbolic link where none may be"));
+        }
+        let atomic = self.protocol.has(InitFlags::ATOMIC_O_TRUNC);
+        if options.truncates() && atomic {
+            let opened = self.changing_size(inode, 0, || self.op_open(who, inode.nodeid, options.flags(true)))?;
+            inode.set_size(0);
+            return Ok(File::new(self.clone(), inode.clone(), opened, who, options));
+        }
+        let opened = self.op_open(who, inode.nodeid, options.flags(false))?;
+        let file = File::new(self.clone(), inode.clone(), opened, who, options);
+        if options.truncates() {
+            self.set_size(who, inode, file.fh, 0)?;
+        }
+        Ok(file)
+    }
+
+    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile.
+    fn changing_size<T>(
+        &self,
+        inode: &Inode<R>,
+        size: u64,
+        change: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let frozen = self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate)?;
+        inode.note_size_change();
+        let result = change();
+        inode.note_size_change();
+        inode.expire_attr();
+        self.thaw(frozen);
+        result
+    }
+
+    /// Cuts or stretches a file.
+    pub(crate) fn set_size(
+        &self,
+        who: Credentials,
+        inode: &Arc<Inode<R>>,
+        fh: Option<FileHandle>,
+        size: u64,
+    ) -> Result<(), Error> {
+        self.set_attr(who, inode, fh, &SetAttr { size: Some(size), ..SetAttr::default() }).map(drop)
+    }
+
+    /// Changes attributes.
+    pub(crate) fn set_attr(
+        &self,
+        who: Credentials,
+        inode: &Arc<Inode<R>>,
+        fh: Option<FileHandle>,
+        changes: &SetAttr,
+    ) -> Result<Attr, Error> {
+        let send = || self.op_setattr(who, inode.nodeid, fh, changes);
+        let Some(size) = changes.size else {
+            let since = inode.size_changes();
+            let (attr, valid) = send()?;
+            self.take_attr(inode, &attr, valid, since);
+            return Ok(attr);
+        };
+        if i64::try_from(size).is_err() {
+            return Err(Error::refused(Errno::EFBIG, "a size past the largest offset"));
+        }
+        let (attr, valid) = self.changing_size(inode, size, send)?;
+        inode.set_size(attr.size);
+        let since = inode.size_changes();
+        self.take_attr(inode, &attr, valid, since);
+        Ok(attr)
+    }
+
+    /// See [`File::allocate`].
+    pub(crate) fn allocate(&self, file: &File<R>, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
+        let inode = &file.inode;
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| len > 0 && i64::try_from(end).is_ok())
+            .ok_or(Error::refused(Errno::EINVAL, "an empty range or one past the largest offset"))?;
+        let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
+        let takes = mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
+        let frozen = if moves {
+            self.freeze(inode.key, FileRange::from(offset), InvalidateKind::Remove, UnmapCause::Truncate)?
+        } else if takes {
+            // The host keeps mappings coherent with a hole: they stay, nobody may be in them, page tables let go.
+            self.freeze(inode.key, FileRange::new(offset, end), InvalidateKind::Quiesce, UnmapCause::Punch)?
+        } else {
+            None
+        };
+        inode.note_size_change();
+        let result = self.op_fallocate(file.who, inode.nodeid, file.fh.unwrap_or_default(), mode, offset, len);
+        if result.is_ok() && !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
+            inode.grow_to(end);
+        }
+        inode.note_size_change();
+        inode.expire_attr();
+        self.thaw(frozen);
+        result?;
+        if moves {
+            self.refresh_attr(file.who, inode, file.fh)?;
+        }
+        Ok(())
+    }
+
+    /// See [`File::copy_range`].
+    pub(crate) fn copy_range(
+        &self,
+        from: &File<R>,
+        offset: u64,
+        to: &File<R>,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<u64, Error> {
+        to.inode.note_size_change();
+        let result = self.op_copy_file_range(from, offset, to, to_offset, len);
+        if let Ok(copied) = &result
+            && *copied > 0
+        {
+            to.inode.grow_to(to_offset.saturating_add(*copied));
+        }
+        to.inode.note_size_change();
+        to.inode.expire_attr();
+        result
+    }
+
+    /// See [`File::sync_all`].
+    pub(crate) fn sync_file(&self, file: &File<R>, data_only: bool) -> Result<(), Error> {
+        self.check_mounted()?;
+        let mut from = 0;
+        loop {
+            let mut tickets = Vec::new();
+            let more = match &self.dax {
+                Some(dax) => self.collect_dirty(dax, file, &mut from, &mut tickets)?,
+                None => false,
+            };
+            let result = self.op_fsync(file.who, file.inode.nodeid, file.fh.unwrap_or_default(), data_only);
+            if let Some(dax) = &self.dax {
+                for ticket in tickets {
+                    dax.with(|window| window.end_writeback(ticket, result.is_ok()));
+                }
+            }
+            result?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the dirty ranges of a file for write-back, from the offset `from` on; returns whether there are more.
+    ///
+    /// Stores into the window are in the host's page cache already: what is left is to notice later stores through page
+    /// tables, which is why those are write-protected first, and FSYNC.
+    fn collect_dirty(
+        &self,
+        dax: &Dax<R>,
+        file: &File<R>,
+        from: &mut u64,
+        tickets: &mut Vec<WritebackTicket>,
+    ) -> Result<bool, Error> {
+        let inode = &file.inode;
+        let deadline = self.now().saturating_add(self.config.request_timeout);
+        while tickets.len() < WRITEBACKS_AT_ONCE {
+            match dax.with(|window| window.begin_writeback(inode.key, FileRange::from(*from))) {
+                Writeback::Clean => return Ok(false),
+                Writeback::Further(offset) => *from = offset.0,
+                Writeback::Ranges(ticket) => {
+                    let rest = ticket.rest();
+                    self.write_protect(dax, inode, &ticket);
+                    tickets.push(ticket);
+                    match rest {
+                        Some(offset) => *from = offset.0,
+                        None => return Ok(false),
+                    }
+                }
+                Writeback::Remove(ticket) => {
+                    let outcome = self.remove(dax, &ticket)?;
+                    dax.with(|window| window.complete_remove(ticket, outcome));
+                }
+                // Others write the rest back or remove it: what was taken so far goes first.
+                Writeback::Wait(_) if !tickets.is_empty() => return Ok(true),
+                Writeback::Wait(wait) => {
+                    if !self.wait_for(dax, wait, deadline) {
+                        return Err(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_protect(&self, dax: &Dax<R>, inode: &Inode<R>, ticket: &WritebackTicket) {
+        let Some(owner) = dax.owner() else { return };
+        let mut cursor = Cursor::default();
+        while let Some(entry) = dax.with(|window| window.writeback_entry(ticket, &mut cursor)) {
+            if entry.installed {
+                let end = entry.file_offset.0.saturating_add(entry.len);
+                owner.write_protect(FileKey(inode.key.0), dax::FileRange::between(entry.file_offset.0, end));
+            }
+        }
+    }
+
+    /// See [`crate::VirtioFs::unmount`].
+    pub(crate) fn unmount(&self) -> Result<(), Error> {
+        use core::sync::atomic::Ordering;
+
+        let maps = self.maps.load(Ordering::Acquire);
+        if maps > 0 {
+            return Err(Error::Busy { maps });
+        }
+        if self.unmounted.swap(true, Ordering::AcqRel) {
+            return Err(Error::Unmounted);
+        }
+        let drained = self.drain_window();
+        if drained.is_ok()
+            && let Some(dax) = &self.dax
+        {
+            dax.memory.unmap(&*self.connection.platform);
+        }
+        let root = self.take_root();
+        let inodes = self.inodes.lock().drain();
+        for (inode, owed) in &inodes {
+            self.owe_forget(inode.nodeid, *owed);
+        }
+        drop((root, inodes));
+        self.flush_forgets();
+        let destroyed = if self.connection.is_dead() {
+            Err(Error::Dead)
+        } else {
+            self.connection.quiesce();
+            self.op_destroy()
+        };
+        self.connection.stop();
+        drained.and(destroyed)
+    }
+
+    /// Removes all mappings; nothing uses the window afterwards.
+    fn drain_window(&self) -> Result<(), Error> {
+        let Some(dax) = &self.dax else { return Ok(()) };
+        let deadline = self.now().saturating_add(self.config.request_timeout);
+        dax.with(|window| window.begin_drain());
+        loop {
+            match dax.with(|window| window.drain_step()) {
+                dax_window::Step::Clear => return Ok(()),
+                dax_window::Step::Remove(ticket) => {
+                    let outcome = self.remove(dax, &ticket)?;
+                    dax.with(|window| window.complete_remove(ticket, outcome));
+                }
+                dax_window::Step::Wait(wait) => {
+                    if !self.wait_for(dax, wait, deadline) {
+                        return Err(Error::refused(Errno::EBUSY, "ranges of the window stayed in use"));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Inodes: what the driver knows of a file of the server, with the look-up count it owes.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use dax_window::InodeId;
+use fuse_proto::{Attr, Entry, NodeId};
+use lock_api::{Mutex, RawMutex};
+
+/// What is known of an inode's attributes.
+#[derive(Clone, Debug)]
+pub(crate) struct CachedAttr {
+    pub(crate) attr: Attr,
+    /// Until when the server vouches for them.
+    pub(crate) valid_until: Duration,
+    /// When they were fetched.
+    pub(crate) fetched: Duration,
+}
+
+/// A name in a directory, as far as the server vouches for it.
+#[derive(Clone, Copy, Debug)]
+struct CachedName {
+    /// `None`: there is no such name.
+    nodeid: Option<NodeId>,
+    valid_until: Duration,
+}
+
+/// An inode that the server knows by `nodeid`.
+pub(crate) struct Inode<R> {
+    /// The driver's own number: node ids are used again by the server after FORGET, these never.
+    pub(crate) key: InodeId,
+    pub(crate) nodeid: NodeId,
+    pub(crate) generation: u64,
+    /// Look-ups that the server counted and that FORGET has to give back.
+    lookups: AtomicU64,
+    attr: Mutex<R, CachedAttr>,
+    /// The file's size: `attr.size` once more, for the paths that need nothing else.
+    size: AtomicU64,
+    /// Grows with each operation that can change the size, before and after it.
+    size_changes: AtomicU64,
+    names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
+}
+
+impl<R: RawMutex> Inode<R> {
+    pub(crate) fn new(key: InodeId, entry: &Entry, now: Duration) -> Self {
+        let attr = CachedAttr { attr: entry.attr, valid_until: now.saturating_add(entry.attr_valid), fetched: now };
+        Self {
+            key,
+            nodeid: entry.node,
+            generation: entry.generation,
+            lookups: AtomicU64::new(0),
+            size: AtomicU64::new(attr.attr.size),
+            attr: Mutex::new(attr),
+            size_changes: AtomicU64::new(0),
+            names: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The file's size in bytes, as last heard.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn cached_attr(&self) -> CachedAttr {
+        self.attr.lock().clone()
+    }
+
+    /// Takes attributes that the server sent. `since` is what [`Inode::size_changes`] said before the request: if the
+    /// size was changed meanwhile the attributes are used, but not trusted any longer.
+    ///
+    /// Returns the size before, if the file became smaller.
+    pub(crate) fn update_attr(&self, attr: &Attr, valid: Duration, now: Duration, since: u64) -> Option<u64> {
+        let mut cached = self.attr.lock();
+        if self.size_changes() != since {
+            // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
+            cached.valid_until = now;
+            return None;
+        }
+        *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
+        let before = self.size.swap(attr.size, Ordering::AcqRel);
+        (attr.size < before).then_some(before)
+    }
+
+    /// Marks the attributes as no longer vouched for.
+    pub(crate) fn expire_attr(&self) {
+        self.attr.lock().valid_until = Duration::ZERO;
+    }
+
+    /// How many operations that change the size began or ended so far.
+    pub(crate) fn size_changes(&self) -> u64 {
+        self.size_changes.load(Ordering::Acquire)
+    }
+
+    /// Marks the begin or the end of an operation that can change the size.
+    pub(crate) fn note_size_change(&self) {
+        self.size_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The file was written up to `end`: it is at least that large now.
+    pub(crate) fn grow_to(&self, end: u64) {
+        let mut cached = self.attr.lock();
+        self.size.fetch_max(end, Ordering::AcqRel);
+        cached.attr.size = cached.attr.size.max(end);
+        // Times and blocks have changed too.
+        cached.valid_until = Duration::ZERO;
+    }
+
+    /// The file was cut or stretched to `size` by an operation of this driver.
+    pub(crate) fn set_size(&self, size: u64) {
+        let mut cached = self.attr.lock();
+        self.size.store(size, Ordering::Release);
+        cached.attr.size = size;
+        cached.valid_until = Duration::ZERO;
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.attr.lock().attr.is_dir()
+    }
+
+    pub(crate) fn is_regular(&self) -> bool {
+        self.attr.lock().attr.is_file()
+    }
+
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.attr.lock().attr.is_symlink()
+    }
+
+    /// Whether the server marks the file for DAX.
+    pub(crate) fn has_dax_attr(&self) -> bool {
+        self.attr.lock().attr.wants_dax()
+    }
+
+    /// What the cache says of a name: `None` nothing, `Some(None)` there is none, `Some(Some(nodeid))` it is that one.
+    pub(crate) fn cached_name(&self, name: &[u8], now: Duration) -> Option<Option<NodeId>> {
+        let names = self.names.lock();
+        names.get(name).filter(|cached| now < cached.valid_until).map(|cached| cached.nodeid)
+    }
+
+    /// Notes a name; returns whether the cache grew by an entry.
+    pub(crate) fn cache_name(&self, name: &[u8], nodeid: Option<NodeId>, valid_until: Duration) -> bool {
+        self.names.lock().insert(name.into(), CachedName { nodeid, valid_until }).is_none()
+    }
+
+    /// Forgets a name; returns whether it was known.
+    pub(crate) fn forget_name(&self, name: &[u8]) -> bool {
+        self.names.lock().remove(name).is_some()
+    }
+
+    /// Forgets all names; returns how many there were.
+    pub(crate) fn forget_names(&self) -> usize {
+        let names = core::mem::take(&mut *self.names.lock());
+        names.len()
+    }
+}
+
+/// All inodes that the driver holds, by node id.
+pub(crate) struct InodeTable<R> {
+    inodes: BTreeMap<u64, Arc<Inode<R>>>,
+    next_key: u64,
+    /// Where the search for an inode to drop goes on.
+    hand: u64,
+}
+
+impl<R: RawMutex> InodeTable<R> {
+    pub(crate) const fn new() -> Self {
+        Self { inodes: BTreeMap::new(), next_key: 1, hand: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    pub(crate) fn get(&self, nodeid: NodeId) -> Option<Arc<Inode<R>>> {
+        self.inodes.get(&nodeid.0).cloned()
+    }
+
+    /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for `entry`s
+    /// whose node id is in use by a file that is gone (other generation): then the old one is returned as second.
+    pub(crate) fn insert(&mut self, entry: &Entry, now: Duration) -> (Arc<Inode<R>>, Option<Arc<Inode<R>>>) {
+        let known = self.inodes.get(&entry.node.0);
+        if let Some(inode) = known
+            && inode.generation == entry.generation
+            && inode.cached_attr().attr.file_type() == entry.attr.file_type()
+        {
+            inode.lookups.fetch_add(1, Ordering::Relaxed);
+            return (inode.clone(), None);
+        }
+        let inode = Arc::new(Inode::new(InodeId(self.next_key), entry, now));
+        self.next_key += 1;
+        // The server counts look-ups by node id: those of the old file go with the new one.
+        let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
+        inode.lookups.store(owed + 1, Ordering::Relaxed);
+        let replaced = self.inodes.insert(entry.node.0, inode.clone());
+        (inode, replaced)
+    }
+
+    /// Adds the root, for which the server counts no look-ups.
+    pub(crate) fn insert_root(&mut self, entry: &Entry, now: Duration) -> Arc<Inode<R>> {
+        let (root, _) = self.insert(entry, now);
+        root.lookups.store(0, Ordering::Relaxed);
+        root
+    }
+
+    /// Takes an inode out if nobody else holds it, with the look-ups to give back.
+    pub(crate) fn remove_unused(&mut self, nodeid: NodeId) -> Option<(Arc<Inode<R>>, u64)> {
+        let unused =
+            nodeid != NodeId::ROOT && self.inodes.get(&nodeid.0).is_some_and(|held| Arc::strong_count(held) == 1);
+        if !unused {
+            return None;
+        }
+        let inode = self.inodes.remove(&nodeid.0)?;
+        let owed = inode.lookups.swap(0, Ordering::Relaxed);
+        Some((inode, owed))
+    }
+
+    /// Takes some inode out that nobody else holds, going round the table; looks at no more than `tries`.
+    pub(crate) fn remove_any_unused(&mut self, tries: usize) -> Option<(Arc<Inode<R>>, u64)> {
+        for _ in 0..tries {
+            let next = self.inodes.range(self.hand..).next().or_else(|| self.inodes.iter().next());
+            let nodeid = NodeId(*next?.0);
+            self.hand = nodeid.0.wrapping_add(1);
+            if let Some(removed) = self.remove_unused(nodeid) {
+                return Some(removed);
+            }
+        }
+        None
+    }
+
+    /// Takes all inodes out, with the look-ups to give back.
+    pub(crate) fn drain(&mut self) -> Vec<(Arc<Inode<R>>, u64)> {
+        core::mem::take(&mut self.inodes)
+            .into_values()
+            .map(|inode| {
+                let owed = inode.lookups.swap(0, Ordering::Relaxed);
+                (inode, owed)
+            })
+            .collect()
+    }
+}

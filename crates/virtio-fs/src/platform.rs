@@ -1,0 +1,89 @@
+//! What the embedder brings besides `virtio_drivers::Hal`: a clock, a way to wait, and a way to map the window.
+#![expect(unsafe_code, reason = "the trait is unsafe to implement and its copies go through raw pointers")]
+
+use core::hint::spin_loop;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use virtio_shm::ShmRegion;
+
+/// How the window can be accessed and what its pages are good for; a property of the machine, known at run time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WindowAccess {
+    /// Loads and stores work: mapped views, faults, reads and writes.
+    LoadsAndStores,
+    /// Only [`Platform::copy_from_window`] and [`Platform::copy_to_window`] reach the window (a machine that accesses PCI
+    /// memory by instructions of its own): reads and writes work, mapped views and faults are refused.
+    CopiesOnly,
+}
+
+/// The embedder's clock, its way to wait, and its mapping of the window.
+///
+/// Only [`Platform::now`] has no default. The default [`Platform::map_window`] maps nothing, which leaves the file system
+/// working by READ and WRITE requests.
+///
+/// # Safety
+///
+/// Who implements this guarantees that the memory that [`Platform::map_window`] returns is valid for reads and writes of
+/// the whole region, mapped write-back cached (virtio 1.3, 5.11.6.4), until [`Platform::unmap_window`], and is used for
+/// nothing else; and that the copies copy exactly what they are told.
+pub unsafe trait Platform: Send + Sync {
+    /// Time since any fixed point; never goes back. Read once or twice an operation, so it should be cheap.
+    fn now(&self) -> Duration;
+
+    /// Waits until `ready` returns true or the clock reaches `deadline`; returns the last answer of `ready`.
+    ///
+    /// `ready` looks at the device's queues and takes no long time. The default spins. A platform with interrupts
+    /// disables them, asks `ready`, and sleeps with interrupts enabled in one step (`sti; hlt`) when the answer is no.
+    fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        loop {
+            if ready() {
+                return true;
+            }
+            if self.now() >= deadline {
+                return ready();
+            }
+            spin_loop();
+        }
+    }
+
+    /// Maps a region of guest-physical memory, write-back cached, and returns where. `None` when that is impossible: the
+    /// file system then works without the window and says so.
+    fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {
+        let _ = region;
+        None
+    }
+
+    /// Takes back what [`Platform::map_window`] mapped. Called once, when nothing uses the window any more.
+    fn unmap_window(&self, region: &ShmRegion, mapped: NonNull<u8>) {
+        let _ = (region, mapped);
+    }
+
+    /// How the window can be accessed.
+    fn window_access(&self) -> WindowAccess {
+        WindowAccess::LoadsAndStores
+    }
+
+    /// Copies `to.len()` bytes out of the window.
+    ///
+    /// The host may change the source at the same time; any mixture of old and new bytes is a right answer.
+    ///
+    /// # Safety
+    ///
+    /// `from` must point at `to.len()` bytes of the mapped window that a SETUPMAPPING covers.
+    unsafe fn copy_from_window(&self, from: *const u8, to: &mut [u8]) {
+        // SAFETY: the caller guarantees the source; a private slice does not overlap the window.
+        unsafe { from.copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies `from` into the window.
+    ///
+    /// # Safety
+    ///
+    /// `to` must point at `from.len()` bytes of the mapped window that a writable SETUPMAPPING covers.
+    unsafe fn copy_to_window(&self, from: &[u8], to: *mut u8) {
+        // SAFETY: the caller guarantees the destination; a private slice does not overlap the window.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the file system did, and why the window was not used where it was not.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use dax_window::Around;
+
+/// Whether files go through the window, and if not, why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DaxStatus {
+    /// They do.
+    Active,
+    /// [`crate::Config::dax`] is off.
+    SwitchedOff,
+    /// The device has no window: no shared-memory region with id 0.
+    NoWindow,
+    /// The device describes its window in a way that cannot be.
+    BadWindow(virtio_shm::ShmError),
+    /// The window is unusable as configured: smaller than a range, or aligned more coarsely.
+    Unusable(dax_window::ConfigError),
+    /// The platform could not map the window.
+    NotMapped,
+    /// The server answers SETUPMAPPING with ENOSYS.
+    ServerCannotMap,
+}
+
+impl core::fmt::Display for DaxStatus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Active => f.write_str("active"),
+            Self::SwitchedOff => f.write_str("off: switched off by the configuration"),
+            Self::NoWindow => f.write_str("off: the device has no DAX window (shared-memory region 0)"),
+            Self::BadWindow(error) => write!(f, "off: the device's window is malformed: {error}"),
+            Self::Unusable(error) => write!(f, "off: {error}"),
+            Self::NotMapped => f.write_str("off: the platform did not map the window"),
+            Self::ServerCannotMap => f.write_str("off: the server answers SETUPMAPPING with ENOSYS"),
+        }
+    }
+}
+
+/// Counters of a mounted file system, at one moment. All grow from 0 at the mount.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Whether DAX is active, and why not.
+    pub dax: DaxStatus,
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests whose answer did not come in time.
+    pub timeouts: u64,
+    /// Look-ups answered by the entry cache.
+    pub entry_hits: u64,
+    /// Look-ups of names that the entry cache knew not to exist.
+    pub negative_hits: u64,
+    /// Inodes forgotten.
+    pub forgets: u64,
+    /// Bytes copied out of the window.
+    pub dax_read_bytes: u64,
+    /// Bytes copied into the window.
+    pub dax_write_bytes: u64,
+    /// Bytes read by READ requests.
+    pub request_read_bytes: u64,
+    /// Bytes written by WRITE requests.
+    pub request_write_bytes: u64,
+    /// SETUPMAPPING requests.
+    pub setup_mappings: u64,
+    /// Those of them that failed.
+    pub setup_refused: u64,
+    /// REMOVEMAPPING requests.
+    pub remove_requests: u64,
+    /// Mappings in them.
+    pub removed_mappings: u64,
+    /// Times that somebody waited for somebody else's range.
+    pub window_waits: u64,
+    /// Accesses that went round the window, by reason.
+    pub around: AroundStats,
+    /// The window's own statistics; `None` without a window.
+    pub window: Option<dax_window::Stats>,
+}
+
+/// Accesses of files on a file system with a window that used READ or WRITE all the same.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AroundStats {
+    /// The file is not for DAX by [`crate::DaxMode`].
+    pub mode: u64,
+    /// The server opened it for direct I/O, or it is no regular file.
+    pub direct: u64,
+    /// The last, partial page of a file on a host that maps whole pages only.
+    pub tail: u64,
+    /// A write that reaches past the end of the file.
+    pub extending: u64,
+    /// The host refused to map the file.
+    pub refused: u64,
+    /// The thrash guard.
+    pub guard: u64,
+    /// Every range was in use.
+    pub busy: u64,
+    /// Other reasons of the window's.
+    pub other: u64,
+}
+
+/// The same while they count.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) entry_hits: AtomicU64,
+    pub(crate) negative_hits: AtomicU64,
+    pub(crate) forgets: AtomicU64,
+    pub(crate) dax_read_bytes: AtomicU64,
+    pub(crate) dax_write_bytes: AtomicU64,
+    pub(crate) request_read_bytes: AtomicU64,
+    pub(crate) request_write_bytes: AtomicU64,
+    pub(crate) setup_mappings: AtomicU64,
+    pub(crate) setup_refused: AtomicU64,
+    pub(crate) remove_requests: AtomicU64,
+    pub(crate) removed_mappings: AtomicU64,
+    pub(crate) window_waits: AtomicU64,
+    pub(crate) around_mode: AtomicU64,
+    pub(crate) around_direct: AtomicU64,
+    pub(crate) around_tail: AtomicU64,
+    pub(crate) around_extending: AtomicU64,
+    around_refused: AtomicU64,
+    around_guard: AtomicU64,
+    around_busy: AtomicU64,
+    around_other: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn around(&self, why: Around) {
+        let counter = match why {
+            Around::NotMappable => &self.around_tail,
+            Around::Refused => &self.around_refused,
+            Around::Guard => &self.around_guard,
+            Around::Busy => &self.around_busy,
+            _ => &self.around_other,
+        };
+        Self::add(counter, 1);
+    }
+
+    pub(crate) fn around_stats(&self) -> AroundStats {
+        AroundStats {
+            mode: get(&self.around_mode),
+            direct: get(&self.around_direct),
+            tail: get(&self.around_tail),
+            extending: get(&self.around_extending),
+            refused: get(&self.around_refused),
+            guard: get(&self.around_guard),
+            busy: get(&self.around_busy),
+            other: get(&self.around_other),
+        }
+    }
+}
+
+pub(crate) fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
