@@ -206,12 +206,14 @@ proptest! {
     }
 }
 
+type Check<'a> = dyn FnMut(&dyn MemoryDevice, u64, u64) -> Result<(), TestCaseError> + 'a;
+
 /// Calls `check` with the innermost partition, its true beginning and its length, if all cuts fit.
 fn nested(
     whole: &dyn MemoryDevice,
     (start, len): (u64, u64),
     cuts: &[(u64, u64)],
-    check: &mut dyn FnMut(&dyn MemoryDevice, u64, u64) -> Result<(), TestCaseError>,
+    check: &mut Check<'_>,
 ) -> Result<(), TestCaseError> {
     let Some(((page, part_len), rest)) = cuts.split_first() else { return check(whole, start, len) };
     let part = Partition::new(whole, DeviceOffset(page * 4096), *part_len);

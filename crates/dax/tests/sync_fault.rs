@@ -243,11 +243,10 @@ fn clean_is_never_a_lie() {
     }
     let mut runs = 0u32;
     let mut clean_moments = 0u32;
-    interleave(&mut [3, 3, 3, 3], &mut Vec::new(), &mut |order| {
+    // Under Miri one change and one FSYNC.
+    let mut steps = if cfg!(miri) { [3, 0, 3, 0] } else { [3, 3, 3, 3] };
+    interleave(&mut steps, &mut Vec::new(), &mut |order| {
         runs += 1;
-        if cfg!(miri) && !runs.is_multiple_of(2000) {
-            return;
-        }
         let epoch = MetadataEpoch::new();
         // How many changes the host has made, and how many of them are durable. One was made before the client came.
         let (mut made, mut durable) = (1, 0);
@@ -273,6 +272,6 @@ fn clean_is_never_a_lie() {
             }
         }
     });
-    assert_eq!(runs, 369_600);
+    assert_eq!(runs, if cfg!(miri) { 20 } else { 369_600 });
     assert!(clean_moments > 0);
 }
