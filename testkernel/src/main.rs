@@ -15,25 +15,39 @@ mod boot;
 #[cfg(any(target_os = "none", test))]
 mod cmdline;
 #[cfg(target_os = "none")]
+mod commands;
+#[cfg(target_os = "none")]
 mod console;
 #[cfg(any(target_os = "none", test))]
 mod content;
 #[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
+mod digest;
+#[cfg(target_os = "none")]
 mod events;
 #[cfg(target_os = "none")]
 mod exit;
 #[cfg(target_os = "none")]
 mod hal;
+#[cfg(target_os = "none")]
+mod listing;
 #[cfg(any(target_os = "none", test))]
 mod memory;
+#[cfg(target_os = "none")]
+mod mount;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
 mod pci;
 #[cfg(target_os = "none")]
+mod platform;
+#[cfg(target_os = "none")]
 mod scenarios;
+#[cfg(target_os = "none")]
+mod show;
+#[cfg(target_os = "none")]
+mod tour;
 #[cfg(target_os = "none")]
 mod watchdog;
 

@@ -3,9 +3,15 @@
 //! Their names also lie, NUL-terminated, in the ELF section `.scenarios`, so that the host lists them without booting.
 
 pub(crate) mod copy;
+pub(crate) mod dax;
+pub(crate) mod dirs;
 pub(crate) mod discovery;
+pub(crate) mod fallback;
+pub(crate) mod files;
 pub(crate) mod machine;
+pub(crate) mod reclaim;
 pub(crate) mod rig;
+pub(crate) mod session;
 
 use crate::{
     boot::start_info::StartInfo,
@@ -14,7 +20,10 @@ use crate::{
     exit,
 };
 use alloc::string::String;
-use core::ops::Range;
+use core::{ops::Range, time::Duration};
+
+/// How long the host may take at a sync.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the machine is and what was asked of it.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +96,7 @@ scenarios! {
     "rig::triple_fault" => rig::triple_fault,
     "rig::early_exit" => rig::early_exit,
     "rig::sync" => rig::sync,
+    "rig::daemon_crash" => rig::daemon_crash,
     "machine::copy" => copy::ways,
     "machine::faults_resume" => machine::faults_resume,
     "discovery::pci_window_found" => discovery::pci_window_found,
@@ -94,6 +104,18 @@ scenarios! {
     "discovery::window_sizes" => discovery::window_sizes,
     "discovery::second_device" => discovery::second_device,
     "discovery::region_over_4g" => discovery::region_over_4g,
+    "session::init" => session::init,
+    "dirs::listing_matches_host" => dirs::listing_matches_host,
+    "files::read_matches_host" => files::read_matches_host,
+    "dax::read_matches_host" => dax::read_matches_host,
+    "dax::no_read_requests" => dax::no_read_requests,
+    "dax::write_visible_on_host" => dax::write_visible_on_host,
+    "dax::host_write_visible" => dax::host_write_visible,
+    "dax::map_zero_copy" => dax::map_zero_copy,
+    "dax::tail_of_odd_file" => dax::tail_of_odd_file,
+    "dax::extending_write" => dax::extending_write,
+    "reclaim::small_window" => reclaim::small_window,
+    "fallback::unmodified_virtiofsd" => fallback::unmodified_virtiofsd,
 }
 
 /// Runs one scenario and ends the machine.
@@ -111,6 +133,12 @@ pub(crate) fn run(machine: &Machine, name: &str) -> ! {
         Err(Stop::Skip(reason)) => exit::skip(&reason),
         Err(Stop::Fail(message)) => exit::fail(&message),
     }
+}
+
+/// Tells the host that a point is reached and waits for its word.
+pub(crate) fn wait_for_host(name: &str) -> Outcome {
+    ensure!(events::sync(name, PATIENCE), "the host did not answer `go {name}` in {} s", PATIENCE.as_secs());
+    Ok(())
 }
 
 impl<E: core::error::Error> From<E> for Stop {

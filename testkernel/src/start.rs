@@ -4,11 +4,11 @@ use crate::{
     arch::{apic, clock, gdt, ioapic, traps},
     boot::start_info::StartInfo,
     cmdline::{self, Mode},
-    console, events, exit,
+    commands, console, events, exit,
     memory::{frames, paging},
     pci,
-    scenarios::{self, Machine},
-    watchdog,
+    scenarios::{self, Machine, Outcome, Stop},
+    tour, watchdog,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -67,7 +67,16 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     let machine = Machine { start_info: info, command_line: line };
     match &line.mode {
         Mode::Test(name) => scenarios::run(&machine, name),
-        Mode::Tour | Mode::Run(_) => exit::pass(),
+        Mode::Tour => end(tour::run(&machine)),
+        Mode::Run(words) => end(commands::run(&machine, words)),
+    }
+}
+
+fn end(outcome: Outcome) -> ! {
+    match outcome {
+        Ok(()) => exit::pass(),
+        Err(Stop::Skip(reason)) => exit::skip(&reason),
+        Err(Stop::Fail(message)) => exit::fail(&message),
     }
 }
 

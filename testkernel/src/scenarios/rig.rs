@@ -1,12 +1,16 @@
 //! Deliberate misbehaviour: the host must call each of these, but the first and the last, a failure.
 
-use super::{Machine, Outcome, ensure};
+use super::{Machine, Outcome, Stop, ensure, wait_for_host};
 use crate::{
     arch::cpu,
     events, exit,
     memory::{layout, paging},
+    mount,
 };
+use alloc::format;
 use core::{hint, ptr, time::Duration};
+use fuse_proto::Errno;
+use virtio_fs::Config;
 
 /// Nothing goes wrong. The host expects a pass.
 pub(crate) fn pass(_: &Machine) -> Outcome {
@@ -64,6 +68,23 @@ pub(crate) fn early_exit(_: &Machine) -> Outcome {
 pub(crate) fn sync(_: &Machine) -> Outcome {
     ensure!(events::sync("here", Duration::from_secs(10)), "the host did not answer `go here` in 10 s");
     Ok(())
+}
+
+/// Machine: a file system device. Sync `kill-daemon`: the host kills the daemon. The kernel's next requests must end in an
+/// error in time, which it reports as `fail`.
+pub(crate) fn daemon_crash(machine: &Machine) -> Outcome {
+    let config = Config { request_timeout: Duration::from_secs(2), ..Config::default() };
+    let fs = mount::mount(machine, config)?;
+    wait_for_host("kill-daemon")?;
+    for number in 0..3 {
+        let missing = fs.attr(format!("/missing-{number}"));
+        if let Err(error) = &missing
+            && error.errno() != Errno::ENOENT
+        {
+            return Err(Stop::Fail(format!("the daemon is gone: {error}")));
+        }
+    }
+    Err(Stop::Fail("three requests were answered without a daemon".into()))
 }
 
 #[inline(never)]

@@ -1,0 +1,41 @@
+//! A folder's entries, sorted and with their attributes.
+
+use crate::mount::Fs;
+use alloc::vec::Vec;
+use fuse_proto::{Attr, FileType};
+use virtio_fs::{DirEntry, Error};
+
+/// The entries of a folder with their attributes, sorted by name as bytes.
+///
+/// # Errors
+/// Those of the driver.
+pub(crate) fn list(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Attr)>, Error> {
+    let folder = fs.lookup(path)?;
+    let mut entries = Vec::new();
+    for entry in folder.read_dir()?.with_attributes() {
+        let entry = entry?;
+        let attr = match entry.attr {
+            Some(attr) => attr,
+            None => {
+                let mut inside = Vec::from(path.as_bytes());
+                inside.push(b'/');
+                inside.extend_from_slice(&entry.name);
+                fs.lookup_no_follow(&inside)?.attr()?
+            }
+        };
+        entries.push((entry, attr));
+    }
+    entries.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The letter by which `ls` shows what a file is.
+pub(crate) fn letter(attr: &Attr) -> char {
+    match attr.file_type() {
+        Some(FileType::Directory) => 'd',
+        Some(FileType::Regular) => 'f',
+        Some(FileType::Symlink) => 'l',
+        Some(_) => 'o',
+        None => '?',
+    }
+}

@@ -1,0 +1,68 @@
+//! The file system device, found and mounted.
+
+use crate::{
+    cmdline::Interrupts,
+    devices::{self, Place},
+    events,
+    hal::KernelHal,
+    platform::KernelPlatform,
+    scenarios::{Machine, Stop},
+};
+use alloc::format;
+use virtio_fs::{Config, VirtioFs};
+use virtio_shm::FILE_SYSTEM;
+
+/// A mounted file system.
+pub(crate) type Fs = VirtioFs<spin::Mutex<()>>;
+
+/// The first file system device of the machine.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn find(machine: &Machine) -> Result<Place, Stop> {
+    let places = devices::find(FILE_SYSTEM, &machine.command_line.mmio);
+    places.first().copied().ok_or_else(|| Stop::Fail("there is no virtio file system device".into()))
+}
+
+/// Mounts the first file system device, with interrupts as the command line says, and tells the host about the session.
+///
+/// # Errors
+/// When there is none, or it cannot be mounted.
+pub(crate) fn mount(machine: &Machine, config: Config) -> Result<Fs, Stop> {
+    let place = find(machine)?;
+    let device = devices::open(place)?;
+    let way = machine.command_line.interrupts;
+    let interrupt = device.connect(way)?.map(|interrupt| (interrupt, device.clone()));
+    let config = Config { interrupts: way != Interrupts::Poll, ..config };
+    let platform = KernelPlatform { interrupt, start_info: machine.start_info };
+    let fs = Fs::mount::<KernelHal, _, _>(device, platform, config)?;
+    let protocol = fs.protocol();
+    events::info("device", &place);
+    events::info("tag", &format_args!("{:?}", fs.tag()));
+    events::info("fuse_version", &format_args!("7.{}", protocol.minor()));
+    events::info("flags", &format_args!("{:#x}", protocol.flags().bits()));
+    events::info("dax", &fs.dax_status());
+    if let Some(region) = fs.window_region() {
+        events::info("window", &format_args!("{:#x} {:#x}", region.addr(), region.len()));
+    }
+    Ok(fs)
+}
+
+/// Sends the file system's statistics to the host, as metrics `stat NAME`.
+pub(crate) fn report(fs: &Fs) {
+    let stats = fs.stats();
+    for (name, value) in [
+        ("requests", stats.requests),
+        ("timeouts", stats.timeouts),
+        ("dax_read_bytes", stats.dax_read_bytes),
+        ("dax_write_bytes", stats.dax_write_bytes),
+        ("request_read_bytes", stats.request_read_bytes),
+        ("request_write_bytes", stats.request_write_bytes),
+        ("setup_mappings", stats.setup_mappings),
+        ("setup_refused", stats.setup_refused),
+        ("remove_requests", stats.remove_requests),
+        ("removed_mappings", stats.removed_mappings),
+    ] {
+        events::metric(&format!("stat {name}"), value, "1");
+    }
+}

@@ -1,0 +1,94 @@
+//! What the file system driver asks of a kernel: a clock, a way to wait, the window in memory, and copies.
+
+use crate::{
+    arch::{clock::Clock, copy::Copy, cpu},
+    boot::start_info::StartInfo,
+    devices::{Device, DeviceInterrupt},
+    memory::{
+        LARGE_PAGE, PhysRange,
+        paging::{self, Caching},
+    },
+};
+use core::{ptr::NonNull, time::Duration};
+use virtio_drivers::transport::Transport;
+use virtio_fs::Platform;
+use virtio_shm::ShmRegion;
+
+/// How long a wait without interrupts looks before it halts between looks: a round trip to the daemon is far shorter.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The kernel, as the driver sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct KernelPlatform {
+    /// How the device interrupts, and the device, to acknowledge it; `None` when it is polled.
+    pub(crate) interrupt: Option<(DeviceInterrupt, Device)>,
+    /// The machine's RAM, in which no window may lie.
+    pub(crate) start_info: &'static StartInfo,
+}
+
+// SAFETY: the window is mapped one to one, write-back, outside RAM, until it is unmapped, and nothing else maps it; the
+// copies copy what they are told.
+unsafe impl Platform for KernelPlatform {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(Clock::now_ns())
+    }
+
+    fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        let begin = self.now();
+        loop {
+            if ready() {
+                return true;
+            }
+            let now = self.now();
+            if now >= deadline {
+                return ready();
+            }
+            match &self.interrupt {
+                // The timer ends the halt at the latest, so the deadline is seen.
+                Some((interrupt, device)) => {
+                    cpu::wait_unless(&mut *ready);
+                    if let Some(line) = interrupt.line {
+                        device.clone().ack_interrupt();
+                        line.unmask();
+                    }
+                }
+                None if now.saturating_sub(begin) < LOOK => core::hint::spin_loop(),
+                None => cpu::wait_for_interrupt(),
+            }
+        }
+    }
+
+    fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {
+        let checked = region
+            .check_outside(self.start_info.memory().iter().map(|range| range.start..range.end))
+            .and_then(|()| region.check_aligned(LARGE_PAGE));
+        if let Err(error) = checked {
+            log::error!("the window is not used: {error}");
+            return None;
+        }
+        let range = PhysRange { start: region.addr(), end: region.end() };
+        if let Err(error) = paging::map_range(range, Caching::WriteBack) {
+            log::error!("the window is not used: {error}");
+            return None;
+        }
+        NonNull::new(region.addr() as *mut u8)
+    }
+
+    fn unmap_window(&self, region: &ShmRegion, _mapped: NonNull<u8>) {
+        let range = PhysRange { start: region.addr(), end: region.end() };
+        // SAFETY: the driver says that nothing uses the window any more.
+        if let Err(error) = unsafe { paging::unmap_range(range) } {
+            log::error!("the window stays mapped: {error}");
+        }
+    }
+
+    unsafe fn copy_from_window(&self, from: *const u8, to: &mut [u8]) {
+        // SAFETY: the caller's promise; the driver copies nothing in an interrupt.
+        unsafe { Copy::Sse.copy(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    unsafe fn copy_to_window(&self, from: &[u8], to: *mut u8) {
+        // SAFETY: as above.
+        unsafe { Copy::Sse.copy(from.as_ptr(), to, from.len()) };
+    }
+}
