@@ -74,7 +74,7 @@ pair! {
         /// Offset in the window, in bytes.
         moffset: u64,
         /// Length in bytes.
-        len
+        length
     }
 }
 
@@ -94,7 +94,7 @@ pair! {
         /// Its address.
         base: u64,
         /// Its length in bytes.
-        len
+        length
     }
 }
 
@@ -223,9 +223,9 @@ mod tests {
         let mut bytes = [0_u8; 33];
         bytes[1..].copy_from_slice([MappingRange::new(0x20_0000, 0x1000), MappingRange::new(1, 2)].as_bytes());
         let list = List::<MappingRange>::parse(ByteOrder::NATIVE, 2, &bytes[1..]).unwrap();
-        assert!(list.iter().map(|one| (one.moffset(), one.len())).eq([(0x20_0000, 0x1000), (1, 2)]));
+        assert!(list.iter().map(|one| (one.moffset(), one.length())).eq([(0x20_0000, 0x1000), (1, 2)]));
         let reversed = List::<MappingRange>::parse(ByteOrder::NATIVE.reversed(), 2, &bytes[1..]).unwrap();
-        assert!(reversed.iter().map(|one| one.len()).eq([0x1000_u64.swap_bytes(), 2_u64.swap_bytes()]));
+        assert!(reversed.iter().map(|one| one.length()).eq([0x1000_u64.swap_bytes(), 2_u64.swap_bytes()]));
         assert_eq!(reversed.wire(ByteOrder::NATIVE), Err(EncodeError::ByteOrder));
         assert_eq!(list.wire(ByteOrder::NATIVE), Ok(&bytes[1..]));
     }

@@ -14,7 +14,7 @@ macro_rules! empty_reply {
             crate::ReplySize::EMPTY
         }
 
-        fn decode_body<'r>(&self, _: &crate::Protocol, _: &'r [u8]) -> Result<(), crate::DecodeError> {
+        fn decode_body(&self, _: &crate::Protocol, _: &[u8]) -> Result<(), crate::DecodeError> {
             Ok(())
         }
     };
@@ -29,7 +29,7 @@ macro_rules! sized_reply {
             crate::ReplySize::exactly(<$reply>::size(protocol))
         }
 
-        fn decode_body<'r>(&self, protocol: &crate::Protocol, body: &'r [u8]) -> Result<$reply, crate::DecodeError> {
+        fn decode_body(&self, protocol: &crate::Protocol, body: &[u8]) -> Result<$reply, crate::DecodeError> {
             let (reply, rest) = $read(protocol, body)?;
             crate::attr::no_more(stringify!($reply), rest)?;
             Ok(reply)

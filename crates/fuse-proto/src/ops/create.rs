@@ -152,7 +152,7 @@ impl<'a> ParseRequest<'a> for Symlink<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link<'a> {
     /// The inode.
-    pub node: NodeId,
+    pub target: NodeId,
     /// The directory for the new name.
     pub new_parent: NodeId,
     /// The new name.
@@ -167,7 +167,7 @@ impl Operation for Link<'_> {
     }
 
     fn write_body<'s>(&'s self, _: &Protocol, message: &mut Message<'s>) -> Result<(), EncodeError> {
-        message.fixed(raw::LinkIn { oldnodeid: self.node.0 })?;
+        message.fixed(raw::LinkIn { oldnodeid: self.target.0 })?;
         message.name("LINK name", self.new_name)
     }
 
@@ -177,7 +177,7 @@ impl Operation for Link<'_> {
 impl<'a> ParseRequest<'a> for Link<'a> {
     fn parse(input: &mut Input<'a>) -> Result<Self, DecodeError> {
         let raw: raw::LinkIn = input.fixed()?;
-        Ok(Self { node: NodeId(raw.oldnodeid), new_parent: input.node(), new_name: input.name("LINK name")? })
+        Ok(Self { target: NodeId(raw.oldnodeid), new_parent: input.node(), new_name: input.name("LINK name")? })
     }
 }
 

@@ -167,7 +167,7 @@ impl Operation for Write<'_> {
         ReplySize::exactly(size_of::<raw::WriteOut>())
     }
 
-    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Written, DecodeError> {
+    fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<Written, DecodeError> {
         Written::read(protocol, body, self.data.len() as u64)
     }
 }
@@ -377,7 +377,7 @@ impl Operation for Lseek {
         ReplySize::exactly(size_of::<raw::LseekOut>())
     }
 
-    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Sought, DecodeError> {
+    fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<Sought, DecodeError> {
         let raw: raw::LseekOut = crate::attr::read_exact(protocol.byte_order(), body)?;
         Ok(Sought { offset: at_most("fuse_lseek_out.offset", raw.offset, i64::MAX as u64)? })
     }
@@ -451,7 +451,7 @@ macro_rules! copying {
                 ReplySize::exactly(8)
             }
 
-            fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<$reply, DecodeError> {
+            fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<$reply, DecodeError> {
                 $reply::read(protocol, body, self.len)
             }
         }

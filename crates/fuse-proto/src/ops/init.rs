@@ -48,7 +48,7 @@ impl Operation for Init {
         ReplySize { min: InitReplySize::Minor4.bytes() as u32, max: InitReplySize::Full.bytes() as u32 }
     }
 
-    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<InitReply, DecodeError> {
+    fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<InitReply, DecodeError> {
         let size = InitReplySize::from_bytes(body.len())?;
         let (raw, _) = raw::InitOut::read_compat(protocol.byte_order(), body, size.bytes())?;
         Ok(InitReply {

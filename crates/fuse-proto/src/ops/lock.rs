@@ -153,7 +153,7 @@ locking! {
             ReplySize::exactly(size_of::<raw::LkOut>())
         }
 
-        fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<FileLock, DecodeError> {
+        fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<FileLock, DecodeError> {
             let raw: raw::LkOut = crate::attr::read_exact(protocol.byte_order(), body)?;
             FileLock::from_raw(raw.lk)
         }

@@ -176,7 +176,7 @@ impl Operation for Bmap {
         ReplySize::exactly(size_of::<raw::BmapOut>())
     }
 
-    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Block, DecodeError> {
+    fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<Block, DecodeError> {
         let raw: raw::BmapOut = read_exact(protocol.byte_order(), body)?;
         Ok(Block { block: raw.block })
     }
@@ -410,7 +410,7 @@ impl Operation for Poll {
         ReplySize::exactly(size_of::<raw::PollOut>())
     }
 
-    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Polled, DecodeError> {
+    fn decode_body(&self, protocol: &Protocol, body: &[u8]) -> Result<Polled, DecodeError> {
         let raw: raw::PollOut = read_exact(protocol.byte_order(), body)?;
         Ok(Polled { revents: PollEvents::from_bits_retain(raw.revents) })
     }
