@@ -9,7 +9,7 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
 
 /// How many devices an ordinary run generates.
-const DEVICES: u64 = 20_000;
+const DEVICES: u64 = 10_000;
 /// How many accesses one device can cost here: 256 ids of five accesses, the waits that are allowed, and some more.
 const ACCESSES: u64 = 5_000;
 

@@ -105,3 +105,52 @@ fn size_mask<C: ConfigurationAccess>(config: &mut Config<'_, C>, index: u8, old:
     config.write32(register(index), old);
     mask
 }
+
+#[cfg(test)]
+mod tests {
+    use virtio_drivers::transport::pci::bus::DeviceFunction;
+
+    use super::*;
+
+    /// A function with a 64-bit BAR 0 that says something else while it is sized than before.
+    struct Liar {
+        address: u32,
+        mask: u32,
+        sizing: bool,
+    }
+
+    impl ConfigurationAccess for Liar {
+        fn read_word(&self, _: DeviceFunction, offset: u8) -> u32 {
+            match (offset, self.sizing) {
+                (0x10, false) => self.address,
+                (0x10, true) => self.mask,
+                (0x14, true) => u32::MAX,
+                _ => 0,
+            }
+        }
+
+        fn write_word(&mut self, _: DeviceFunction, offset: u8, value: u32) {
+            if (0x10..0x28).contains(&offset) {
+                self.sizing = value == u32::MAX;
+            }
+        }
+
+        #[expect(unsafe_code, reason = "the trait has it so")]
+        unsafe fn unsafe_clone(&self) -> Self {
+            Self { ..*self }
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_size_does_not_allow() {
+        let probe = |address, mask| {
+            let mut liar = Liar { address, mask, sizing: false };
+            let function = DeviceFunction { bus: 0, device: 0, function: 0 };
+            Bars::default().get(&mut Config::new(&mut liar, function), 0)
+        };
+        assert_eq!(probe(0xf000_000c, 0xf000_000c), Ok(Bar { addr: 0xf000_0000, size: 0x1000_0000 }));
+        let fault = BarFault::Address { addr: 0xf100_0000, size: 0x1000_0000 };
+        assert_eq!(probe(0xf100_000c, 0xf000_000c), Err(fault));
+        assert_eq!(probe(0xf000_000c, 0x8000_000c), Err(BarFault::Address { addr: 0xf000_0000, size: 1 << 31 }));
+    }
+}

@@ -75,6 +75,8 @@ fn word(value: u32) -> [u8; 4] {
 fn the_real_file_system_device() {
     let (device, mut model) = file_system();
     let mut transport = model.open().expect("a good device");
+    // The firmware has enabled all of it already.
+    assert_eq!(model.image(), *FS);
     assert_eq!(transport.device_id(), 26);
     assert_eq!(transport.msix_vectors(), 1);
     assert_eq!(transport.queue_count(), 2);
@@ -189,7 +191,8 @@ fn capability_lists() {
     assert_eq!(outcome(&[(0x34, &[0])]), Err(PciError::Missing { structure: Structure::CommonConfig }));
     assert_eq!(outcome(&[(NOTIFY + 1, &[0x10])]), Err(PciError::CapabilityPointer { at: 0x71, next: 0x10 }));
     // The two low bits of a pointer don't count.
-    assert_eq!(outcome(&[(0x34, &[SHM | 3])]), Ok(()));
+    let mut transport = patched(&[(0x34, &[SHM | 3])]).expect("a good device");
+    assert_eq!(regions(&mut transport), [Ok(region(0, 0xf800_0000, 64 * MIB))]);
     assert_eq!(outcome(&[(COMMON + 1, &[COMMON])]), Err(PciError::CapabilityLoop { capability: 0x40, after: 0x40 }));
     assert_eq!(outcome(&[(COMMON + 1, &[SHM])]), Err(PciError::CapabilityLoop { capability: SHM, after: 0x40 }));
     assert_eq!(outcome(&[(DEVICE + 1, &[MSIX])]), Err(PciError::CapabilityLoop { capability: MSIX, after: DEVICE }));
@@ -235,10 +238,10 @@ fn a_window_capability_that_is_too_short() {
     assert_eq!(window_error(&[(SHM + 2, &[6])]), short(6));
     // Too short to have an id: it may be any region.
     assert_eq!(window_error(&[(SHM + 2, &[5])]), short(5));
-    let mut transport = patched(&[(SHM + 2, &[0])]).expect("a device that can be driven");
-    assert_eq!(transport.shm_region(ShmId(9)), Err(short(0)));
-    let mut transport = patched(&[(SHM + 2, &[23])]).expect("a device that can be driven");
-    assert_eq!(transport.shm_region(ShmId(9)), Ok(None));
+    for (cap_len, other) in [(0, Err(short(0))), (5, Err(short(5))), (6, Ok(None)), (23, Ok(None))] {
+        let mut transport = patched(&[(SHM + 2, &[cap_len])]).expect("a device that can be driven");
+        assert_eq!(transport.shm_region(ShmId(9)), other);
+    }
     // Longer is fine.
     assert!(patched(&[(SHM + 2, &[28])]).expect("good").shm_region(ShmId(0)).is_ok());
 }

@@ -17,7 +17,7 @@ use virtio_drivers::transport::{
 use virtio_shm::{ShmId, ShmRegion, ShmTransport};
 
 /// How many devices an ordinary run generates.
-const DEVICES: u64 = 150_000;
+const DEVICES: u64 = 50_000;
 /// How often configuration space can be accessed to open one device: 48 capabilities of at most seven words, six BARs of
 /// at most twelve accesses and their neighbours, and some more.
 const CONFIG_ACCESSES: u64 = 600;

@@ -126,3 +126,65 @@ impl<T: DeviceId, const N: usize> DeviceId for WithFixedRegions<T, N> {
         self.inner.device_id()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(id: u8, addr: u64, len: u64) -> ShmRegion {
+        ShmRegion::new(ShmId(id), addr, len).expect("a good region")
+    }
+
+    #[test]
+    fn regions_must_differ() {
+        let first = region(0, 0x1000, 0x1000);
+        assert_eq!(FixedRegions::new([]).map(|none| none.regions().len()), Ok(0));
+        assert!(FixedRegions::new([first, region(1, 0x2000, 0x1000)]).is_ok());
+        let duplicate = ShmError::DuplicateId { id: ShmId(0), addr: 0x3000, first_addr: 0x1000 };
+        assert_eq!(FixedRegions::new([first, region(1, 0x2000, 1), region(0, 0x3000, 1)]), Err(duplicate));
+        let overlap = region(1, 0x1fff, 0x1000);
+        let error = overlap.overlap(Neighbour::Region(ShmId(0)), first.range());
+        assert_eq!(FixedRegions::new([first, overlap]), Err(error));
+    }
+
+    /// A transport with regions 0 and 1, and a malformed one, 2.
+    struct Device;
+
+    impl ShmTransport for Device {
+        fn shm_region(&mut self, id: ShmId) -> Result<Option<ShmRegion>, ShmError> {
+            match id.0 {
+                0 => Ok(Some(region(0, 0x1000, 0x1000))),
+                1 => Ok(Some(region(1, 0x5000, 0x1000))),
+                2 => Err(ShmError::ZeroLength { id, addr: 0 }),
+                _ => Ok(None),
+            }
+        }
+    }
+
+    fn all(transport: &mut impl ShmTransport) -> [Option<Result<ShmRegion, ShmError>>; 4] {
+        let mut found = [None; 4];
+        let mut places = found.iter_mut();
+        transport.for_each_shm_region(&mut |region| *places.next().expect("at most four") = Some(region));
+        found
+    }
+
+    #[test]
+    fn the_embedders_regions_win() {
+        let zero = Err(ShmError::ZeroLength { id: ShmId(2), addr: 0 });
+        let (of_device, second) = (region(0, 0x1000, 0x1000), region(1, 0x5000, 0x1000));
+        assert_eq!(all(&mut Device), [Some(Ok(of_device)), Some(Ok(second)), Some(zero), None]);
+
+        let own = region(0, 0x8000, 0x1000);
+        let mut both = WithFixedRegions::new(Device, FixedRegions::new([own]).expect("good regions"));
+        assert_eq!(both.shm_region(ShmId(0)), Ok(Some(own)));
+        assert_eq!(both.shm_region(ShmId(1)), Ok(Some(second)));
+        assert_eq!(both.shm_region(ShmId(3)), Ok(None));
+        assert_eq!(all(&mut both), [Some(Ok(own)), Some(Ok(second)), Some(zero), None]);
+
+        let own = region(7, 0x5800, 0x1000);
+        let mut both = WithFixedRegions::new(Device, FixedRegions::new([own]).expect("good regions"));
+        let overlap = second.overlap(Neighbour::Region(ShmId(7)), own.range());
+        assert_eq!(both.shm_region(ShmId(1)), Err(overlap));
+        assert_eq!(all(&mut both), [Some(Ok(own)), Some(Ok(of_device)), Some(Err(overlap)), Some(zero)]);
+    }
+}

@@ -17,9 +17,9 @@
 //!     region.check_at_least(2 << 20)?;
 //!     Ok(Some(region))
 //! }
-//! # struct None_;
-//! # impl ShmTransport for None_ {}
-//! # assert_eq!(window(&mut None_, 0..1), Ok(None));
+//! # struct Ccw;
+//! # impl ShmTransport for Ccw {}
+//! # assert_eq!(window(&mut Ccw, 0..1), Ok(None));
 //! ```
 //!
 //! It needs no allocator and no features. The feature `virtio-drivers` makes [`WithFixedRegions`] a

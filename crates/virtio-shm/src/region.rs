@@ -142,3 +142,65 @@ impl ShmRegion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ShmId = ShmId(3);
+
+    fn region(addr: u64, len: u64) -> ShmRegion {
+        ShmRegion::new(ID, addr, len).expect("a good region")
+    }
+
+    #[test]
+    fn construction() {
+        assert_eq!(ShmRegion::new(ID, 5, 0), Err(ShmError::ZeroLength { id: ID, addr: 5 }));
+        let overflow = |addr, len| ShmError::AddressOverflow { id: ID, addr, len };
+        for (addr, len) in [(u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX), (1 << 63, 1 << 63)] {
+            assert_eq!(ShmRegion::new(ID, addr, len), Err(overflow(addr, len)));
+        }
+        let largest = region(0, u64::MAX);
+        assert_eq!((largest.addr(), largest.len(), largest.end()), (0, u64::MAX, u64::MAX));
+        assert_eq!(region(u64::MAX - 1, 1).range(), u64::MAX - 1..u64::MAX);
+    }
+
+    #[test]
+    fn overlaps_are_those_of_single_bytes() {
+        for (addr, len) in [(4, 1), (4, 4), (0, 8), (7, 2)] {
+            let region = region(addr, len);
+            for start in 0..12 {
+                for end in 0..12 {
+                    let shared = (start..end).any(|byte| region.range().contains(&byte));
+                    assert_eq!(region.overlaps(&(start..end)), shared, "{region:?} {start}..{end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_embedder_checks() {
+        let window = region(0x20_0000, 0x40_0000);
+        assert_eq!(window.check_aligned(0x20_0000), Ok(()));
+        assert_eq!(window.check_aligned(0), Ok(()));
+        let unaligned = ShmError::AddressUnaligned { id: ID, addr: 0x20_0000, align: 0x40_0000 };
+        assert_eq!(window.check_aligned(0x40_0000), Err(unaligned));
+        let odd = region(0x20_0000, 0x30_0000);
+        let unaligned = ShmError::LengthUnaligned { id: ID, len: 0x30_0000, align: 0x20_0000 };
+        assert_eq!(odd.check_aligned(0x20_0000), Err(unaligned));
+        assert_eq!(window.check_at_least(0x40_0000), Ok(()));
+        let short = ShmError::TooShort { id: ID, len: 0x40_0000, min: 0x40_0001 };
+        assert_eq!(window.check_at_least(0x40_0001), Err(short));
+        assert_eq!(window.check_outside([]), Ok(()));
+        assert_eq!(window.check_outside([0..0x20_0000, 0x60_0000..u64::MAX]), Ok(()));
+        let ram = ShmError::Overlap {
+            id: ID,
+            addr: 0x20_0000,
+            len: 0x40_0000,
+            other: Neighbour::Embedder,
+            other_addr: 0x5f_ffff,
+            other_len: 0x10_0001,
+        };
+        assert_eq!(window.check_outside([0..1, 0x5f_ffff..0x70_0000]), Err(ram));
+    }
+}
