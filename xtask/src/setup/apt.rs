@@ -73,6 +73,16 @@ pub(crate) struct FetchError {
     words: String,
 }
 
+impl FetchError {
+    fn of(output: &Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stderr);
+        // The first error says why; those after it follow from it.
+        let first = text.lines().map(str::trim).find(|line| line.starts_with("E:") || line.contains("rror:"));
+        let words = first.map_or_else(|| last_words(output), |line| line.trim_start_matches("E:").trim().to_owned());
+        Self { trouble: Trouble::of(&text), words }
+    }
+}
+
 impl std::fmt::Display for FetchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.trouble.sentence(), self.words)
@@ -151,8 +161,7 @@ impl Apt {
         command.current_dir(&self.dir).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         let output = process::output(&mut command, PATIENCE)?;
         if !output.status.success() {
-            let trouble = Trouble::of(&String::from_utf8_lossy(&output.stderr));
-            return Err(anyhow!(FetchError { trouble, words: last_words(&output) }));
+            return Err(anyhow!(FetchError::of(&output)));
         }
         Ok(output)
     }
@@ -170,9 +179,7 @@ pub(crate) fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
     for deb in debs {
         let done = process::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into), PATIENCE)?;
         if !done.status.success() {
-            let words = last_words(&done);
-            return Err(anyhow!(FetchError { trouble: Trouble::of(&words), words }))
-                .with_context(|| format!("cannot unpack {}", deb.display()));
+            return Err(anyhow!(FetchError::of(&done))).with_context(|| format!("cannot unpack {}", deb.display()));
         }
     }
     Ok(())

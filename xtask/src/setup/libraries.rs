@@ -3,7 +3,7 @@
 
 use super::{Context, fetch};
 use crate::process;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -67,9 +67,9 @@ pub(crate) fn ensure(context: &Context) -> Result<Libraries> {
         }
         Ok(())
     })
-    .with_context(|| {
-        format!(
-            "the libraries that the daemon needs are missing; install {}, or let them be fetched",
+    .map_err(|error| {
+        anyhow!(
+            "the daemon's libraries are missing and cannot be fetched: {error:#}; install {}",
             PACKAGES.join(" and ")
         )
     })?;

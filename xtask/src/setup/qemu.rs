@@ -2,7 +2,7 @@
 
 use super::{Context, private::Programme};
 use crate::process;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use std::{env, ffi::OsString, path::Path, path::PathBuf, process::Command, time::Duration};
 
@@ -79,8 +79,10 @@ pub(crate) fn ensure(context: &Context) -> Result<Qemu> {
             .map(drop)
             .with_context(|| format!("the QEMU that was fetched is not {NEEDED} or newer, or does not run"))
     })
-    .with_context(|| {
-        format!("QEMU {NEEDED} or newer is missing; give one with --qemu PATH or $QEMU, or let it be fetched")
+    .map_err(|error| {
+        anyhow!(
+            "QEMU {NEEDED} or newer is missing and cannot be fetched: {error:#}; name one with --qemu PATH or $QEMU"
+        )
     })?;
     look_in(&place).with_context(|| format!("the QEMU in {} does not run", place.display()))
 }
