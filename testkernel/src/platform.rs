@@ -34,11 +34,9 @@ unsafe impl Platform for KernelPlatform {
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        // A question that was answered with yes must not be asked again: the driver takes the reply with it.
         let begin = self.now();
         loop {
-            if ready() {
-                return true;
-            }
             let now = self.now();
             if now >= deadline {
                 return ready();
@@ -46,12 +44,16 @@ unsafe impl Platform for KernelPlatform {
             match &self.interrupt {
                 // The timer ends the halt at the latest, so the deadline is seen.
                 Some((interrupt, device)) => {
-                    cpu::wait_unless(&mut *ready);
+                    let done = cpu::wait_unless(&mut *ready);
                     if let Some(line) = interrupt.line {
                         device.clone().ack_interrupt();
                         line.unmask();
                     }
+                    if done {
+                        return true;
+                    }
                 }
+                None if ready() => return true,
                 None if now.saturating_sub(begin) < LOOK => core::hint::spin_loop(),
                 None => cpu::wait_for_interrupt(),
             }

@@ -19,15 +19,17 @@ pub(crate) fn wait_for_interrupt() {
     interrupts::enable_and_hlt();
 }
 
-/// Halts until the next interrupt unless `done` says that there is nothing to wait for. `done` is asked with interrupts
-/// off, so that an interrupt between the question and the halt is not missed.
-pub(crate) fn wait_unless(done: impl FnOnce() -> bool) {
+/// Halts until the next interrupt unless `done` says that there is nothing to wait for; returns what it said. `done` is
+/// asked once, with interrupts off, so that an interrupt between the question and the halt is not missed.
+pub(crate) fn wait_unless(done: impl FnOnce() -> bool) -> bool {
     interrupts::disable();
-    if done() {
+    let answer = done();
+    if answer {
         interrupts::enable();
     } else {
         interrupts::enable_and_hlt();
     }
+    answer
 }
 
 /// Stops this processor for ever, deaf to interrupts.
