@@ -264,6 +264,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// See [`File::read_at`].
     pub(crate) fn read_file(&self, file: &File<R>, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let inode = &file.inode;
+        self.check_alive(inode)?;
         let Some(dax) = self.dax_for(inode, file.direct) else {
             return self.read_by_requests(file, buffer, offset);
         };
@@ -321,6 +322,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// See [`File::write_at`].
     pub(crate) fn write_file(&self, file: &File<R>, buffer: &[u8], offset: u64) -> Result<usize, Error> {
         let inode = &file.inode;
+        self.check_alive(inode)?;
         if buffer.is_empty() {
             return Ok(0);
         }
@@ -385,6 +387,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// See [`File::map`].
     pub(crate) fn map_file(self: &Arc<Self>, file: &File<R>, offset: u64, len: usize) -> Result<Map<R>, Error> {
         let inode = &file.inode;
+        self.check_alive(inode)?;
         let dax = self
             .dax_for(inode, file.direct)
             .filter(|dax| dax.memory.access() == WindowAccess::LoadsAndStores)

@@ -3,14 +3,16 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use dax::{FileKey, UnmapCause};
-use dax_window::{Cursor, FileRange, InvalidateKind, Writeback, WritebackTicket};
+use dax::{FileKey, MetadataChange, UnmapCause};
+use dax_window::{FileRange, InvalidateKind, Writeback, WritebackTicket};
 use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, InitFlags};
 use lock_api::RawMutex;
 
 use crate::dax_io::Dax;
+use crate::dirt::Taken;
 use crate::inode::Inode;
 use crate::shared::Shared;
+use crate::stats::Counters;
 use crate::{Credentials, Error, File, OpenOptions, SetAttr};
 
 /// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.
@@ -138,6 +140,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             .ok_or(Error::refused(Errno::EINVAL, "an empty range or one past the largest offset"))?;
         let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
         let takes = mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
+        let _epoch =
+            inode.epoch.change(if moves || takes { MetadataChange::Deallocate } else { MetadataChange::Allocate });
+        let _layout = (moves || takes).then(|| inode.layout.change());
         let frozen = if moves {
             self.freeze(inode.key, FileRange::from(offset), InvalidateKind::Remove, UnmapCause::Truncate)?
         } else if takes {
@@ -170,6 +175,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         to_offset: u64,
         len: u64,
     ) -> Result<u64, Error> {
+        let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
         to.inode.note_size_change();
         let result = self.op_copy_file_range(from, offset, to, to_offset, len);
         if let Ok(copied) = &result
@@ -184,47 +190,75 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// See [`File::sync_all`].
     pub(crate) fn sync_file(&self, file: &File<R>, data_only: bool) -> Result<(), Error> {
+        self.sync_bytes(file, dax::FileRange::between(0, u64::MAX), data_only)
+    }
+
+    /// Makes the stores to some bytes of a file durable.
+    ///
+    /// The order matters: dirty pages are taken, then write-protected, so that a store after that is a fault that makes its
+    /// page dirty again; then FSYNC; then what was taken is clean, or dirty again if FSYNC failed.
+    pub(crate) fn sync_bytes(&self, file: &File<R>, bytes: dax::FileRange, data_only: bool) -> Result<(), Error> {
         self.check_mounted()?;
-        let mut from = 0;
+        let inode = &file.inode;
+        self.check_alive(inode)?;
+        let mut from = bytes.start();
         loop {
+            let taken = self.take_dirty_pages(inode, bytes)?;
             let mut tickets = Vec::new();
             let more = match &self.dax {
-                Some(dax) => self.collect_dirty(dax, file, &mut from, &mut tickets)?,
-                None => false,
+                Some(dax) => self.collect_dirty(dax, inode, &mut from, bytes.end(), &mut tickets),
+                None => Ok(false),
             };
-            let result = self.op_fsync(file.who, file.inode.nodeid, file.fh.unwrap_or_default(), data_only);
+            self.write_protect(inode, &taken.runs);
+            let epoch = inode.epoch.seen();
+            let result = more.and_then(|more| {
+                let fh = file.fh.unwrap_or_default();
+                self.op_fsync(file.who, inode.nodeid, fh, data_only).map(|()| more)
+            });
+            let reply = result.as_ref().map(drop).map_err(|_| dax::Errno::EIO);
+            inode.dirt.lock().finish(taken.writeback.write_protected().flushed(), reply);
             if let Some(dax) = &self.dax {
                 for ticket in tickets {
                     dax.with(|window| window.end_writeback(ticket, result.is_ok()));
                 }
             }
-            result?;
-            if !more {
+            if !result? {
+                inode.epoch.synced(epoch);
                 return Ok(());
             }
         }
     }
 
+    /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
+    fn take_dirty_pages(&self, inode: &Inode<R>, bytes: dax::FileRange) -> Result<Taken, Error> {
+        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let mut taken = None;
+        self.connection.platform.wait(deadline, &mut || {
+            self.connection.process();
+            taken = inode.dirt.lock().begin(bytes);
+            taken.is_some()
+        });
+        taken.ok_or(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"))
+    }
+
     /// Takes the dirty ranges of a file for write-back, from the offset `from` on; returns whether there are more.
     ///
-    /// Stores into the window are in the host's page cache already: what is left is to notice later stores through page
-    /// tables, which is why those are write-protected first, and FSYNC.
+    /// Stores into the window are in the host's page cache already; what is left is FSYNC.
     fn collect_dirty(
         &self,
         dax: &Dax<R>,
-        file: &File<R>,
+        inode: &Inode<R>,
         from: &mut u64,
+        end: u64,
         tickets: &mut Vec<WritebackTicket>,
     ) -> Result<bool, Error> {
-        let inode = &file.inode;
         let deadline = self.now().saturating_add(self.config.request_timeout);
         while tickets.len() < WRITEBACKS_AT_ONCE {
-            match dax.with(|window| window.begin_writeback(inode.key, FileRange::from(*from))) {
+            match dax.with(|window| window.begin_writeback(inode.key, FileRange::new(*from, end))) {
                 Writeback::Clean => return Ok(false),
                 Writeback::Further(offset) => *from = offset.0,
                 Writeback::Ranges(ticket) => {
                     let rest = ticket.rest();
-                    self.write_protect(dax, inode, &ticket);
                     tickets.push(ticket);
                     match rest {
                         Some(offset) => *from = offset.0,
@@ -247,15 +281,20 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         Ok(true)
     }
 
-    fn write_protect(&self, dax: &Dax<R>, inode: &Inode<R>, ticket: &WritebackTicket) {
-        let Some(owner) = dax.owner() else { return };
-        let mut cursor = Cursor::default();
-        while let Some(entry) = dax.with(|window| window.writeback_entry(ticket, &mut cursor)) {
-            if entry.installed {
-                let end = entry.file_offset.0.saturating_add(entry.len);
-                owner.write_protect(FileKey(inode.key.0), dax::FileRange::between(entry.file_offset.0, end));
-            }
+    /// Makes pages read-only in all page tables.
+    fn write_protect(&self, inode: &Inode<R>, runs: &[dax::FileRange]) {
+        let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
+        for run in runs {
+            Counters::add(&self.counters.protected_pages, run.len().div_ceil(crate::dirt::PAGE));
+            owner.write_protect(FileKey(inode.key.0), *run);
         }
+    }
+
+    /// Takes the pages of a file that was marked failed out of all page tables.
+    pub(crate) fn unmap_failed(&self, inode: &Inode<R>) {
+        let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
+        let _layout = inode.layout.change();
+        owner.unmap(FileKey(inode.key.0), dax::FileRange::between(0, u64::MAX), UnmapCause::Failure);
     }
 
     /// See [`crate::VirtioFs::unmount`].

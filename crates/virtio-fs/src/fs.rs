@@ -158,6 +158,12 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
             remove_requests: get(&counters.remove_requests),
             removed_mappings: get(&counters.removed_mappings),
             window_waits: get(&counters.window_waits),
+            faults: get(&counters.faults),
+            faults_huge: get(&counters.faults_huge),
+            faults_base: get(&counters.faults_base),
+            sync_faults: get(&counters.sync_faults),
+            fsyncs: get(&counters.fsyncs),
+            protected_pages: get(&counters.protected_pages),
             around: counters.around_stats(),
             window: shared.dax.as_ref().map(|dax| dax.with(|window| window.stats())),
         }
@@ -180,6 +186,16 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         mappings: Option<Arc<dyn dax::Mappings + Send + Sync>>,
     ) -> Option<Arc<dyn dax::Mappings + Send + Sync>> {
         self.shared.dax.as_ref().and_then(|dax| dax.set_owner(mappings))
+    }
+
+    /// Marks the whole file system as failed, for good: reads and writes give EIO and faults bus errors from now on, on every
+    /// processor, and pages that are mapped are taken out of the page tables.
+    pub fn mark_failed(&self) {
+        self.shared.failure.fail(dax::Errno::EIO);
+        let inodes = self.shared.inodes.lock().all();
+        for inode in inodes {
+            self.shared.unmap_failed(&inode);
+        }
     }
 
     /// One step of background reclaim: frees a batch of ranges that are not in use, if fewer are free than a busy moment

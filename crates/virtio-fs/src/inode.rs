@@ -7,9 +7,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
+use dax::{FailureState, Layout, MetadataEpoch};
 use dax_window::InodeId;
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::{Mutex, RawMutex};
+
+use crate::dirt::Dirt;
 
 /// What is known of an inode's attributes.
 #[derive(Clone, Debug)]
@@ -42,6 +45,14 @@ pub(crate) struct Inode<R> {
     size: AtomicU64,
     /// Grows with each operation that can change the size, before and after it.
     size_changes: AtomicU64,
+    /// Tells a fault that the file was cut or punched while it was looked up.
+    pub(crate) layout: Layout,
+    /// Whether the file's metadata is durable on the host, as far as can be known.
+    pub(crate) epoch: MetadataEpoch,
+    /// Pages stored to through page tables.
+    pub(crate) dirt: Mutex<R, Dirt>,
+    /// Once failed, always failed.
+    pub(crate) failure: FailureState,
     names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
 }
 
@@ -56,6 +67,10 @@ impl<R: RawMutex> Inode<R> {
             size: AtomicU64::new(attr.attr.size),
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
+            layout: Layout::new(),
+            epoch: MetadataEpoch::new(),
+            dirt: Mutex::new(Dirt::new()),
+            failure: FailureState::new(),
             names: Mutex::new(BTreeMap::new()),
         }
     }
@@ -239,5 +254,10 @@ impl<R: RawMutex> InodeTable<R> {
                 (inode, owed)
             })
             .collect()
+    }
+
+    /// All inodes.
+    pub(crate) fn all(&self) -> Vec<Arc<Inode<R>>> {
+        self.inodes.values().cloned().collect()
     }
 }

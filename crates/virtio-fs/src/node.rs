@@ -69,6 +69,13 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
         self.inode.size()
     }
 
+    /// Marks the file as failed, for good: reads and writes give EIO and faults bus errors from now on, on every processor,
+    /// and its pages are taken out of the page tables.
+    pub fn mark_failed(&self) {
+        self.inode.failure.fail(dax::Errno::EIO);
+        self.shared.unmap_failed(&self.inode);
+    }
+
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.inode.is_dir()

@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use dax::MetadataChange;
 use dax_window::{RemoveEntry, SetupEntry};
 use fuse_proto::{
     AccessMask, Attr, AttrReply, Context, Directory, Entry, Errno, FallocateMode, FileHandle, FopenFlags, ForgetOne,
@@ -380,6 +381,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let channel = self.connection.pick_channel();
         let mut sent = heapless::Vec::<_, PIPELINE>::new();
         inode.note_size_change();
+        let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
+        let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));
         let mut at = offset;
         let mut failed = None;
         for data in buffer.chunks(size).take(most.min(PIPELINE)) {
@@ -479,8 +482,20 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if self.is_unsupported(Opcode::FSYNC) {
             return Ok(());
         }
+        self.tolerate_enosys(Opcode::FSYNC, self.op_fsync_raw(who, node, fh, data_only))
+    }
+
+    /// As `op_fsync`, with the server's answer as it is.
+    pub(crate) fn op_fsync_raw(
+        &self,
+        who: Credentials,
+        node: NodeId,
+        fh: FileHandle,
+        data_only: bool,
+    ) -> Result<(), Error> {
         let flags = if data_only { FsyncFlags::FDATASYNC } else { FsyncFlags::empty() };
-        self.tolerate_enosys(Opcode::FSYNC, self.call(who, &ops::Fsync { node, fh, flags }, drop))
+        Counters::add(&self.counters.fsyncs, 1);
+        self.call(who, &ops::Fsync { node, fh, flags }, drop)
     }
 
     pub(crate) fn op_fsyncdir(&self, who: Credentials, node: NodeId, fh: FileHandle) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
+use dax::FailureState;
 use fuse_proto::{Attr, Entry, Errno, FileHandle, NodeId, Opcode, Protocol};
 use lock_api::{Mutex, RawMutex};
 
@@ -45,7 +46,9 @@ pub(crate) struct Shared<R: RawMutex + Send + Sync + 'static> {
     /// Bit per opcode: the server answered ENOSYS.
     unsupported: AtomicU64,
     pub(crate) unmounted: AtomicBool,
-    /// Mapped views and pins that are alive.
+    /// Once failed, the whole file system stays so.
+    pub(crate) failure: FailureState,
+    /// Mapped views, pins and faults under way.
     pub(crate) maps: AtomicUsize,
     pub(crate) counters: Counters,
 }
@@ -77,6 +80,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             names: AtomicUsize::new(0),
             unsupported: AtomicU64::new(0),
             unmounted: AtomicBool::new(false),
+            failure: FailureState::new(),
             maps: AtomicUsize::new(0),
             counters: Counters::default(),
         }
@@ -89,6 +93,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Refuses work after the unmount.
     pub(crate) fn check_mounted(&self) -> Result<(), Error> {
         if self.unmounted.load(Ordering::Acquire) { Err(Error::Unmounted) } else { Ok(()) }
+    }
+
+    /// Refuses work on a file, or a file system, that was marked failed.
+    pub(crate) fn check_alive(&self, inode: &Inode<R>) -> Result<(), Error> {
+        match self.failure.failed().or_else(|| inode.failure.failed()) {
+            None => Ok(()),
+            Some(_) => Err(Error::refused(Errno::EIO, "marked as failed")),
+        }
     }
 
     pub(crate) fn set_root(&self, root: Arc<Inode<R>>) {

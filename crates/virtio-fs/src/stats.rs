@@ -72,6 +72,18 @@ pub struct Stats {
     pub removed_mappings: u64,
     /// Times that somebody waited for somebody else's range.
     pub window_waits: u64,
+    /// Page faults answered.
+    pub faults: u64,
+    /// Of them, 2 MiB pages installed.
+    pub faults_huge: u64,
+    /// Of them, 4 KiB pages installed.
+    pub faults_base: u64,
+    /// Synchronous faults that sent FSYNC.
+    pub sync_faults: u64,
+    /// FSYNC requests.
+    pub fsyncs: u64,
+    /// Pages write-protected and cleaned by write-backs.
+    pub protected_pages: u64,
     /// Accesses that went round the window, by reason.
     pub around: AroundStats,
     /// The window's own statistics; `None` without a window.
@@ -119,6 +131,12 @@ pub(crate) struct Counters {
     pub(crate) around_direct: AtomicU64,
     pub(crate) around_tail: AtomicU64,
     pub(crate) around_extending: AtomicU64,
+    pub(crate) faults: AtomicU64,
+    pub(crate) faults_huge: AtomicU64,
+    pub(crate) faults_base: AtomicU64,
+    pub(crate) sync_faults: AtomicU64,
+    pub(crate) fsyncs: AtomicU64,
+    pub(crate) protected_pages: AtomicU64,
     around_refused: AtomicU64,
     around_guard: AtomicU64,
     around_busy: AtomicU64,

@@ -1,0 +1,278 @@
+//! Page faults on file mappings.
+//!
+//! The embedder's fault handler asks [`File::fault`], installs what it says, and tells [`FaultGuard::installed`]. Its part of
+//! the bargain is [`dax::Mappings`], given to [`crate::VirtioFs::set_mappings`] beforehand:
+//!
+//! 1. The handler finds the mapping of the address, drops its page-table lock, and calls [`File::fault`].
+//! 2. [`FaultOutcome::Map`]: it takes its page-table lock, checks [`FaultGuard::is_current`], installs the page with the
+//!    permission given, calls [`FaultGuard::installed`], drops the lock. If not current: it installs nothing and returns, the
+//!    processor faults again.
+//! 3. [`FaultOutcome::Copy`]: it copies the page under the guard and installs the copy, by the same steps; the guard is
+//!    dropped, not told.
+//! 4. [`FaultOutcome::NeedsSync`] and [`FaultOutcome::NeedsAllocation`]: [`File::finish_sync`], [`File::finish_allocation`].
+//! 5. [`FaultOutcome::Hole`]: the file has the page but the host cannot map it (the last, partial page of a file on stock
+//!    QEMU; any page without a window). A private or read-only mapping may be served by a page filled with
+//!    [`File::read_at`]; a shared writable one is a bus error.
+//!
+//! A page mapped for reading is not writable even where the program may write: the first store is a fault of its own, which
+//! is how dirty pages are known.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use dax::{
+    AllocateFault, Backing, Fault, FaultOutcome, FileRange, LayoutSeen, MappedRun, MetadataChange, MetadataState, Page,
+    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome,
+};
+use dax_window::{Hold, Purpose, Request, Stream};
+use fuse_proto::{FallocateMode, NodeId};
+use lock_api::RawMutex;
+
+use crate::dax_io::{Dax, Got};
+use crate::dirt;
+use crate::inode::Inode;
+use crate::shared::Shared;
+use crate::stats::Counters;
+use crate::{Credentials, Error, File, WindowAccess};
+
+/// What keeps a page of the window where it is until the embedder has installed it.
+pub struct FaultGuard<R: RawMutex + Send + Sync + 'static> {
+    shared: Arc<Shared<R>>,
+    inode: Arc<Inode<R>>,
+    hold: Option<Hold>,
+    seen: LayoutSeen,
+}
+
+impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for FaultGuard<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FaultGuard").field("hold", &self.hold).finish_non_exhaustive()
+    }
+}
+
+impl<R: RawMutex + Send + Sync + 'static> FaultGuard<R> {
+    /// Whether the file was not cut or punched since the fault was looked up. To be asked under the page-table lock, before
+    /// the page is installed; if not, install nothing.
+    pub fn is_current(&self) -> bool {
+        self.inode.layout.unchanged(self.seen) && self.shared.check_alive(&self.inode).is_ok()
+    }
+
+    /// Says that `page` is in a page table now, writable or not, and gives the reference back: from here on the range can be
+    /// reclaimed, after [`dax::Mappings::unmap`]. To be called under the page-table lock under which it was installed.
+    pub fn installed(mut self, page: &Page, writable: bool) {
+        let (Some(dax), Some(hold)) = (&self.shared.dax, self.hold.take()) else { return };
+        if writable {
+            self.inode.dirt.lock().mark(page.range());
+        }
+        let counter = match (page.size, writable) {
+            (dax::PageSize::Huge, _) => &self.shared.counters.faults_huge,
+            (dax::PageSize::Base, _) => &self.shared.counters.faults_base,
+        };
+        Counters::add(counter, 1);
+        dax.with(|window| window.install(hold, writable));
+    }
+}
+
+impl<R: RawMutex + Send + Sync + 'static> Drop for FaultGuard<R> {
+    fn drop(&mut self) {
+        if let (Some(dax), Some(hold)) = (&self.shared.dax, self.hold.take()) {
+            dax.release(hold);
+        }
+        self.shared.maps.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A pin: a part of the window that stays where it is for as long as this lives, for DMA or a device of the guest's own.
+pub type Pinned<R> = crate::Map<R>;
+
+impl<R: RawMutex + Send + Sync + 'static> File<R> {
+    /// Answers a page fault on a mapping of this file; see the [module](self) for what to do with the answer.
+    ///
+    /// Bus errors: ERANGE past the end of the file, EFAULT outside the mapping, EACCES for a shared store to a file that is not
+    /// open for writing, EAGAIN when no range of the window became free before the deadline, EIO for a failed file, and what
+    /// the server says.
+    pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
+        match self.shared.fault(self, fault) {
+            Ok(outcome) => outcome,
+            Err(error) => bus_error(&error),
+        }
+    }
+
+    /// Goes on with a synchronous fault: FSYNC, then a second look. No lock of the embedder's may be held.
+    pub fn finish_sync(&self, fault: &Fault, sync: SyncFault<FaultGuard<R>>) -> FaultOutcome<FaultGuard<R>> {
+        let epoch = &self.inode.epoch;
+        let syncing = sync.start(epoch);
+        // The answer itself: a server that does not know FSYNC has made nothing durable.
+        let reply = self.shared.op_fsync_raw(self.who, self.inode.nodeid, self.fh.unwrap_or_default(), true);
+        Counters::add(&self.shared.counters.sync_faults, 1);
+        let synced = match syncing.answered(reply.as_ref().map(|()| ()).map_err(errno), epoch) {
+            Ok(synced) => synced,
+            Err(error) => return FaultOutcome::BusError(error.errno),
+        };
+        let now = match self.shared.place_again(self, fault) {
+            Ok(now) => now,
+            Err(error) => return bus_error(&error),
+        };
+        match synced.finish(epoch, now.as_ref()) {
+            SyncOutcome::InstallWritable { page, guard } => {
+                FaultOutcome::Map(PageMapping { page, writable: true, guard })
+            }
+            SyncOutcome::Retry { guard } => {
+                drop(guard);
+                FaultOutcome::Retry
+            }
+        }
+    }
+
+    /// Goes on with a synchronous fault whose blocks must be allocated first: FALLOCATE, then as [`File::finish_sync`].
+    pub fn finish_allocation(
+        &self,
+        fault: &Fault,
+        allocate: AllocateFault<FaultGuard<R>>,
+    ) -> FaultOutcome<FaultGuard<R>> {
+        let bytes = allocate.range();
+        let reply = {
+            let _change = self.inode.epoch.change(MetadataChange::Allocate);
+            let len = bytes.end().min(self.inode.size()).saturating_sub(bytes.start());
+            let fh = self.fh.unwrap_or_default();
+            self.shared.op_fallocate(
+                self.who,
+                self.inode.nodeid,
+                fh,
+                FallocateMode::KEEP_SIZE,
+                bytes.start(),
+                len.max(1),
+            )
+        };
+        match allocate.allocated(reply.as_ref().map(|()| ()).map_err(errno)) {
+            Ok(sync) => self.finish_sync(fault, sync),
+            Err(error) => FaultOutcome::BusError(error.errno),
+        }
+    }
+
+    /// Pins bytes in the window: as [`File::map`], for memory that a device of the guest's own is to reach. Truncation and
+    /// reclaim wait for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::map`].
+    pub fn pin(&self, offset: u64, len: usize) -> Result<Pinned<R>, Error> {
+        self.map(offset, len)
+    }
+
+    /// Pages of this file that were stored to through page tables and are not durable yet.
+    pub fn dirty_pages(&self) -> usize {
+        self.inode.dirt.lock().pages()
+    }
+
+    /// Makes the stores to `len` bytes at `offset` durable (msync): exactly the dirty pages there are write-protected and
+    /// cleaned, then FSYNC.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::sync_all`]; the pages are dirty again then.
+    pub fn sync_range(&self, offset: u64, len: u64) -> Result<(), Error> {
+        self.shared.sync_bytes(self, FileRange::between(offset, offset.saturating_add(len)), true)
+    }
+}
+
+impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
+    fn fault(self: &Arc<Self>, file: &File<R>, fault: &Fault) -> Result<FaultOutcome<FaultGuard<R>>, Error> {
+        self.check_mounted()?;
+        let inode = &file.inode;
+        self.check_alive(inode)?;
+        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(dax::Errno::EFAULT)) };
+        if fault.is_shared_write() && !file.options.is_writable() {
+            return Err(Error::refused(fuse_proto::Errno::EACCES, "the file is not open for writing"));
+        }
+        Counters::add(&self.counters.faults, 1);
+        let seen = inode.layout.seen();
+        let metadata = MetadataState::of(&inode.epoch);
+        let page_start = offset & !(dirt::PAGE - 1);
+        if page_start >= inode.size() {
+            // The host may have let the file grow.
+            self.attr(file.who, inode, file.fh)?;
+        }
+        let eof = inode.size();
+        let held = match self.dax_for(inode, file.direct) {
+            Some(dax) if dax.memory.access() == WindowAccess::LoadsAndStores => {
+                self.hold_around(dax, file.who, inode, fault, page_start, eof, file.options.is_writable())?
+            }
+            _ => None,
+        };
+        let (run, hold) = held.unzip();
+        let writable = hold.as_ref().is_some_and(Hold::is_writable);
+        self.maps.fetch_add(1, Ordering::AcqRel);
+        let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, seen };
+        Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+    }
+
+    /// Holds the range around a page, and says which bytes of the file lie where in it. `None` if the host cannot map it.
+    #[expect(clippy::too_many_arguments, reason = "all of them are what a fault is")]
+    fn hold_around(
+        &self,
+        dax: &Dax<R>,
+        who: Credentials,
+        inode: &Inode<R>,
+        fault: &Fault,
+        page_start: u64,
+        eof: u64,
+        may_write: bool,
+    ) -> Result<Option<(MappedRun, Hold)>, Error> {
+        let mappable = self.mappable_end(eof);
+        if page_start >= mappable {
+            return Ok(None);
+        }
+        let chunk = page_start & !(self.config.range_size - 1);
+        let len = chunk.saturating_add(self.config.range_size).min(mappable) - page_start;
+        let request = if fault.is_shared_write() {
+            Request::write(inode.key, page_start, len, mappable)
+        } else {
+            Request::read(inode.key, page_start, len, mappable).writable(may_write)
+        };
+        let nodeid: NodeId = inode.nodeid;
+        match self.acquire(dax, who, nodeid, &mut Stream::new(), &request.purpose(Purpose::Fault))? {
+            Got::Hold(hold) => {
+                let before = page_start - chunk;
+                let run = MappedRun {
+                    file_offset: chunk,
+                    phys: PhysAddr(dax.memory.phys(hold.window_offset().0) - before),
+                    len: before + hold.len(),
+                };
+                Ok(Some((run, hold)))
+            }
+            Got::Around(why) => {
+                self.counters.around(why);
+                match why {
+                    dax_window::Around::NotMappable | dax_window::Around::Refused => Ok(None),
+                    _ => Err(Error::refused(fuse_proto::Errno::EAGAIN, "no range of the window is free")),
+                }
+            }
+        }
+    }
+
+    /// Where the page of a fault is now.
+    fn place_again(&self, file: &File<R>, fault: &Fault) -> Result<Option<Page>, Error> {
+        let inode = &file.inode;
+        let Some(offset) = fault.file_offset() else { return Ok(None) };
+        let Some(dax) = self.dax_for(inode, file.direct) else { return Ok(None) };
+        let eof = inode.size();
+        let page_start = offset & !(dirt::PAGE - 1);
+        let held = self.hold_around(dax, file.who, inode, fault, page_start, eof, file.options.is_writable())?;
+        let Some((run, hold)) = held else { return Ok(None) };
+        let placed = PageSizes::SMALL_4K.place(&fault.area, fault.at, eof, Some(&run), fault.wanted);
+        dax.release(hold);
+        Ok(match placed {
+            Placement::Page(page) => Some(page),
+            _ => None,
+        })
+    }
+}
+
+fn errno(error: &Error) -> dax::Errno {
+    // No error has the number 0.
+    dax::Errno::new(error.errno().number()).unwrap_or(dax::Errno::EIO)
+}
+
+fn bus_error<G>(error: &Error) -> FaultOutcome<G> {
+    FaultOutcome::BusError(errno(error))
+}
