@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The vector that stands for none (virtio 1.3, 4.1.4.3: `VIRTIO_MSI_NO_VECTOR`).
-const NO_VECTOR: u16 = 0xffff;
+pub(crate) const NO_VECTOR: u16 = 0xffff;
 /// Bits of the MSI-X capability's message control: enable, and mask all vectors.
 const MSIX_ENABLE: u16 = 1 << 15;
 const MSIX_MASK_ALL: u16 = 1 << 14;
@@ -25,8 +25,21 @@ pub struct MsixMessage {
     pub data: u32,
 }
 
-/// Interrupts by MSI-X, in this order after a reset: the messages, the vectors of queues and configuration (before the
-/// queues are set up), then [`PciTransport::enable_msix`].
+/// Which MSI-X vector each queue gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueVectors {
+    /// None, or what [`PciTransport::set_queue_vector`] says.
+    #[default]
+    None,
+    /// This one for all of them, which is all that a device with one vector can do.
+    Shared(u16),
+    /// The first queue this one, and each the next one; all that are left share the last.
+    From(u16),
+}
+
+/// Interrupts by MSI-X: an embedder sets the messages, says which vectors are for what
+/// ([`PciTransport::assign_vectors`]), and enables MSI-X ([`PciTransport::enable_msix`]); then it gives the transport to
+/// a driver.
 impl<R: Registers> PciTransport<R> {
     /// How many MSI-X vectors the device has, 0 if it has no usable MSI-X. It may well be 1: then all queues share it.
     pub fn msix_vectors(&self) -> u16 {
@@ -73,7 +86,44 @@ impl<R: Registers> PciTransport<R> {
         self.set_msix_control(access, 0)
     }
 
-    /// Sets by which vector configuration changes are told, if by any. A reset makes it none.
+    /// Sets by which vectors configuration changes and used buffers are told, for as long as the transport lives: each
+    /// queue gets its vector when it is set up, and the configuration when DRIVER_OK is set, again after every reset. A
+    /// queue for which the device refuses its vector stays disabled, which `Transport::queue_used` shows.
+    ///
+    /// # Errors
+    ///
+    /// [`PciError::NoMsix`], or [`PciError::NoVector`]; nothing is changed then.
+    pub fn assign_vectors(&mut self, config: Option<u16>, queues: QueueVectors) -> Result<(), PciError> {
+        let config = self.vector_number(config)?;
+        if let QueueVectors::Shared(vector) | QueueVectors::From(vector) = queues {
+            self.check_vector(vector)?;
+        }
+        self.config_vector = config;
+        self.queue_vectors = queues;
+        Ok(())
+    }
+
+    /// Gives the queue selected the vector that was assigned to it.
+    pub(crate) fn give_queue_vector(&mut self, queue: u16) -> Result<(), PciError> {
+        let last = self.msix_vectors().saturating_sub(1);
+        let vector = match self.queue_vectors {
+            QueueVectors::None => return Ok(()),
+            QueueVectors::Shared(vector) => vector,
+            QueueVectors::From(first) => first.saturating_add(queue).min(last),
+        };
+        accepted(vector, self.structures.set_queue_vector(vector))
+    }
+
+    /// Gives configuration changes the vector that was assigned to them.
+    pub(crate) fn give_config_vector(&mut self) -> Result<(), PciError> {
+        if self.config_vector == NO_VECTOR {
+            return Ok(());
+        }
+        accepted(self.config_vector, self.structures.set_config_vector(self.config_vector))
+    }
+
+    /// Sets by which vector configuration changes are told, if by any. A reset makes it none, or what
+    /// [`PciTransport::assign_vectors`] says.
     ///
     /// # Errors
     ///
@@ -84,7 +134,7 @@ impl<R: Registers> PciTransport<R> {
         accepted(vector, answer)
     }
 
-    /// Sets by which vector `queue` tells of used buffers, if by any. A reset makes it none.
+    /// Sets by which vector `queue` tells of used buffers, if by any, before it is set up. A reset makes it none.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@
 //!
 //! - [`PciTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
 //!   type; only modern ones.
-//! - [`MsixMessage`]: interrupts by MSI-X are methods of the transport.
+//! - [`MsixMessage`], [`QueueVectors`]: interrupts by MSI-X, which are methods of the transport.
 //! - [`PciError`], [`Note`]: why a device cannot be driven, and what was odd about one that can.
 #![no_std]
 #![deny(unsafe_code)]
@@ -45,6 +45,6 @@ mod transport;
 
 pub use access::SharedAccess;
 pub use error::{PciError, Structure, StructureFault};
-pub use interrupt::MsixMessage;
+pub use interrupt::{MsixMessage, QueueVectors};
 pub use note::Note;
 pub use transport::PciTransport;

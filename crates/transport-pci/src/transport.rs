@@ -14,8 +14,9 @@ use virtio_drivers::{
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
-    Note, PciError, Structure,
+    Note, PciError, QueueVectors, Structure,
     config::{COMMAND_BUS_MASTER, COMMAND_MEMORY, Config},
+    interrupt::NO_VECTOR,
     layout::Layout,
     structures::Structures,
 };
@@ -44,6 +45,9 @@ pub struct PciTransport<R: Registers = VolatileRegisters<'static>> {
     /// The status bits that were written since the last reset: the driver's own copy, not what the device says.
     status: DeviceStatus,
     poll_limit: u32,
+    /// The vector of configuration changes, [`NO_VECTOR`] for none.
+    pub(crate) config_vector: u16,
+    pub(crate) queue_vectors: QueueVectors,
 }
 
 impl<R: Registers> PciTransport<R> {
@@ -79,6 +83,8 @@ impl<R: Registers> PciTransport<R> {
             notify_offsets: [None; KEPT_QUEUES],
             status: DeviceStatus::empty(),
             poll_limit,
+            config_vector: NO_VECTOR,
+            queue_vectors: QueueVectors::None,
         };
         // Before it may write to memory the device has to forget what it was told by whoever used it last.
         transport.reset()?;
@@ -264,6 +270,11 @@ impl<R: Registers> Transport for PciTransport<R> {
             if !status.contains(bit) || self.status.contains(bit) {
                 continue;
             }
+            if bit == DeviceStatus::DRIVER_OK
+                && let Err(error) = self.give_config_vector()
+            {
+                error!("virtio-pci: no interrupts of configuration changes: {error}");
+            }
             self.write_status(bit);
             if bit == DeviceStatus::FEATURES_OK && !self.get_status().contains(bit) {
                 self.status -= bit;
@@ -291,8 +302,9 @@ impl<R: Registers> Transport for PciTransport<R> {
         false
     }
 
-    /// Sets up a queue and enables it. One that could not be notified, or with a size of more than 16 bits, stays
-    /// disabled, which [`Transport::queue_used`] shows.
+    /// Sets up a queue, with the MSI-X vector assigned to it, and enables it. One that could not be notified, whose
+    /// vector the device refuses, or with a size of more than 16 bits stays disabled, which [`Transport::queue_used`]
+    /// shows.
     fn queue_set(
         &mut self,
         queue: u16,
@@ -313,6 +325,10 @@ impl<R: Registers> Transport for PciTransport<R> {
             error!("virtio-pci: queue {queue} can't have {size} entries");
             return;
         };
+        if let Err(error) = self.give_queue_vector(queue) {
+            error!("virtio-pci: queue {queue} is not set up: {error}");
+            return;
+        }
         if let Some(kept) = self.notify_offsets.get_mut(usize::from(queue)) {
             *kept = Some(offset);
         }

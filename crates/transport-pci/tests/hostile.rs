@@ -9,7 +9,7 @@ use std::{
 };
 
 use transport_mmio::Registers;
-use transport_pci::{MsixMessage, PciTransport};
+use transport_pci::{MsixMessage, PciTransport, QueueVectors};
 use virtio_drivers::transport::{
     DeviceStatus, Transport,
     pci::bus::{ConfigurationAccess, DeviceFunction},
@@ -361,6 +361,7 @@ fn drive(numbers: &mut Numbers, tally: &mut Tally) {
     let _ = transport.shm_region(ShmId(pick.next() as u8));
     drop(space);
 
+    let _ = transport.assign_vectors(Some(pick.below(2) as u16), QueueVectors::From(pick.below(4) as u16));
     transport.set_status(DeviceStatus::empty());
     transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
     let features = transport.read_device_features();

@@ -3,7 +3,7 @@
 
 use transport_mmio::model::{Device, Manners, Spec};
 use transport_pci::{
-    MsixMessage, PciError, PciTransport,
+    MsixMessage, PciError, PciTransport, QueueVectors,
     model::{FUNCTION, PciModel, StructureModel},
 };
 use virtio_drivers::{
@@ -309,6 +309,46 @@ fn s_4_1_5_1_2_msix() {
 }
 
 #[test]
+fn s_4_1_5_1_2_vectors_that_stay_assigned() {
+    let vectors = |device: &Device| {
+        let queues = [0, 1, 2, 3].map(|queue| device.queue(queue).and_then(|queue| queue.vector));
+        (device.config_vector(), queues)
+    };
+    let bring_up = |transport: &mut PciTransport<StructureModel>| {
+        negotiate(transport, VERSION_1);
+        for queue in 0..4 {
+            transport.queue_set(queue, 8, 0x1000, 0x2000, 0x3000);
+        }
+        transport.finish_init();
+    };
+    let (device, model, mut transport) = new(Spec::file_system("tag", 3));
+    bring_up(&mut transport);
+    assert_eq!(vectors(&device), (None, [None; 4]));
+    transport.assign_vectors(Some(0), QueueVectors::From(1)).expect("there are three");
+    for _ in 0..2 {
+        // As a driver does, which starts with a reset.
+        bring_up(&mut transport);
+        assert_eq!(vectors(&device), (Some(0), [Some(1), Some(2), Some(2), Some(2)]));
+    }
+    transport.assign_vectors(None, QueueVectors::Shared(2)).expect("there are three");
+    bring_up(&mut transport);
+    assert_eq!(vectors(&device), (None, [Some(2); 4]));
+    let none = PciError::NoVector { vector: 3, vectors: 3 };
+    assert_eq!(transport.assign_vectors(Some(3), QueueVectors::None), Err(none));
+    assert_eq!(transport.assign_vectors(Some(0), QueueVectors::From(3)), Err(none));
+    bring_up(&mut transport);
+    assert_eq!(vectors(&device), (None, [Some(2); 4]));
+    clean(&device);
+
+    model.refuse_vectors();
+    transport.assign_vectors(Some(0), QueueVectors::Shared(0)).expect("there are three");
+    bring_up(&mut transport);
+    assert!((0..4).all(|queue| !transport.queue_used(queue)));
+    assert!(transport.get_status().contains(DeviceStatus::DRIVER_OK));
+    clean(&device);
+}
+
+#[test]
 fn no_msix() {
     let device = Device::new(Spec::file_system("tag", 2));
     let mut model = PciModel::with_vectors(&device, 0);
@@ -322,6 +362,8 @@ fn no_msix() {
     assert_eq!(transport.set_config_vector(Some(0)), Err(PciError::NoMsix));
     assert_eq!(transport.set_queue_vector(0, Some(0)), Err(PciError::NoMsix));
     transport.set_config_vector(None).expect("none is always possible");
+    assert_eq!(transport.assign_vectors(None, QueueVectors::Shared(0)), Err(PciError::NoMsix));
+    transport.assign_vectors(None, QueueVectors::None).expect("none is always possible");
     clean(&device);
 }
 
