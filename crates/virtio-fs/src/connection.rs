@@ -29,27 +29,46 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) reply_data: usize,
 }
 
-/// A request in flight. Dropped without being waited for, it is abandoned: the device keeps its buffers until it
-/// returns them.
-pub(crate) struct Pending<'c, R: RawMutex> {
-    connection: &'c Connection<R>,
+/// Names a request in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
     channel: usize,
     token: Token,
     pub(crate) opcode: Opcode,
     pub(crate) unique: u64,
     deadline: Duration,
+}
+
+/// A request in flight. Dropped without being waited for, it is abandoned: the device keeps its buffers until it
+/// returns them.
+pub(crate) struct Pending<'c, R: RawMutex> {
+    connection: &'c Connection<R>,
+    ticket: Ticket,
     finished: bool,
+}
+
+impl<R: RawMutex> Pending<'_, R> {
+    pub(crate) fn unique(&self) -> u64 {
+        self.ticket.unique
+    }
+
+    /// Leaves it to the caller to wait for the request or to abandon it.
+    pub(crate) fn into_ticket(mut self) -> Ticket {
+        self.finished = true;
+        self.ticket
+    }
 }
 
 impl<R: RawMutex> Drop for Pending<'_, R> {
     fn drop(&mut self) {
         if !self.finished {
-            self.connection.queues.channels[self.channel].abandon(self.token, &self.connection.queues.pool);
+            self.connection.abandon(self.ticket);
         }
     }
 }
 
 /// A reply as bytes, copied out of memory that the device can reach.
+#[derive(Debug)]
 pub(crate) struct Received {
     /// Bytes that the device says it wrote.
     pub(crate) written: usize,
@@ -178,15 +197,8 @@ impl<R: RawMutex> Connection<R> {
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    return Ok(Pending {
-                        connection: self,
-                        channel,
-                        token,
-                        opcode: request.opcode,
-                        unique: request.unique,
-                        deadline,
-                        finished: false,
-                    });
+                    let ticket = Ticket { channel, token, opcode: request.opcode, unique: request.unique, deadline };
+                    return Ok(Pending { connection: self, ticket, finished: false });
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Full) => {
@@ -212,19 +224,23 @@ impl<R: RawMutex> Connection<R> {
     }
 
     /// Waits for the reply; bulk data is copied to `data`.
-    pub(crate) fn wait(&self, mut pending: Pending<'_, R>, data: &mut [u8]) -> Result<Received, Error> {
-        let channel = &self.queues.channels[pending.channel];
+    pub(crate) fn wait(&self, pending: Pending<'_, R>, data: &mut [u8]) -> Result<Received, Error> {
+        let ticket = pending.ticket;
+        let channel = &self.queues.channels[ticket.channel];
         let mut outcome = Ok(None);
-        self.platform.wait(pending.deadline, &mut || {
-            outcome = channel.poll(pending.token, &self.queues.pool);
+        self.platform.wait(ticket.deadline, &mut || {
+            // Asked again after the answer was yes, it must not take the answer back.
+            if matches!(outcome, Ok(None)) {
+                outcome = channel.poll(ticket.token, &self.queues.pool);
+            }
             !matches!(outcome, Ok(None))
         });
         match outcome {
             Ok(Some(reply)) => {
-                pending.finished = true;
+                pending.into_ticket();
                 Ok(self.receive(reply, data))
             }
-            Ok(None) => Err(self.timed_out(pending.opcode)),
+            Ok(None) => Err(self.timed_out(ticket.opcode)),
             Err(error) => {
                 self.dead.store(true, Ordering::Relaxed);
                 Err(Error::Queue(error))
@@ -232,27 +248,34 @@ impl<R: RawMutex> Connection<R> {
         }
     }
 
-    /// Looks whether the reply has come; registers `waker` if not.
+    /// Looks whether the reply has come; registers `waker` if not. After a reply or an error the ticket is spent.
     pub(crate) fn poll(
         &self,
-        pending: &mut Pending<'_, R>,
+        ticket: Ticket,
         waker: Option<&core::task::Waker>,
         data: &mut [u8],
     ) -> Result<Option<Received>, Error> {
-        let channel = &self.queues.channels[pending.channel];
-        let mut reply = channel.poll(pending.token, &self.queues.pool).map_err(Error::Queue)?;
+        let channel = &self.queues.channels[ticket.channel];
+        let mut reply = channel.poll(ticket.token, &self.queues.pool).map_err(Error::Queue)?;
         if let (None, Some(waker)) = (&reply, waker) {
-            channel.set_waker(pending.token, waker);
-            reply = channel.poll(pending.token, &self.queues.pool).map_err(Error::Queue)?;
+            channel.set_waker(ticket.token, waker);
+            // It may have come before the waker was there.
+            reply = channel.poll(ticket.token, &self.queues.pool).map_err(Error::Queue)?;
         }
         match reply {
-            Some(reply) => {
-                pending.finished = true;
-                Ok(Some(self.receive(reply, data)))
+            Some(reply) => Ok(Some(self.receive(reply, data))),
+            None if self.is_dead() => Err(Error::Dead),
+            None if self.platform.now() >= ticket.deadline => {
+                self.abandon(ticket);
+                Err(self.timed_out(ticket.opcode))
             }
-            None if self.platform.now() >= pending.deadline => Err(self.timed_out(pending.opcode)),
             None => Ok(None),
         }
+    }
+
+    /// Gives a request up.
+    pub(crate) fn abandon(&self, ticket: Ticket) {
+        self.queues.channels[ticket.channel].abandon(ticket.token, &self.queues.pool);
     }
 
     /// Takes what the device has returned on any queue; returns the number of completions.
@@ -343,8 +366,10 @@ impl<R: RawMutex> Connection<R> {
         if found.is_none() {
             self.kick(channel);
             self.platform.wait(deadline, &mut || {
-                self.process();
-                found = self.queues.pool.take();
+                if found.is_none() {
+                    self.process();
+                    found = self.queues.pool.take();
+                }
                 found.is_some()
             });
         }

@@ -234,8 +234,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let deadline = self.now().saturating_add(self.config.request_timeout);
         let mut taken = None;
         self.connection.platform.wait(deadline, &mut || {
-            self.connection.process();
-            taken = inode.dirt.lock().begin(bytes);
+            if taken.is_none() {
+                self.connection.process();
+                taken = inode.dirt.lock().begin(bytes);
+            }
             taken.is_some()
         });
         taken.ok_or(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"))

@@ -222,6 +222,11 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         Self { shared, who }
     }
 
+    /// In whose name this handle makes requests.
+    pub fn credentials(&self) -> Credentials {
+        self.who
+    }
+
     fn node(&self, inode: Arc<crate::inode::Inode<R>>) -> Node<R> {
         Node { shared: self.shared.clone(), inode, who: self.who }
     }

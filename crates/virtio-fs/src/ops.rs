@@ -14,7 +14,7 @@ use fuse_proto::{
 };
 use lock_api::RawMutex;
 
-use crate::connection::{Connection, HIPRIO, Outgoing, Pending};
+use crate::connection::{Connection, HIPRIO, Outgoing, Pending, Received};
 use crate::file::{SetAttr, SetTime};
 use crate::inode::Inode;
 use crate::queue::channel::REPLY_BYTES;
@@ -66,8 +66,20 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        let unique = Unique(pending.unique);
+        let unique = Unique(pending.unique());
         let received = self.wait(pending, data)?;
+        Self::read_op(protocol, op, unique, &received, data, read)
+    }
+
+    /// Reads a reply; bulk data is in `data` already.
+    pub(crate) fn read_op<O: Operation, T>(
+        protocol: &fuse_proto::Protocol,
+        op: &O,
+        unique: Unique,
+        received: &Received,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
         let head = received.head();
         let bulk = op.reply_size(protocol).max as usize > SMALL;
         let small = head.get(ReplyHeader::LEN..).unwrap_or(&[]);
