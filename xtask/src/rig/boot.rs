@@ -230,7 +230,7 @@ fn start_qemu(tools: &Tools, plan: &Plan<'_>, sockets: &Path, fs_socket: &Path) 
     for name in ["events", "output", "serial", "qmp"] {
         command.arg("-chardev").arg(path_option(&format!("socket,id={name},path="), &sockets.join(name)));
     }
-    command.args(["-serial", "chardev:serial", "-mon", "chardev=qmp,mode=control"]);
+    command.args(["-serial", "chardev:serial", "-qmp", "chardev:qmp"]);
     command.args(["-device", "isa-debugcon,iobase=0xe9,chardev=events"]);
     command.args(["-device", "isa-debugcon,iobase=0xea,chardev=output"]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);

@@ -16,7 +16,7 @@ pub(super) const UNMODIFIED_VIRTIOFSD: Scenario = Scenario {
         stage.passed_by("written")?;
         let reason = report.info("dax_off").context("the kernel did not say why DAX is off")?;
         ensure!(!reason.is_empty(), "the kernel gave no reason for DAX being off");
-        hashes_are_the_hosts(stage, report)
+        sizes_are_the_hosts(stage, report)
     },
     ..PLAIN
 };
@@ -29,7 +29,13 @@ pub(super) fn session_is_described(_: &Stage, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The kernel read every file as the host has it.
+/// The kernel read every file under `files/` as the host has it.
 pub(super) fn hashes_are_the_hosts(stage: &Stage, report: &Report) -> Result<()> {
-    share::files().iter().try_for_each(|name| stage.hash_is_the_hosts(report, name))
+    stage.hash_is_the_hosts(report, share::SPARSE)?;
+    sizes_are_the_hosts(stage, report)
+}
+
+/// The kernel read the file of every size as the host has it.
+pub(super) fn sizes_are_the_hosts(stage: &Stage, report: &Report) -> Result<()> {
+    share::sized().iter().try_for_each(|name| stage.hash_is_the_hosts(report, name))
 }

@@ -26,9 +26,9 @@ const OTHERS: [(&str, u64); 5] = [
     ("dax/tail", 2 * MIB + 4096 + 777),
 ];
 
-/// The files that `files/` holds, relative to the share.
-pub(crate) fn files() -> Vec<String> {
-    SIZES.iter().map(|size| format!("files/size-{size}")).chain([SPARSE.to_owned()]).collect()
+/// The file of every size, relative to the share.
+pub(crate) fn sized() -> Vec<String> {
+    SIZES.iter().map(|size| format!("files/size-{size}")).collect()
 }
 
 /// Makes the tree. `big` says whether the large file is needed.
@@ -82,7 +82,7 @@ mod tests {
     fn the_tree_is_as_agreed() {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path(), false).unwrap();
-        for (size, name) in SIZES.iter().zip(files()) {
+        for (size, name) in SIZES.iter().zip(sized()) {
             assert_eq!(fs::metadata(dir.path().join(name)).unwrap().len(), *size);
         }
         assert_eq!(fs::read_dir(dir.path().join("dirs/many")).unwrap().count(), 311);
