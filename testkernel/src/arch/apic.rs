@@ -45,14 +45,17 @@ pub(crate) fn init() -> Result<(), MapError> {
     paging::map_range(PhysRange { start: base, end: base + PAGE }, Caching::Uncached)?;
     REGISTERS.store(base, Ordering::Relaxed);
     write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
-    // Divide by 16, count for 10 ms, then have it count that many times TICK_HZ a second.
+    // Divide by 16, count for about 10 ms, then have it count down TICK_HZ times a second.
     write(TIMER_DIVIDE, 0b0011);
     write(TIMER, MASKED);
+    let begin = Clock::now_ns();
     write(TIMER_INITIAL, u32::MAX);
     Clock::spin(Duration::from_millis(10));
-    let elapsed = u64::from(u32::MAX - read(TIMER_CURRENT));
+    let counted = u64::from(u32::MAX - read(TIMER_CURRENT));
+    let elapsed = Clock::now_ns() - begin;
+    let a_tick = u128::from(counted) * 1_000_000_000 / u128::from(elapsed * TICK_HZ);
     write(TIMER, PERIODIC | u32::from(TIMER_VECTOR));
-    write(TIMER_INITIAL, (elapsed * 100 / TICK_HZ).clamp(1, u64::from(u32::MAX)) as u32);
+    write(TIMER_INITIAL, a_tick.clamp(1, u128::from(u32::MAX)) as u32);
     Ok(())
 }
 
