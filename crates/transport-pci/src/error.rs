@@ -126,6 +126,17 @@ pub enum PciError {
         /// The alignment that it needs, in bytes.
         align: usize,
     },
+    /// The embedder doesn't want a structure mapped where the device has it. Nothing here says so: it is for mappers, given
+    /// to [`PciTransport::with_mapper`](crate::PciTransport::with_mapper), that know what else is there.
+    #[error("the {structure} at {addr:#x}, {len:#x} bytes, is where the embedder allows none")]
+    Refused {
+        /// The structure.
+        structure: Structure,
+        /// Its guest-physical address.
+        addr: u64,
+        /// Its length in bytes.
+        len: usize,
+    },
     /// The device did not finish its reset.
     #[error("the device's status is still {status:#04x} after a reset and {polls} reads")]
     Reset {

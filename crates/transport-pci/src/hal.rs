@@ -14,7 +14,8 @@ const POLL_LIMIT: u32 = 1_000_000;
 
 impl PciTransport {
     /// The device at `function`, reset and ready to be initialised: [`PciTransport::with_mapper`] with `H` as mapper
-    /// and a limit of a million reads for the reset.
+    /// and a limit of a million reads for the reset. A `mmio_phys_to_virt` that knows where RAM is should not map it: the
+    /// addresses come from the device's BARs.
     ///
     /// # Errors
     ///

@@ -56,7 +56,8 @@ impl<R: Registers> PciTransport<R> {
     /// Its BARs must have addresses. It is made to decode memory, is reset, and then becomes a bus master. Of its BARs
     /// only those are sized that its virtio, MSI-X and shared-memory capabilities name (decoding is off for that
     /// moment). `map` is called once for each structure that is used, with its guest-physical address and the bytes
-    /// needed; these lie inside a BAR and don't overlap. Shared memory is never mapped here. The reset may take
+    /// needed; these lie inside a BAR and don't overlap. Shared memory is never mapped here. What the device can't know is
+    /// what else is at those addresses: a `map` that does refuses RAM by [`PciError::Refused`]. The reset may take
     /// `poll_limit` reads of the status.
     ///
     /// A shared-memory capability that is malformed doesn't keep the device from being used; asking for its region gives
