@@ -156,6 +156,7 @@ impl Around {
 /// It has no `Drop`, since giving it back needs the window: one that is lost keeps its range in the window for good.
 /// A driver wraps it into a guard of its own that knows the window's lock.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "a hold that is not released keeps its range for good"]
 pub struct Hold {
     pub(crate) range: RangeIndex,
@@ -203,6 +204,7 @@ impl Hold {
 /// A long-lived reference (for DMA, a device, a view that a program keeps): like a hold, but counted apart, and nobody
 /// is promised that it will go away soon.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "a pin that is not unpinned keeps its range for good"]
 pub struct Pin(pub(crate) Hold);
 

@@ -7,6 +7,7 @@ use crate::descriptor::Descriptor;
 const ONE: u32 = 256;
 
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Guard {
     pub(crate) config: Option<GuardConfig>,
     /// Moving average of the accesses that a range served, in 1/256.

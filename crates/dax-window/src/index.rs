@@ -3,6 +3,7 @@
 use crate::descriptor::{Descriptor, NIL};
 
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Index {
     seed: u64,
     buckets: u32,

@@ -5,6 +5,11 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(test)]
+extern crate self as dax_window;
+#[cfg(test)]
+extern crate std;
+
 mod access;
 mod config;
 mod descriptor;

@@ -17,6 +17,7 @@ const LIMIT: i32 = 2 * SIZE as i32;
 const SELDOM: u32 = 32;
 
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 struct Miniature {
     tags: [u32; SIZE],
     visits: [u8; SIZE],
@@ -46,6 +47,7 @@ impl Miniature {
 }
 
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Placement {
     oldest: Miniature,
     newest: Miniature,

@@ -16,6 +16,7 @@ struct Entry {
 
 /// After a refusal the next misses on that file go round the window, twice as many after each further one.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Refusals {
     entries: [Entry; ENTRIES],
 }
@@ -51,6 +52,17 @@ impl Refusals {
         if entry.inode == inode && entry.writable == writable {
             entry.pause = 0;
             entry.left = 0;
+        }
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+impl Refusals {
+    /// How many misses are left does not matter as long as there are some.
+    pub(crate) fn digest(&self, hash: &mut impl core::hash::Hasher) {
+        use core::hash::Hash;
+        for entry in self.entries.iter().filter(|entry| entry.pause != 0) {
+            (entry.inode, entry.writable, entry.left > 0, entry.pause).hash(hash);
         }
     }
 }

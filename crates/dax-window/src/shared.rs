@@ -42,6 +42,15 @@ impl Shared {
         EventSeq(self.seq.load(Ordering::Acquire))
     }
 
+    /// A copy of its own, for the exploration of what can happen next.
+    #[cfg(test)]
+    pub(crate) fn fork(&self) -> Self {
+        let copy = Self::new();
+        copy.seq.store(self.seq.load(Ordering::Relaxed), Ordering::Relaxed);
+        assert!(!self.any_dropped());
+        copy
+    }
+
     pub(crate) fn bump(&self) {
         self.seq.fetch_add(1, Ordering::Release);
     }
@@ -149,6 +158,13 @@ pub(crate) enum Ranges {
     Static(&'static mut [Descriptor]),
     #[cfg(feature = "alloc")]
     Heap(Box<[Descriptor]>),
+}
+
+#[cfg(all(test, feature = "alloc"))]
+impl Clone for Ranges {
+    fn clone(&self) -> Self {
+        Self::Heap(self.to_vec().into_boxed_slice())
+    }
 }
 
 impl Deref for Ranges {

@@ -57,10 +57,11 @@ impl Stream {
         }
         if chunk == self.chunk {
             // Asking again, or going on within the chunk, neither proves nor disproves a run; jumping about does.
-            if !near && offset.saturating_add(len) != self.end {
-                self.run = self.run.min(1);
+            let goes_on = near || end == self.end;
+            if !goes_on {
+                self.run = 0;
             }
-            let sequential = near && self.run > 0;
+            let sequential = goes_on && self.run > 0;
             self.end = end;
             return Step { visit: false, sequential };
         }

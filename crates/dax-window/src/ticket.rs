@@ -58,6 +58,7 @@ impl SetupEntry {
 
 /// A place in the window's table of tickets. Dropping it without having closed it tells the window so.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Claim {
     pub(crate) shared: SharedRef,
     pub(crate) slot: u8,
@@ -82,6 +83,7 @@ impl Drop for Claim {
 ///
 /// Dropped before every entry was reported, the rest counts as [`Outcome::Unknown`].
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "its ranges are reserved until the outcomes are reported"]
 pub struct SetupTicket {
     pub(crate) claim: Claim,
@@ -145,6 +147,7 @@ impl SetupTicket {
 /// then write it back if it is dirty; then send one REMOVEMAPPING with all of them and report with
 /// [`crate::Window::complete_remove`]. Dropped without, it counts as [`Outcome::Unknown`].
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "its ranges are out of use until the outcome is reported"]
 pub struct RemoveTicket {
     pub(crate) claim: Claim,
@@ -202,6 +205,7 @@ pub struct RemoveEntry {
 ///
 /// Dropped without [`crate::Window::end_writeback`], it counts as failed: the ranges are dirty again.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "its ranges cannot be evicted until the write-back is reported"]
 pub struct WritebackTicket {
     pub(crate) claim: Claim,
@@ -240,6 +244,7 @@ pub struct WritebackEntry {
 /// A byte range of a file into which nobody new is let: from [`crate::Window::begin_invalidate`] to
 /// [`crate::Window::end_invalidate`]. Dropping it lets them in again.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "dropping it thaws the bytes at once"]
 pub struct Frozen {
     pub(crate) claim: Claim,

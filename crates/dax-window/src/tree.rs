@@ -9,6 +9,7 @@ const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Tree {
     pub(crate) root: u32,
 }

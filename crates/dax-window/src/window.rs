@@ -3,6 +3,8 @@
 mod access;
 mod check;
 mod evict;
+#[cfg(all(test, feature = "alloc"))]
+mod explore;
 mod invalidate;
 mod remove;
 mod setup;
@@ -56,6 +58,7 @@ impl Slot {
 ///
 /// It decides and never does. Keep it under a lock, call it briefly, drop the lock, do what it says, report back.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub struct Window {
     d: Ranges,
     n: u32,

@@ -19,6 +19,7 @@ pub(super) fn newcomers_kept(ranges: u32) -> u32 {
 
 /// What reclaim knows of the demand for free ranges.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(super) struct Demand {
     /// Set-ups of new chunks, wrapping.
     pub(super) setups: u32,

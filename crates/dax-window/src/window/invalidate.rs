@@ -50,6 +50,7 @@ struct Freeze {
 
 /// The frozen byte ranges, in chunks.
 #[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(super) struct Freezes {
     list: [Option<Freeze>; MAX_FROZEN],
     len: u32,
@@ -90,6 +91,16 @@ impl Freezes {
                 *place = None;
                 self.len -= 1;
             }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+impl Freezes {
+    pub(super) fn digest(&self, hash: &mut impl core::hash::Hasher) {
+        use core::hash::Hash;
+        for Freeze { slot, inode, kind, start, end, clear_to } in self.list.iter().flatten() {
+            (slot, inode, *kind as u8, start, end, clear_to).hash(hash);
         }
     }
 }

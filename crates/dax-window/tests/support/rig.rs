@@ -5,6 +5,8 @@
 //! of a vector, a look-up is a search through it.
 
 use std::collections::BTreeSet;
+use std::vec;
+use std::vec::Vec;
 
 use dax_window::{
     Access, Around, Config, Cursor, FileRange, Frozen, Hold, HostRules, InodeId, Intent, InvalidateKind, Outcome,
@@ -16,7 +18,7 @@ pub(crate) const RANGE: u64 = 2 << 20;
 pub(crate) const PAGE: u64 = 4096;
 
 /// What the host has at a place of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostMap {
     pub(crate) inode: u64,
     pub(crate) chunk: u64,
@@ -25,7 +27,7 @@ pub(crate) struct HostMap {
 }
 
 /// What the books say of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Book {
     Free,
     SettingUp,
@@ -37,7 +39,7 @@ pub(crate) enum Book {
     Retired,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Cell {
     pub(crate) book: Book,
     /// What it is for, or was last for.
