@@ -2,7 +2,7 @@
 
 use crate::{
     cmdline::Interrupts,
-    devices::{self, Place},
+    devices::{self, DeviceInterrupt, Place},
     events,
     hal::KernelHal,
     platform::KernelPlatform,
@@ -29,12 +29,23 @@ pub(crate) fn find(machine: &Machine) -> Result<Place, Stop> {
 /// # Errors
 /// When there is none, or it cannot be mounted.
 pub(crate) fn mount(machine: &Machine, config: Config) -> Result<Fs, Stop> {
+    Ok(mount_and_connect(machine, config)?.0)
+}
+
+/// As [`mount`], and says how the device interrupts; `None` when it is polled.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn mount_and_connect(machine: &Machine, config: Config) -> Result<(Fs, Option<DeviceInterrupt>), Stop> {
     let place = find(machine)?;
     let device = devices::open(place)?;
     let way = machine.command_line.interrupts;
-    let interrupt = device.connect(way)?.map(|interrupt| (interrupt, device.clone()));
+    let interrupt = device.connect(way)?;
     let config = Config { interrupts: way != Interrupts::Poll, ..config };
-    let platform = KernelPlatform { interrupt, start_info: machine.start_info };
+    let platform = KernelPlatform {
+        interrupt: interrupt.map(|interrupt| (interrupt, device.clone())),
+        start_info: machine.start_info,
+    };
     let fs = Fs::mount::<KernelHal, _, _>(device, platform, config)?;
     let protocol = fs.protocol();
     events::info("device", &place);
@@ -45,7 +56,7 @@ pub(crate) fn mount(machine: &Machine, config: Config) -> Result<Fs, Stop> {
     if let Some(region) = fs.window_region() {
         events::info("window", &format_args!("{:#x} {:#x}", region.addr(), region.len()));
     }
-    Ok(fs)
+    Ok((fs, interrupt))
 }
 
 /// Sends the file system's statistics to the host, as metrics `stat NAME`.

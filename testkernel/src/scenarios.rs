@@ -105,6 +105,7 @@ scenarios! {
     "discovery::second_device" => discovery::second_device,
     "discovery::region_over_4g" => discovery::region_over_4g,
     "session::init" => session::init,
+    "session::interrupts" => session::interrupts,
     "dirs::listing_matches_host" => dirs::listing_matches_host,
     "files::read_matches_host" => files::read_matches_host,
     "dax::read_matches_host" => dax::read_matches_host,

@@ -1,7 +1,8 @@
 //! A session with the server begins and ends.
 
-use super::{Machine, Outcome, ensure};
-use crate::mount;
+use super::{Machine, Outcome, Stop, ensure};
+use crate::{events, mount};
+use alloc::format;
 use virtio_fs::Config;
 
 /// Any machine with a file system device. Infos `fuse_version`, `flags`, `dax`. Two sessions follow one another, since
@@ -20,5 +21,26 @@ pub(crate) fn init(machine: &Machine) -> Outcome {
         let after = fs.attr("/");
         ensure!(after.is_err(), "session {round}: requests work after the unmount");
     }
+    Ok(())
+}
+
+/// Any machine with a file system device, with `irq=msix` or `irq=line`; skipped when it is polled. Requests are answered
+/// by interrupts that arrive. Metric `interrupts`.
+pub(crate) fn interrupts(machine: &Machine) -> Outcome {
+    const REQUESTS: u32 = 100;
+    let (fs, interrupt) = mount::mount_and_connect(machine, Config::default())?;
+    let Some(interrupt) = interrupt else {
+        return Err(Stop::Skip("the device is polled: irq=msix or irq=line is needed".into()));
+    };
+    let before = interrupt.vector.count();
+    for number in 0..REQUESTS {
+        let missing = fs.attr(format!("/missing-{number}"));
+        ensure!(missing.is_err(), "a missing file has attributes");
+    }
+    let count = interrupt.vector.count() - before;
+    events::metric("interrupts", u64::from(count), "1");
+    // The device may leave some out when replies are seen before it interrupts; the first wait of all cannot go without.
+    ensure!(count > 0, "no interrupt arrived for {REQUESTS} requests");
+    fs.unmount()?;
     Ok(())
 }
