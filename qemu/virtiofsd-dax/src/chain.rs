@@ -137,6 +137,17 @@ impl<'a> ReplyRoom<'a> {
         self.each(offset, bytes.len(), |at, range| self.memory.write_slice(&bytes[range], at).map_err(io::Error::other))
     }
 
+    /// Changes the 32 bits at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read) and [`write`](Self::write).
+    pub fn amend(&self, offset: usize, change: impl FnOnce(u32) -> u32) -> io::Result<()> {
+        let mut bytes = [0; 4];
+        self.read(offset, &mut bytes)?;
+        self.write(offset, &change(u32::from_ne_bytes(bytes)).to_ne_bytes())
+    }
+
     /// Writes a reply that is only a header; returns its length, which is 0 if there is no room for one.
     pub fn write_header(&self, unique: u64, error: i32) -> usize {
         let mut header = [0; OUT_HEADER];

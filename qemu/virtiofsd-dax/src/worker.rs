@@ -27,10 +27,15 @@ const FATTR_SIZE: u32 = 1 << 3;
 const COLLAPSE_RANGE: u32 = 0x08;
 /// `FUSE_MAP_ALIGNMENT` of INIT's `flags`.
 const MAP_ALIGNMENT: u32 = 1 << 26;
+/// `FUSE_ALLOW_IDMAP` of INIT's `flags2`. With it Linux no longer says who asks, and who may have a file mapped
+/// could not be told.
+const ALLOW_IDMAP: u32 = 1 << 8;
 /// Where INIT's reply has its flags, counted from the reply's start.
 const INIT_OUT_FLAGS: usize = OUT_HEADER + 12;
 /// Where INIT's reply has the alignment that mappings need, as a power of two.
 const INIT_OUT_MAP_ALIGNMENT: usize = OUT_HEADER + 30;
+/// Where INIT's reply has the upper half of its flags.
+const INIT_OUT_FLAGS2: usize = OUT_HEADER + 32;
 /// Length of INIT's reply.
 const INIT_OUT_LEN: usize = OUT_HEADER + 64;
 
@@ -264,17 +269,19 @@ impl<F: HostFs> Worker<F> {
     }
 
     fn amend_init(&self, link: Option<&Link<'_>>, request: &Request, room: &ReplyRoom<'_>, len: usize) {
-        let offered = request.u32_at(12).unwrap_or(0) & MAP_ALIGNMENT != 0;
-        if !self.dax || link.is_none() || !offered || len < INIT_OUT_LEN || room.error() != 0 {
+        if !self.dax || link.is_none() || len < INIT_OUT_LEN || room.error() != 0 {
             return;
         }
-        let mut flags = [0; 4];
+        let offered = request.u32_at(12).unwrap_or(0) & MAP_ALIGNMENT;
         let alignment = u16::try_from(PAGE.ilog2()).unwrap_or(u16::MAX);
-        let amended = room.read(INIT_OUT_FLAGS, &mut flags).and_then(|()| {
-            let flags = u32::from_ne_bytes(flags) | MAP_ALIGNMENT;
-            room.write(INIT_OUT_FLAGS, &flags.to_ne_bytes())?;
-            room.write(INIT_OUT_MAP_ALIGNMENT, &alignment.to_ne_bytes())
-        });
+        let flags = |bits: u32| bits | offered;
+        let amended = room
+            .amend(INIT_OUT_FLAGS, flags)
+            .and_then(|()| room.amend(INIT_OUT_FLAGS2, |bits| bits & !ALLOW_IDMAP))
+            .and_then(|()| match offered {
+                0 => Ok(()),
+                _ => room.write(INIT_OUT_MAP_ALIGNMENT, &alignment.to_ne_bytes()),
+            });
         if let Err(error) = amended {
             log::warn!("the reply to INIT keeps its flags: {error}");
         }
