@@ -265,3 +265,6 @@ impl<'b> DirectoryWriter<'b> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

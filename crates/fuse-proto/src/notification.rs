@@ -245,3 +245,6 @@ fn terminated<'s>(name: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], Encode
     place[name.len()] = 0;
     Ok(place)
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ layouts! {
     /// The fixed part; the 32-bit group ids follow at offset 4.
     SuppGroups = "fuse_supp_groups" { nr_groups: u32 }
 }
+
+#[cfg(test)]
+mod tests;
