@@ -11,10 +11,16 @@ use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
 use virtio_shm::{DeviceId, FILE_SYSTEM};
 
 use crate::queue::channel::Channel;
+use crate::queue::notices::NoticeQueue;
+use crate::queue::ring::RingAddresses;
 use crate::{Config, MountError, Platform};
 
 /// VIRTIO_FS_F_NOTIFICATION (virtio 1.3, 5.11.3).
 const FS_NOTIFICATION: u64 = 1 << 0;
+/// The notification queue's number (5.11.2).
+const NOTIFICATION_QUEUE: u16 = 1;
+/// What the device may say of the size of notifications (notify_buf_size, 5.11.4), in bytes.
+const NOTIFY_BYTES: core::ops::RangeInclusive<u32> = 64..=1 << 20;
 /// Length of the tag in the configuration space (5.11.4).
 pub(crate) const TAG_BYTES: usize = 36;
 /// How long the device may take to reset.
@@ -76,6 +82,7 @@ pub(crate) struct Brought<R> {
     pub(crate) tag: Tag,
     pub(crate) features: u64,
     pub(crate) hiprio: Channel<R>,
+    pub(crate) notices: Option<NoticeQueue<R>>,
     pub(crate) requests: Box<[Channel<R>]>,
 }
 
@@ -116,9 +123,9 @@ fn negotiate<H: Hal, T: Transport, R: RawMutex>(transport: &mut T, config: &Conf
         | Feature::RING_INDIRECT_DESC.bits()
         | Feature::RING_EVENT_IDX.bits()
         | Feature::ACCESS_PLATFORM.bits()
-        | Feature::ORDER_PLATFORM.bits();
+        | Feature::ORDER_PLATFORM.bits()
+        | FS_NOTIFICATION;
     let features = offered & wanted;
-    debug_assert_eq!(features & FS_NOTIFICATION, 0);
     transport.write_driver_features(features);
     status |= DeviceStatus::FEATURES_OK;
     transport.set_status(status);
@@ -133,14 +140,20 @@ fn negotiate<H: Hal, T: Transport, R: RawMutex>(transport: &mut T, config: &Conf
     let indirect = features & Feature::RING_INDIRECT_DESC.bits() != 0;
     let event_idx = features & Feature::RING_EVENT_IDX.bits() != 0;
     let hiprio = set_up_queue::<H, T, R>(transport, 0, indirect, event_idx, config)?;
+    // With notifications, queue 1 is theirs and the request queues follow it (5.11.2).
+    let (notices, first) = if features & FS_NOTIFICATION != 0 {
+        (Some(set_up_notices::<H, T, R>(transport, indirect, event_idx, config)?), 2)
+    } else {
+        (None, 1)
+    };
     let count = num_request_queues.min(u32::from(config.max_request_queues.max(1))) as u16;
-    let requests = (1..=count)
+    let requests = (first..first + count)
         .map(|index| set_up_queue::<H, T, R>(transport, index, indirect, event_idx, config))
         .collect::<Result<Vec<_>, _>>()?
         .into_boxed_slice();
     status |= DeviceStatus::DRIVER_OK;
     transport.set_status(status);
-    Ok(Brought { tag, features, hiprio, requests })
+    Ok(Brought { tag, features, hiprio, notices, requests })
 }
 
 fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(
@@ -150,16 +163,45 @@ fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(
     event_idx: bool,
     config: &Config,
 ) -> Result<Channel<R>, MountError> {
+    let size = queue_size(transport, index, indirect, config)?;
+    let channel = Channel::new::<H>(index, size, indirect, event_idx).ok_or(MountError::NoDmaMemory)?;
+    channel.set_interrupts(config.interrupts && index > 0);
+    tell_queue(transport, index, channel.layout());
+    Ok(channel)
+}
+
+fn set_up_notices<H: Hal, T: Transport, R: RawMutex>(
+    transport: &mut T,
+    indirect: bool,
+    event_idx: bool,
+    config: &Config,
+) -> Result<NoticeQueue<R>, MountError> {
+    let len: u32 = transport.read_config_space(TAG_BYTES + 4).map_err(MountError::Config)?;
+    let len = u32::from_le(len);
+    if !NOTIFY_BYTES.contains(&len) {
+        return Err(MountError::NotifyBuffer { size: len });
+    }
+    let size = queue_size(transport, NOTIFICATION_QUEUE, indirect, config)?;
+    let queue = NoticeQueue::new::<H>(NOTIFICATION_QUEUE, size, indirect, event_idx, len as usize)
+        .ok_or(MountError::NoDmaMemory)?;
+    queue.set_interrupts(config.interrupts);
+    tell_queue(transport, NOTIFICATION_QUEUE, queue.layout());
+    Ok(queue)
+}
+
+/// The size of a queue: a power of two, no more than the device offers or the configuration wants.
+fn queue_size<T: Transport>(transport: &mut T, index: u16, indirect: bool, config: &Config) -> Result<u16, MountError> {
     let offered = transport.max_queue_size(index);
-    let size = offered.min(u32::from(config.queue_size)).checked_ilog2().map_or(0, |log2| 1u32 << log2);
+    let size = offered.min(u32::from(config.queue_size)).checked_ilog2().map_or(0, |log2| 1u16 << log2);
     if size == 0 || (!indirect && size < 4) {
         return Err(MountError::QueueTooSmall { queue: index, size: offered });
     }
-    let channel = Channel::new::<H>(index, size as u16, indirect, event_idx).ok_or(MountError::NoDmaMemory)?;
-    channel.set_interrupts(config.interrupts && index > 0);
-    let (size, addresses) = channel.layout();
-    transport.queue_set(index, u32::from(size), addresses.descriptors, addresses.driver_area, addresses.device_area);
-    Ok(channel)
+    Ok(size)
+}
+
+fn tell_queue<T: Transport>(transport: &mut T, index: u16, (size, addresses): (u16, RingAddresses)) {
+    let RingAddresses { descriptors, driver_area, device_area } = addresses;
+    transport.queue_set(index, u32::from(size), descriptors, driver_area, device_area);
 }
 
 /// Reads tag and num_request_queues (5.11.4; little-endian), again if the configuration changed meanwhile.

@@ -12,6 +12,7 @@ use lock_api::{Mutex, RawMutex};
 use crate::bringup::Port;
 use crate::queue::channel::{Channel, DataPool, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token};
 use crate::queue::dma::DmaBuf;
+use crate::queue::notices::NoticeQueue;
 use crate::{Error, Platform};
 
 /// The hiprio queue's place among the channels (virtio 1.3, 5.11.2).
@@ -89,6 +90,7 @@ impl Received {
 struct Queues<R> {
     /// The hiprio queue, then the request queues.
     channels: Box<[Channel<R>]>,
+    notices: Option<NoticeQueue<R>>,
     pool: DataPool<R>,
 }
 
@@ -124,13 +126,14 @@ impl<R: RawMutex> Connection<R> {
         platform: Arc<dyn Platform>,
         port: Box<dyn Port>,
         channels: Box<[Channel<R>]>,
+        notices: Option<NoticeQueue<R>>,
         pool: DataPool<R>,
         config: &crate::Config,
     ) -> Self {
         Self {
             platform,
             port: Mutex::new(port),
-            queues: Arc::new(Queues { channels, pool }),
+            queues: Arc::new(Queues { channels, notices, pool }),
             stopped: AtomicBool::new(false),
             data_buffer_size: config.data_buffer_size,
             next_unique: AtomicU64::new(2),
@@ -141,6 +144,20 @@ impl<R: RawMutex> Connection<R> {
             dead: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
+        }
+    }
+
+    /// The notification queue, where the device has one.
+    pub(crate) fn notices(&self) -> Option<&NoticeQueue<R>> {
+        self.queues.notices.as_ref()
+    }
+
+    /// Makes the notification queue's buffers visible to the device.
+    pub(crate) fn kick_notices(&self) {
+        if let Some(queue) = &self.queues.notices
+            && queue.publish()
+        {
+            self.port.lock().notify(queue.index());
         }
     }
 

@@ -49,6 +49,12 @@ pub enum MountError {
     /// num_request_queues is 0.
     #[error("the device has no request queue")]
     NoRequestQueue,
+    /// notify_buf_size makes no sense.
+    #[error("notifications of {size} bytes: between 64 bytes and 1 MiB make sense")]
+    NotifyBuffer {
+        /// The size in bytes that the device wants.
+        size: u32,
+    },
     /// A queue does not exist or is too small for a request.
     #[error("queue {queue} has {size} descriptors, too few for a request")]
     QueueTooSmall {

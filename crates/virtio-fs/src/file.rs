@@ -189,6 +189,8 @@ pub struct File<R: RawMutex + Send + Sync + 'static> {
     pub(crate) options: OpenOptions,
     /// The server wants no caching, which excludes mappings (FOPEN_DIRECT_IO).
     pub(crate) direct: bool,
+    /// Its name among the owners of locks.
+    pub(crate) lock_owner: u64,
     stream: Mutex<R, Stream>,
     pub(crate) cursor: core::sync::atomic::AtomicU64,
 }
@@ -222,6 +224,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
         who: Credentials,
         options: OpenOptions,
     ) -> Self {
+        let lock_owner = shared.connection.next_unique();
         let direct = opened.is_some_and(|(_, flags)| flags.contains(FopenFlags::DIRECT_IO));
         Self {
             shared,
@@ -230,6 +233,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             who,
             options,
             direct,
+            lock_owner,
             stream: Mutex::new(Stream::new()),
             cursor: core::sync::atomic::AtomicU64::new(0),
         }
@@ -442,7 +446,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     pub fn close(self) -> Result<(), Error> {
         self.shared.check_mounted()?;
         match self.fh {
-            Some(fh) if self.options.is_writable() => self.shared.op_flush(self.who, self.inode.nodeid, fh),
+            Some(fh) if self.options.is_writable() => self.shared.op_flush(&self, fh),
             _ => Ok(()),
         }
     }

@@ -74,7 +74,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         let mut channels = Vec::from([brought.hiprio]);
         channels.extend(brought.requests.into_vec());
         let port: Box<dyn Port> = Box::new(transport);
-        let connection = Connection::new(platform, port, channels.into_boxed_slice(), pool, &config);
+        let connection = Connection::new(platform, port, channels.into_boxed_slice(), brought.notices, pool, &config);
         let session = Session::new(connection);
         let protocol = match session.negotiate(&config) {
             Ok(protocol) => protocol,
@@ -99,6 +99,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         let fs = Self { who: shared.config.credentials, shared };
         let root = fs.shared.mount_root(fs.who)?;
         fs.shared.set_root(root);
+        fs.shared.connection.kick_notices();
         Ok(fs)
     }
 
@@ -158,6 +159,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
             remove_requests: get(&counters.remove_requests),
             removed_mappings: get(&counters.removed_mappings),
             window_waits: get(&counters.window_waits),
+            notifications: get(&counters.notifications),
             faults: get(&counters.faults),
             faults_huge: get(&counters.faults_huge),
             faults_base: get(&counters.faults_base),
@@ -174,9 +176,10 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         self.shared.connection.handle_interrupt()
     }
 
-    /// Completes requests that the device has answered, for embedders that poll. Returns how many.
+    /// Completes requests that the device has answered and acts upon its notifications, for embedders that poll. Returns how
+    /// many. Not for interrupt handlers: what a notification says can take a request.
     pub fn poll(&self) -> usize {
-        self.shared.connection.process()
+        self.shared.connection.process() + self.shared.take_notices()
     }
 
     /// Says who takes pages out of page tables: needed before any page of the window is installed in one. Returns who did

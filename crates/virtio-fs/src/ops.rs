@@ -9,7 +9,7 @@ use dax::MetadataChange;
 use dax_window::{RemoveEntry, SetupEntry};
 use fuse_proto::{
     AccessMask, Attr, AttrReply, Context, Directory, Entry, Errno, FallocateMode, FileHandle, FopenFlags, ForgetOne,
-    FsyncFlags, InitFlags, List, MapFlags, MappingRange, NodeId, Opcode, OpenFlags, Operation, ReleaseFlags,
+    FsyncFlags, InitFlags, List, LockOwner, MapFlags, MappingRange, NodeId, Opcode, OpenFlags, Operation, ReleaseFlags,
     RenameFlags, ReplyHeader, StatxMask, Timestamp, Unique, XattrFlags, ops,
 };
 use lock_api::RawMutex;
@@ -124,7 +124,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// As `call`, for a request that not every server knows: EOPNOTSUPP at once if it does not.
-    fn call_known<O: Operation, T>(
+    pub(crate) fn call_known<O: Operation, T>(
         &self,
         who: Credentials,
         op: &O,
@@ -518,12 +518,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.tolerate_enosys(Opcode::FSYNCDIR, self.call(who, &op, drop))
     }
 
-    pub(crate) fn op_flush(&self, who: Credentials, node: NodeId, fh: FileHandle) -> Result<(), Error> {
+    pub(crate) fn op_flush(&self, file: &File<R>, fh: FileHandle) -> Result<(), Error> {
         if self.is_unsupported(Opcode::FLUSH) {
             return Ok(());
         }
-        let op = ops::Flush { node, fh, lock_owner: Default::default() };
-        self.tolerate_enosys(Opcode::FLUSH, self.call(who, &op, drop))
+        let op = ops::Flush { node: file.inode.nodeid, fh, lock_owner: LockOwner(file.lock_owner) };
+        self.tolerate_enosys(Opcode::FLUSH, self.call(file.who, &op, drop))
     }
 
     pub(crate) fn op_access(&self, who: Credentials, node: NodeId, mask: AccessMask) -> Result<(), Error> {

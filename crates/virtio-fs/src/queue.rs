@@ -9,4 +9,5 @@
 
 pub(crate) mod channel;
 pub(crate) mod dma;
+pub(crate) mod notices;
 pub(crate) mod ring;

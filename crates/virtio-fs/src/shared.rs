@@ -133,6 +133,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         parent: &Arc<Inode<R>>,
         name: &[u8],
     ) -> Result<Arc<Inode<R>>, Error> {
+        self.take_notices();
         let now = self.now();
         match parent.cached_name(name, now) {
             Some(None) => {
@@ -191,6 +192,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// The attributes, from the cache while the server vouches for them.
     pub(crate) fn attr(&self, who: Credentials, inode: &Arc<Inode<R>>, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        self.take_notices();
         let cached = inode.cached_attr();
         if self.now() < cached.valid_until {
             return Ok(cached.attr);
@@ -250,6 +252,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
     }
 
+    /// Forgets all cached names of a directory.
+    pub(crate) fn drop_names(&self, parent: &Inode<R>) {
+        let dropped = parent.forget_names();
+        self.names.fetch_sub(dropped, Ordering::Relaxed);
+    }
+
     /// Drops inodes that nobody holds while there are more than the configuration allows.
     fn trim_inodes(&self) {
         loop {
@@ -278,8 +286,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     fn let_go(&self, inode: &Arc<Inode<R>>, owed: u64) {
-        let dropped = inode.forget_names();
-        self.names.fetch_sub(dropped, Ordering::Relaxed);
+        self.drop_names(inode);
         self.drop_mappings(inode);
         self.owe_forget(inode.nodeid, owed);
     }

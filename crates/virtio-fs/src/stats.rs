@@ -72,6 +72,8 @@ pub struct Stats {
     pub removed_mappings: u64,
     /// Times that somebody waited for somebody else's range.
     pub window_waits: u64,
+    /// Notifications acted upon.
+    pub notifications: u64,
     /// Page faults answered.
     pub faults: u64,
     /// Of them, 2 MiB pages installed.
@@ -131,6 +133,7 @@ pub(crate) struct Counters {
     pub(crate) around_direct: AtomicU64,
     pub(crate) around_tail: AtomicU64,
     pub(crate) around_extending: AtomicU64,
+    pub(crate) notifications: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) faults_huge: AtomicU64,
     pub(crate) faults_base: AtomicU64,
