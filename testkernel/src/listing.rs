@@ -2,7 +2,7 @@
 
 use crate::mount::Fs;
 use alloc::vec::Vec;
-use fuse_proto::{Attr, FileType};
+use fuse_proto::Attr;
 use virtio_fs::{DirEntry, Error};
 
 /// The entries of a folder with their attributes, sorted by name as bytes.
@@ -27,15 +27,4 @@ pub(crate) fn list(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Attr)>, Error> 
     }
     entries.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     Ok(entries)
-}
-
-/// The letter by which `ls` shows what a file is.
-pub(crate) fn letter(attr: &Attr) -> char {
-    match attr.file_type() {
-        Some(FileType::Directory) => 'd',
-        Some(FileType::Regular) => 'f',
-        Some(FileType::Symlink) => 'l',
-        Some(_) => 'o',
-        None => '?',
-    }
 }
