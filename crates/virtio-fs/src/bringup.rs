@@ -166,7 +166,7 @@ fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(
     let size = queue_size(transport, index, indirect, config)?;
     let channel = Channel::new::<H>(index, size, indirect, event_idx).ok_or(MountError::NoDmaMemory)?;
     channel.set_interrupts(config.interrupts && index > 0);
-    tell_queue(transport, index, channel.layout());
+    tell_queue(transport, index, channel.layout())?;
     Ok(channel)
 }
 
@@ -185,7 +185,7 @@ fn set_up_notices<H: Hal, T: Transport, R: RawMutex>(
     let queue = NoticeQueue::new::<H>(NOTIFICATION_QUEUE, size, indirect, event_idx, len as usize)
         .ok_or(MountError::NoDmaMemory)?;
     queue.set_interrupts(config.interrupts);
-    tell_queue(transport, NOTIFICATION_QUEUE, queue.layout());
+    tell_queue(transport, NOTIFICATION_QUEUE, queue.layout())?;
     Ok(queue)
 }
 
@@ -199,9 +199,15 @@ fn queue_size<T: Transport>(transport: &mut T, index: u16, indirect: bool, confi
     Ok(size)
 }
 
-fn tell_queue<T: Transport>(transport: &mut T, index: u16, (size, addresses): (u16, RingAddresses)) {
+/// Tells the device where a queue is, and looks whether it took it.
+fn tell_queue<T: Transport>(
+    transport: &mut T,
+    index: u16,
+    (size, addresses): (u16, RingAddresses),
+) -> Result<(), MountError> {
     let RingAddresses { descriptors, driver_area, device_area } = addresses;
     transport.queue_set(index, u32::from(size), descriptors, driver_area, device_area);
+    if transport.queue_used(index) { Ok(()) } else { Err(MountError::QueueRefused { queue: index }) }
 }
 
 /// Reads tag and num_request_queues (5.11.4; little-endian), again if the configuration changed meanwhile.

@@ -43,6 +43,9 @@ pub struct Config {
     pub data_buffer_size: usize,
     /// How long a request may take before its caller gets an error.
     pub request_timeout: Duration,
+    /// How long to wait for others to let go of the window: for a free range when all are in use, for views of bytes that are
+    /// to be cut.
+    pub window_timeout: Duration,
     /// How many requests in a row may time out, with no reply between them, before the device is taken for dead and left
     /// alone for good.
     pub max_timeouts: u32,
@@ -71,6 +74,7 @@ impl Default for Config {
             data_buffers: 8,
             data_buffer_size: 128 << 10,
             request_timeout: Duration::from_secs(30),
+            window_timeout: Duration::from_secs(10),
             max_timeouts: 2,
             max_inodes: 1024,
             max_entries: 4096,

@@ -201,31 +201,37 @@ impl<R: RawMutex> Connection<R> {
 
     /// Puts a request into a queue without telling the device yet; [`Connection::kick`] does.
     ///
-    /// Waits, up to the request's deadline, for a free slot and for data buffers.
-    pub(crate) fn submit(&self, channel: usize, request: &Outgoing<'_>) -> Result<Pending<'_, R>, Error> {
-        let deadline = self.platform.now().saturating_add(self.timeout);
+    /// Waits, up to the request's deadline, for a free slot and for data buffers; `None` instead if the caller is not
+    /// `patient`. Whoever holds requests that he has not waited for must not be: he might wait for himself.
+    pub(crate) fn submit_or(
+        &self,
+        channel: usize,
+        request: &Outgoing<'_>,
+        patient: bool,
+    ) -> Result<Option<Pending<'_, R>>, Error> {
+        let now = self.platform.now();
+        let deadline = now.saturating_add(self.timeout);
+        let until = if patient { deadline } else { now };
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let Some(message) = self.message(channel, request, deadline)? else {
-                return Err(self.timed_out(request.opcode));
-            };
+            let no_room = || if patient { Err(self.timed_out(request.opcode)) } else { Ok(None) };
+            let Some(message) = self.message(channel, request, until)? else { return no_room() };
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
                     let ticket = Ticket { channel, token, opcode: request.opcode, unique: request.unique, deadline };
-                    return Ok(Pending { connection: self, ticket, finished: false });
+                    return Ok(Some(Pending { connection: self, ticket, finished: false }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Full) => {
                     self.kick(channel);
                     let channel = &self.queues.channels[channel];
-                    if !self
-                        .platform
-                        .wait(deadline, &mut || channel.process(&self.queues.pool) > 0 || channel.has_free())
-                    {
-                        return Err(self.timed_out(request.opcode));
+                    let mut room = || channel.process(&self.queues.pool) > 0 || channel.has_free();
+                    let found = if patient { self.platform.wait(until, &mut room) } else { room() };
+                    if !found {
+                        return no_room();
                     }
                 }
             }
@@ -340,7 +346,7 @@ impl<R: RawMutex> Connection<R> {
         &self,
         channel: usize,
         request: &'m Outgoing<'m>,
-        deadline: Duration,
+        until: Duration,
     ) -> Result<Option<Message<'m>>, Error> {
         let total: usize = request.parts.iter().map(|part| part.len()).sum();
         let mut parts = request.parts;
@@ -358,7 +364,7 @@ impl<R: RawMutex> Connection<R> {
             if tail_len > self.data_buffer_size {
                 return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
             }
-            let Some(mut buffer) = self.data_buffer(channel, deadline) else { return Ok(None) };
+            let Some(mut buffer) = self.data_buffer(channel, until) else { return Ok(None) };
             let mut offset = 0;
             for part in tail {
                 offset += buffer.write(offset, part);
@@ -369,7 +375,7 @@ impl<R: RawMutex> Connection<R> {
         let mut data_in = None;
         if request.reply_data > 0 {
             let len = request.reply_data.min(self.data_buffer_size);
-            let Some(buffer) = self.data_buffer(channel, deadline) else {
+            let Some(buffer) = self.data_buffer(channel, until) else {
                 data_out.into_iter().for_each(|(buffer, _)| self.queues.pool.give(buffer));
                 return Ok(None);
             };

@@ -113,7 +113,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         stream: &mut Stream,
         request: &Request,
     ) -> Result<Got, Error> {
-        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         let mut access = dax.with(|window| window.access(stream, request));
         loop {
             access = match access {
@@ -164,15 +164,22 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let started = self.now();
         let entries: heapless::Vec<_, { dax_window::MAX_AHEAD + 1 }> = ticket.entries().iter().copied().collect();
         let channel = self.connection.pick_channel();
-        let mut sent = heapless::Vec::<_, { dax_window::MAX_AHEAD + 1 }>::new();
-        for entry in &entries {
-            // As many as entries: there is room.
-            let _ = sent.push(self.submit_setup_mapping(channel, who, nodeid, entry));
-        }
-        self.connection.kick(channel);
+        let mut sent = heapless::Deque::<_, { dax_window::MAX_AHEAD + 1 }>::new();
+        let mut unsent = entries.iter();
         let mut hold = None;
         let mut first_error = None;
-        for (index, pending) in sent.into_iter().enumerate() {
+        for index in 0..entries.len() {
+            // As many in flight as there is room for; only the first of them waits for it.
+            while let Some(entry) = unsent.as_slice().first() {
+                let submitted = self.submit_setup_mapping(channel, who, nodeid, entry, sent.is_empty());
+                let Some(pending) = submitted.transpose() else { break };
+                // As many as entries at most.
+                let _ = sent.push_back(pending);
+                unsent.next();
+            }
+            self.connection.kick(channel);
+            // The first was patient: there is one.
+            let Some(pending) = sent.pop_front() else { break };
             let result = pending.and_then(|pending| self.finish_setup_mapping(nodeid, &entries[index], pending));
             let outcome = outcome(&result);
             Counters::add(&self.counters.setup_mappings, 1);
@@ -431,7 +438,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         cause: UnmapCause,
     ) -> Result<Option<Frozen>, Error> {
         let Some(dax) = &self.dax else { return Ok(None) };
-        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         let frozen = loop {
             match dax.with(|window| window.begin_invalidate(inode, range, kind)) {
                 Ok(frozen) => break frozen,

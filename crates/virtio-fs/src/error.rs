@@ -63,6 +63,12 @@ pub enum MountError {
         /// Its largest size.
         size: u32,
     },
+    /// The device did not enable a queue.
+    #[error("the device did not take queue {queue}")]
+    QueueRefused {
+        /// The queue's number.
+        queue: u16,
+    },
     /// The `Hal` gave no DMA memory.
     #[error("no DMA memory for queues and buffers")]
     NoDmaMemory,

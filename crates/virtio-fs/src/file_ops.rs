@@ -231,7 +231,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
     fn take_dirty_pages(&self, inode: &Inode<R>, bytes: dax::FileRange) -> Result<Taken, Error> {
-        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         let mut taken = None;
         self.connection.platform.wait(deadline, &mut || {
             if taken.is_none() {
@@ -254,7 +254,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         end: u64,
         tickets: &mut Vec<WritebackTicket>,
     ) -> Result<bool, Error> {
-        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         while tickets.len() < WRITEBACKS_AT_ONCE {
             match dax.with(|window| window.begin_writeback(inode.key, FileRange::new(*from, end))) {
                 Writeback::Clean => return Ok(false),
@@ -336,7 +336,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Removes all mappings; nothing uses the window afterwards.
     fn drain_window(&self) -> Result<(), Error> {
         let Some(dax) = &self.dax else { return Ok(()) };
-        let deadline = self.now().saturating_add(self.config.request_timeout);
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         dax.with(|window| window.begin_drain());
         loop {
             match dax.with(|window| window.drain_step()) {

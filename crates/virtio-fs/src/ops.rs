@@ -45,6 +45,19 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
         who: Credentials,
         op: &O,
     ) -> Result<Pending<'_, R>, Error> {
+        // Patience ends with a request or an error.
+        self.submit_op_or(protocol, channel, who, op, true)?.ok_or(Error::Dead)
+    }
+
+    /// As [`Connection::submit_op`]; see [`Connection::submit_or`] for `patient`.
+    pub(crate) fn submit_op_or<O: Operation>(
+        &self,
+        protocol: &fuse_proto::Protocol,
+        channel: usize,
+        who: Credentials,
+        op: &O,
+        patient: bool,
+    ) -> Result<Option<Pending<'_, R>>, Error> {
         let unique = self.next_unique();
         let message = op.encode(protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
         let parts: heapless::Vec<&[u8], 8> = message.pieces().collect();
@@ -54,7 +67,8 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
             _ if reply <= SMALL => (ReplyHeader::LEN + reply, 0),
             _ => (ReplyHeader::LEN, reply),
         };
-        self.submit(channel, &Outgoing { opcode: O::OPCODE, unique, parts: &parts, reply_len, reply_data })
+        let outgoing = Outgoing { opcode: O::OPCODE, unique, parts: &parts, reply_len, reply_data };
+        self.submit_or(channel, &outgoing, patient)
     }
 
     /// Waits for the reply to a request and reads it; bulk data comes into `data`.
@@ -327,7 +341,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     lock_owner: Default::default(),
                     flags: file.flags(),
                 };
-                let pending = self.connection.submit_op(&self.protocol, channel, file.who, &op)?;
+                let patient = sent.is_empty();
+                let Some(pending) = self.connection.submit_op_or(&self.protocol, channel, file.who, &op, patient)?
+                else {
+                    break;
+                };
                 // No more than PIPELINE: there is room.
                 let _ = sent.push((op, pending));
                 at = at.saturating_add(chunk.len() as u64);
@@ -407,11 +425,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 lock_owner: Default::default(),
                 flags: file.flags(),
             };
-            match self.connection.submit_op(&self.protocol, channel, file.who, &op) {
-                Ok(pending) => {
+            let patient = sent.is_empty();
+            match self.connection.submit_op_or(&self.protocol, channel, file.who, &op, patient) {
+                Ok(Some(pending)) => {
                     // No more than PIPELINE: there is room.
                     let _ = sent.push((op, pending));
                 }
+                Ok(None) => break,
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -766,8 +786,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         who: Credentials,
         node: NodeId,
         entry: &SetupEntry,
-    ) -> Result<Pending<'_, R>, Error> {
-        self.connection.submit_op(&self.protocol, channel, who, &Self::setup_mapping_op(node, entry))
+        patient: bool,
+    ) -> Result<Option<Pending<'_, R>>, Error> {
+        self.connection.submit_op_or(&self.protocol, channel, who, &Self::setup_mapping_op(node, entry), patient)
     }
 
     pub(crate) fn finish_setup_mapping(

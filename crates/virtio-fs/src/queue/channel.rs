@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Waker;
 
+use fuse_proto::ReplyHeader;
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::{BufferDirection, Hal};
 
@@ -56,7 +57,8 @@ pub(crate) struct Message<'a> {
     pub(crate) parts: &'a [&'a [u8]],
     /// Data after the parts: a buffer and how many of its bytes count.
     pub(crate) data_out: Option<(DmaBuf, usize)>,
-    /// How many bytes of the reply go into the slot's own buffer; 0 for a request without a reply.
+    /// How many bytes of the reply go into the slot's own buffer: 0 for a request without a reply, no more than a header
+    /// with `data_in`.
     pub(crate) reply_len: usize,
     /// Where the reply continues: a buffer and how many of its bytes count.
     pub(crate) data_in: Option<(DmaBuf, usize)>,
@@ -201,9 +203,14 @@ impl<R: RawMutex> Channel<R> {
             count += 1;
         }
         slot.reply_len = message.reply_len.min(REPLY_BYTES);
-        if slot.reply_len > 0 {
-            segments[count] = Segment { paddr: slot.reply.paddr(), len: slot.reply_len as u32, device_writes: true };
-            count += 1;
+        // The header has a descriptor of its own, as Linux lays replies out: servers exist that cannot split one.
+        let header = slot.reply_len.min(ReplyHeader::LEN);
+        for (offset, len) in [(0, header), (header, slot.reply_len - header)] {
+            if len > 0 {
+                let paddr = slot.reply.paddr() + offset as u64;
+                segments[count] = Segment { paddr, len: len as u32, device_writes: true };
+                count += 1;
+            }
         }
         if let Some((buffer, len)) = &message.data_in {
             segments[count] =
