@@ -11,6 +11,7 @@ mod rig;
 mod run;
 mod scenarios;
 mod setup;
+mod test;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Boots the test kernel with a folder of this machine behind a DAX window, and runs a command in it.
     Run(run::RunArgs),
+    /// Runs everything that continuous integration runs.
+    Test(test::TestArgs),
     /// Runs the scenarios in QEMU.
     QemuTest(qemu_test::QemuTestArgs),
 }
@@ -50,6 +53,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(args) => setup::command(&args),
         Command::Run(args) => run::command(&args),
+        Command::Test(args) => test::command(&args),
         Command::QemuTest(args) => qemu_test::command(&args),
     }
 }

@@ -10,7 +10,8 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use output::{Outcome, Tally, TestResult};
+pub(crate) use output::Tally;
+use output::{Outcome, TestResult};
 use std::{
     fs,
     path::PathBuf,
@@ -47,6 +48,13 @@ pub(crate) struct QemuTestArgs {
     accel: String,
     #[command(flatten)]
     pub(crate) qemu: QemuArgs,
+}
+
+impl QemuTestArgs {
+    /// Every test on every machine.
+    pub(crate) fn everything(qemu: &QemuArgs) -> Self {
+        Self { accel: "tcg".into(), qemu: qemu.clone(), ..Self::default() }
+    }
 }
 
 /// One test: a scenario and the machines that it runs on.

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_
 use std::{
     io::Read,
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStdout, Command, ExitStatus},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -79,6 +79,11 @@ impl Guarded {
         self.status = self.child.wait().ok();
     }
 
+    /// Its standard output, if that is a pipe which nobody took yet.
+    pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// Collects what it writes to its standard output, in a thread of its own. Nothing if that isn't a pipe.
     pub(crate) fn read_stdout(&mut self) -> JoinHandle<Vec<u8>> {
         collect(self.child.stdout.take())
@@ -117,7 +122,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
         let mut child = Guarded::spawn(&mut command).unwrap();
-        let mut pipe = child.child.stdout.take().unwrap();
+        let mut pipe = child.take_stdout().unwrap();
         let mut line = Vec::new();
         let mut byte = [0];
         while pipe.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {

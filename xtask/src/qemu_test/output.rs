@@ -65,6 +65,15 @@ impl Tally {
         tally
     }
 
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+
     /// None failed and at least one passed.
     pub(crate) fn succeeded(&self) -> bool {
         self.failed == 0 && self.passed > 0

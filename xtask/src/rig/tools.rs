@@ -23,8 +23,9 @@ impl Tools {
     /// One sentence about what is in the way.
     pub(crate) fn ensure(context: &Context, plain: bool) -> Result<Self> {
         let _lock = context.lock()?;
-        let kernel = setup::build::kernel(context)?;
+        // What needs nothing built is found wrong first.
         let qemu = setup::qemu::ensure(context)?;
+        let kernel = setup::build::kernel(context)?;
         let libraries = setup::libraries::ensure(context)?;
         let dax = Programme::plain(&setup::build::daemon(context, &libraries)?);
         let plain = if plain { Some(setup::virtiofsd::ensure(context)?.programme) } else { None };

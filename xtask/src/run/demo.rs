@@ -96,7 +96,7 @@ mod tests {
         let demo = Demo::copy(&paths, &dir.path().join("copy")).unwrap();
         assert_eq!(demo.names, BTreeSet::from([PathBuf::from("sub/a"), PathBuf::from(LARGE)]));
         let large = fs::metadata(demo.folder().join(LARGE)).unwrap().len();
-        assert!(large > 4 << 20 && large % 4096 != 0, "{large}");
+        assert!(large > 4 << 20 && !large.is_multiple_of(4096), "{large}");
         fs::write(demo.folder().join("sub/b"), "b").unwrap();
         let now = names(demo.folder()).unwrap();
         assert_eq!(now.difference(&demo.names).collect::<Vec<_>>(), [Path::new("sub/b")]);

@@ -1,0 +1,160 @@
+//! The steps.
+
+use super::{Bench, Done};
+use crate::{
+    process::{self, cargo},
+    qemu_test::Tally,
+    setup::rust,
+};
+use anyhow::{Context, Result};
+use std::{fs, process::Command};
+
+/// A step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Its name, for `--only`.
+    pub(super) name: &'static str,
+    /// What it checks.
+    pub(super) about: &'static str,
+    /// Runs it.
+    pub(super) run: fn(&mut Bench) -> Result<Done>,
+}
+
+/// What runs on bare metal beside the crates.
+const KERNEL: &str = "testkernel";
+/// What runs on Linux beside the host tools, and needs the daemon's libraries.
+const DAEMON: &str = "virtiofsd-dax";
+/// The guest's half of comparisons with Linux.
+const LINUX_GUEST: &str = "linux-guest";
+/// Crates whose unit tests Miri runs in little time.
+const MIRI: [&str; 2] = ["virtio-shm", "dax-window"];
+
+/// All steps, the quick ones first.
+pub(super) const STEPS: [Step; 8] = [
+    Step { name: "format", about: "the code is formatted", run: format },
+    Step { name: "clippy", about: "no lint complains, on the host and on bare metal", run: clippy },
+    Step { name: "alone", about: "each no_std crate builds by itself for every bare-metal target", run: alone },
+    Step {
+        name: "host-tests",
+        about: "unit tests, models, in-process peers, examples in the documentation",
+        run: host_tests,
+    },
+    Step { name: "daemon-tests", about: "the daemon's tests", run: daemon_tests },
+    Step { name: "docs", about: "the documentation builds without a warning", run: docs },
+    Step { name: "miri", about: "no undefined behaviour where Miri is fast enough to look", run: miri },
+    Step { name: "qemu", about: "the scenarios in QEMU", run: |bench| Ok(Done::Ran(bench.qemu()?)) },
+];
+
+fn format(bench: &mut Bench) -> Result<Done> {
+    Ok(Done::Ran(bench.check(bench.cargo(["fmt", "--all", "--check"]))?))
+}
+
+fn clippy(bench: &mut Bench) -> Result<Done> {
+    let deny = ["--", "--deny", "warnings"];
+    let mut host = bench.cargo(["clippy", "--locked", "--all-targets"]);
+    host.args(["--package", KERNEL, "--package", LINUX_GUEST]);
+    for name in default_members(bench)? {
+        host.args(["--package", &name]);
+    }
+    host.args(deny);
+    let mut tally = bench.check(host)?;
+    let mut metal = bench.cargo(["clippy", "--locked", "--target", rust::KERNEL_TARGET, "--package", KERNEL]);
+    for name in crates(bench)? {
+        metal.args(["--package", &name]);
+    }
+    metal.args(deny);
+    tally = tally.plus(bench.check(metal)?);
+    let mut daemon = bench.cargo(["clippy", "--locked", "--release", "--all-targets", "--package", DAEMON]);
+    bench.with_libraries(&mut daemon)?;
+    daemon.args(deny);
+    Ok(Done::Ran(tally.plus(bench.check(daemon)?)))
+}
+
+fn alone(bench: &mut Bench) -> Result<Done> {
+    let mut tally = Tally::default();
+    for name in crates(bench)? {
+        for target in rust::TARGETS {
+            let mut command = bench.cargo(["build", "--quiet", "--locked", "--lib", "--target", target]);
+            command.args(["--package", &name]);
+            tally = tally.plus(bench.check(command)?);
+        }
+        let mut every_feature = bench.cargo(["build", "--quiet", "--locked", "--lib", "--all-features"]);
+        every_feature.args(["--target", rust::KERNEL_TARGET, "--package", &name]);
+        let mut no_feature = bench.cargo(["build", "--quiet", "--locked", "--lib", "--no-default-features"]);
+        no_feature.args(["--target", rust::KERNEL_TARGET, "--package", &name]);
+        tally = tally.plus(bench.check(every_feature)?).plus(bench.check(no_feature)?);
+    }
+    Ok(Done::Ran(tally))
+}
+
+fn host_tests(bench: &mut Bench) -> Result<Done> {
+    let mut command =
+        bench.cargo(["test", "--locked", "--no-fail-fast", "--package", KERNEL, "--package", LINUX_GUEST]);
+    for name in default_members(bench)? {
+        command.args(["--package", &name]);
+    }
+    Ok(Done::Ran(bench.count(command)?))
+}
+
+fn daemon_tests(bench: &mut Bench) -> Result<Done> {
+    let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--release", "--package", DAEMON]);
+    bench.with_libraries(&mut command)?;
+    Ok(Done::Ran(bench.count(command)?))
+}
+
+fn docs(bench: &mut Bench) -> Result<Done> {
+    let mut host = bench.cargo(["doc", "--locked", "--no-deps", "--document-private-items", "--package", "xtask"]);
+    let mut public = bench.cargo(["doc", "--locked", "--no-deps", "--all-features"]);
+    for name in crates(bench)? {
+        public.args(["--package", &name]);
+    }
+    let mut daemon = bench.cargo(["doc", "--locked", "--no-deps", "--release", "--package", DAEMON]);
+    bench.with_libraries(&mut daemon)?;
+    let mut tally = Tally::default();
+    for command in [&mut host, &mut public, &mut daemon] {
+        command.env("RUSTDOCFLAGS", "--deny warnings");
+    }
+    for command in [host, public, daemon] {
+        tally = tally.plus(bench.check(command)?);
+    }
+    Ok(Done::Ran(tally))
+}
+
+fn miri(bench: &mut Bench) -> Result<Done> {
+    let mut version = Command::new("cargo");
+    version.args(["+nightly", "miri"]);
+    cargo::clean(&mut version);
+    if process::version_line(&mut version).is_none() {
+        return Ok(Done::Skipped(
+            "there is no Miri; `rustup toolchain install nightly --component miri,rust-src` gets it".into(),
+        ));
+    }
+    let mut command = bench.cargo(["+nightly", "miri", "test", "--locked", "--lib", "--no-fail-fast"]);
+    for name in MIRI {
+        command.args(["--package", name]);
+    }
+    // Random cases are for the host; Miri looks at each path once or twice.
+    command.env("PROPTEST_CASES", "2").env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    Ok(Done::Ran(bench.count(command)?))
+}
+
+/// The `no_std` crates.
+fn crates(bench: &Bench) -> Result<Vec<String>> {
+    let folder = bench.context.paths.root.join("crates");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What a plain `cargo test` tests: the crates, and this program.
+fn default_members(bench: &Bench) -> Result<Vec<String>> {
+    let mut names = crates(bench)?;
+    names.push("xtask".into());
+    Ok(names)
+}
