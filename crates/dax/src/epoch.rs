@@ -104,7 +104,8 @@ impl MetadataEpoch {
         EpochSeen { all: self.all.seen(), moves }
     }
 
-    /// Reports that a FUSE_FSYNC sent after `seen` was taken has succeeded. Gives whether the inode is clean now.
+    /// Reports that a FUSE_FSYNC sent after `seen` was taken has succeeded: itself, not an fsync that took ENOSYS for success.
+    /// Gives whether the inode is clean now.
     pub fn synced(&self, seen: EpochSeen) -> bool {
         // The newest wins, in whatever order replies come. Once the count wraps this only errs to "dirty".
         self.durable.fetch_max(seen.all, Ordering::SeqCst);

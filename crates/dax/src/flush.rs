@@ -104,10 +104,9 @@ impl<F: CacheFlush> Flusher<F> {
     }
 }
 
-/// The addresses of the lines of `line` bytes, a power of two, that hold some of the `len` bytes at `start`. The end is given by
-/// the caller's memory and so does not pass the address space's; a range that wraps would give no line.
-#[cfg_attr(miri, expect(dead_code, reason = "Miri has no cache instructions"))]
-#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
+/// The addresses of the lines of `line` bytes, a power of two, that hold some of the `len` bytes at `start`, which are memory and so
+/// do not pass the address space's end.
+#[cfg(any(test, all(not(miri), any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn lines(start: usize, len: usize, line: usize) -> impl ExactSizeIterator<Item = usize> {
     let first = start & !(line - 1);
     let count = if len == 0 { 0 } else { ((start - first) + len).div_ceil(line) };

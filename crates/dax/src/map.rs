@@ -41,10 +41,10 @@ pub trait Devices {
     fn len_of(&self, device: DeviceIndex) -> Option<u64>;
 }
 
-/// Lengths by index.
+/// Lengths by index; 0 stands for no device.
 impl Devices for [u64] {
     fn len_of(&self, device: DeviceIndex) -> Option<u64> {
-        self.get(usize::try_from(device.0).ok()?).copied()
+        self.get(usize::try_from(device.0).ok()?).copied().filter(|len| *len > 0)
     }
 }
 

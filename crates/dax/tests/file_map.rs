@@ -75,6 +75,8 @@ fn each_rule_has_its_own_error() {
         assert_eq!(interleaved(&[good], chunk, 1).unwrap_err(), error);
         assert_eq!(error.errno(), Errno::EINVAL);
     }
+    let error = FileMap::simple([extent(1, 0, 1)], 1, &RULES, &[64 * MIB, 0]).unwrap_err();
+    assert_eq!(error, MapError::NoDevice { index: 0, device: DeviceIndex(1) }, "a length of 0 is no device");
     for unit in [0, 3] {
         let rules = MapRules { unit, ..RULES };
         assert_eq!(FileMap::simple([good], 1, &rules, &DEVICES).unwrap_err(), MapError::BadUnit { unit });
@@ -201,7 +203,7 @@ fn naive_valid(extents: &[Extent], chunk: Option<u64>, size: u64) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 32 } else { 4096 },
+        cases: if cfg!(miri) { 8 } else { 4096 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

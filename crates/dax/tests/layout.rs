@@ -48,6 +48,29 @@ fn breaking_unmaps_then_waits_for_pins_of_that_range_only() {
     assert!(layout.unchanged(layout.seen()), "one that begins after it does not");
 }
 
+/// Asks in the middle of each call whether a fault that began earlier would still install.
+struct Racing<'a>(&'a Layout, dax::LayoutSeen);
+
+impl Mappings for Racing<'_> {
+    fn unmap(&self, _: FileKey, _: FileRange, _: UnmapCause) {
+        assert!(!self.0.unchanged(self.1), "it would install behind the unmapping's back");
+    }
+
+    fn write_protect(&self, _: FileKey, _: FileRange) {}
+
+    fn wait_for_pins(&self, _: FileKey, _: FileRange) -> Result<(), Errno> {
+        assert!(!self.0.unchanged(self.1), "it would install what is about to be taken away");
+        Ok(())
+    }
+}
+
+#[test]
+fn faults_retry_from_before_the_unmapping_on() {
+    let layout = Layout::new();
+    let racing = Racing(&layout, layout.seen());
+    assert!(layout.break_range(&racing, FileKey(1), FileRange::ALL, UnmapCause::Truncate).is_ok());
+}
+
 #[test]
 fn pins_that_stay_leave_the_layout_as_it_was() {
     let recorder = Recorder { calls: Mutex::default(), pins: Err(Errno::ETIMEDOUT) };
