@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use virtiofsd::sandbox::SandboxMode;
 
 use crate::device::MAX_TAG;
+use crate::fault::Fault;
 
 /// Smallest window, in bytes: one range of the size that guests map.
 pub const MIN_WINDOW: u64 = 2 << 20;
@@ -125,6 +126,13 @@ pub struct Options {
     /// Write a record of all requests and mappings to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+
+    /// For tests: make something go wrong. REQUEST is a request of FUSE like `fsync` or `setupmapping`, or `any`;
+    /// ACTION is an error like `EIO`, answered with nothing done, or `unknown` (it is done, and EIO answered),
+    /// `delay-MS`, `lose` (no answer ever), `hang` (no answers to anything any more) or `crash`. With @N it happens to the
+    /// N-th such request only. May be given several times
+    #[arg(long, value_name = "REQUEST:ACTION[@N]")]
+    pub fault: Vec<Fault>,
 
     /// How much is logged to standard error
     #[arg(long, value_enum, default_value = "info")]

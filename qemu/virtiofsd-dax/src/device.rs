@@ -12,7 +12,8 @@ use vm_memory::{GuestAddressSpace as _, GuestMemoryLoadGuard};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
-use crate::chain::{Chain, Memory, ReplyRoom, Request, SharedMemory};
+use crate::chain::{Chain, Memory, OUT_HEADER, ReplyRoom, Request, SharedMemory};
+use crate::fault::{self, Action, Faults};
 use crate::opcode;
 use crate::record::{self, Record};
 use crate::share::HostFs;
@@ -54,8 +55,8 @@ pub struct Device<F: HostFs> {
     record: Arc<Record>,
     memory: Mutex<Option<SharedMemory>>,
     channel: Mutex<Option<Backend>>,
-    /// Taken out while it works, so that nothing is locked meanwhile.
-    worker: Mutex<Option<Worker<F>>>,
+    /// Taken out while they work, so that nothing is locked meanwhile.
+    worker: Mutex<Option<(Worker<F>, Faults)>>,
 }
 
 impl<F: HostFs> std::fmt::Debug for Device<F> {
@@ -69,19 +70,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<F: HostFs> Device<F> {
-    /// A device whose requests `worker` carries out.
-    pub fn new(options: Options, worker: Worker<F>, record: Arc<Record>) -> Self {
+    /// A device whose requests `worker` carries out, but for `faults`.
+    pub fn new(options: Options, worker: Worker<F>, faults: Faults, record: Arc<Record>) -> Self {
         Device {
             options,
             record,
             memory: Mutex::new(None),
             channel: Mutex::new(None),
-            worker: Mutex::new(Some(worker)),
+            worker: Mutex::new(Some((worker, faults))),
         }
     }
 
     /// Everything that is in a queue, until it is empty.
-    fn drain(&self, worker: &mut Worker<F>, vrings: &[Vring], index: usize) -> io::Result<()> {
+    fn drain(&self, worker: &mut Worker<F>, faults: &mut Faults, vrings: &[Vring], index: usize) -> io::Result<()> {
         let vring = vrings.get(index).ok_or_else(|| io::Error::other(format!("no queue {index}")))?;
         let memory = lock(&self.memory).clone().ok_or_else(|| io::Error::other("a kick before any memory"))?;
         let channel = lock(&self.channel).clone();
@@ -90,7 +91,7 @@ impl<F: HostFs> Device<F> {
         let mut queue = Queue { vring, index, memory: &memory, record: &self.record, position: 0 };
         loop {
             vring.disable_notification().map_err(io::Error::other)?;
-            queue.work(worker, link.as_ref());
+            queue.work(worker, faults, link.as_ref());
             if !vring.enable_notification().map_err(io::Error::other)? {
                 return Ok(());
             }
@@ -130,7 +131,7 @@ struct Job {
 }
 
 impl Queue<'_> {
-    fn work<F: HostFs>(&mut self, worker: &mut Worker<F>, link: Option<&Link<'_>>) {
+    fn work<F: HostFs>(&mut self, worker: &mut Worker<F>, faults: &mut Faults, link: Option<&Link<'_>>) {
         let mut setups = Vec::new();
         while let Some(job) = self.take() {
             let request = match Request::read(&job.memory, job.chain.clone()) {
@@ -142,15 +143,29 @@ impl Queue<'_> {
                     continue;
                 }
             };
+            let fault = faults.next(request.header.opcode);
+            match fault {
+                None | Some(Action::Unknown) => {}
+                Some(Action::Delay(time)) => fault::wait(time),
+                Some(Action::Lose) => continue,
+                Some(Action::Hang) => fault::hang(),
+                Some(Action::Crash) => std::process::abort(),
+                Some(Action::Refuse(errno)) => {
+                    self.refuse(&job, &request, errno);
+                    self.signal();
+                    continue;
+                }
+            }
+            let unknown = fault == Some(Action::Unknown);
             if request.header.opcode == opcode::SETUPMAPPING {
-                setups.push(SetupRequest { request, chain: job.chain });
+                setups.push(SetupRequest { request, chain: job.chain, unknown });
                 if setups.len() >= BATCH {
                     self.set_up(worker, link, std::mem::take(&mut setups));
                 }
                 continue;
             }
             self.set_up(worker, link, std::mem::take(&mut setups));
-            self.one(worker, link, &job, &request);
+            self.one(worker, link, &job, &request, unknown);
         }
         self.set_up(worker, link, setups);
     }
@@ -178,7 +193,8 @@ impl Queue<'_> {
         }
         let errors = worker.set_up(link, &setups);
         let memory = self.memory.memory();
-        for (SetupRequest { request, chain }, errno) in setups.into_iter().zip(errors) {
+        for (SetupRequest { request, chain, unknown }, errno) in setups.into_iter().zip(errors) {
+            let errno = if unknown { libc::EIO } else { errno };
             let head = chain.head_index();
             let room = ReplyRoom::new(&memory, chain);
             self.finish(head, || {
@@ -190,7 +206,14 @@ impl Queue<'_> {
         self.signal();
     }
 
-    fn one<F: HostFs>(&self, worker: &mut Worker<F>, link: Option<&Link<'_>>, job: &Job, request: &Request) {
+    fn one<F: HostFs>(
+        &self,
+        worker: &mut Worker<F>,
+        link: Option<&Link<'_>>,
+        job: &Job,
+        request: &Request,
+        unknown: bool,
+    ) {
         let memory: &Memory = &job.memory;
         let room = ReplyRoom::new(memory, job.chain.clone());
         let refused = if request.header.opcode == opcode::REMOVEMAPPING {
@@ -198,13 +221,8 @@ impl Queue<'_> {
         } else {
             worker.before(link, request).err()
         };
-        let head = job.chain.head_index();
         if let Some(errno) = refused {
-            self.finish(head, || {
-                let len = room.write_header(request.header.unique, -errno);
-                self.note(request, -errno, len);
-                len
-            });
+            self.refuse(job, request, if unknown { libc::EIO } else { errno });
         } else {
             // The server writes into the guest's memory: the device cannot be stopped while the queue is locked.
             let len = {
@@ -214,14 +232,27 @@ impl Queue<'_> {
                 }
                 worker.serve(request, memory, job.chain.clone())
             };
-            let len = worker.after(link, request, &room, len);
-            self.finish(head, || {
+            let mut len = worker.after(link, request, &room, len);
+            self.finish(job.chain.head_index(), || {
+                if unknown && len >= OUT_HEADER {
+                    len = room.write_header(request.header.unique, -libc::EIO);
+                }
                 let error = if len == 0 { 0 } else { room.error() };
                 self.note(request, error, len);
                 len
             });
         }
         self.signal();
+    }
+
+    /// Answers with nothing but an errno, or 0.
+    fn refuse(&self, job: &Job, request: &Request, errno: i32) {
+        let room = ReplyRoom::new(&job.memory, job.chain.clone());
+        self.finish(job.chain.head_index(), || {
+            let len = room.write_header(request.header.unique, -errno);
+            self.note(request, -errno, len);
+            len
+        });
     }
 
     fn note(&self, request: &Request, error: i32, len: usize) {
@@ -339,14 +370,14 @@ impl<F: HostFs> VhostUserBackend for Device<F> {
 
     fn handle_event(&self, event: u16, _set: EventSet, vrings: &[Vring], _thread: usize) -> io::Result<()> {
         // An error from here would end the thread that serves the queues.
-        let Some(mut worker) = lock(&self.worker).take() else {
+        let Some((mut worker, mut faults)) = lock(&self.worker).take() else {
             log::error!("queue {event}: the worker is busy elsewhere");
             return Ok(());
         };
-        if let Err(error) = self.drain(&mut worker, vrings, usize::from(event)) {
+        if let Err(error) = self.drain(&mut worker, &mut faults, vrings, usize::from(event)) {
             log::error!("queue {event}: {error}");
         }
-        *lock(&self.worker) = Some(worker);
+        *lock(&self.worker) = Some((worker, faults));
         Ok(())
     }
 }

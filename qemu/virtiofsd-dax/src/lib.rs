@@ -13,6 +13,7 @@ pub mod chain;
 pub mod cli;
 pub mod confine;
 pub mod device;
+pub mod fault;
 pub mod files;
 pub mod frontend;
 pub mod logging;

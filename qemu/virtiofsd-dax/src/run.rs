@@ -13,6 +13,7 @@ use virtiofsd::passthrough::read_only::PassthroughFsRo;
 use crate::chain::{Memory, SharedMemory};
 use crate::cli::Options;
 use crate::device::{self, Device};
+use crate::fault::Faults;
 use crate::record::Record;
 use crate::share::HostFs;
 use crate::socket::{self, SocketFile};
@@ -77,9 +78,10 @@ where
     let window = options.window().filter(|_| !options.readonly);
     let limit = usize::from(options.max_mappings);
     let worker = Worker::new(fs, window.is_some(), window.unwrap_or(0), limit, Arc::clone(record));
+    let faults = Faults::new(options.fault.clone());
     let device_options =
         device::Options { tag: options.tag.clone(), request_queues: options.num_request_queues, window };
-    let device = Arc::new(Device::new(device_options, worker, Arc::clone(record)));
+    let device = Arc::new(Device::new(device_options, worker, faults, Arc::clone(record)));
     let memory = SharedMemory::new(Memory::new());
     let mut daemon = VhostUserDaemon::new("vhost-user".to_owned(), device, memory)
         .map_err(|error| anyhow::anyhow!("the device cannot be made: {error}"))?;

@@ -46,6 +46,8 @@ pub struct SetupRequest {
     pub request: Request,
     /// Its place in the queue.
     pub chain: Chain,
+    /// Whether it is answered as if it had failed, on purpose.
+    pub unknown: bool,
 }
 
 /// The link to the front end's window: the channel, and whether the device runs.
