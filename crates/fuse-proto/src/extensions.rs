@@ -16,10 +16,17 @@ const GROUPS: u32 = 32;
 /// Security contexts came with 7.36 ([`InitFlags::SECURITY_CTX`](crate::InitFlags::SECURITY_CTX)), groups with 7.38
 /// ([`InitFlags::CREATE_SUPP_GROUP`](crate::InitFlags::CREATE_SUPP_GROUP)). A client that negotiated them makes them with
 /// an [`ExtensionsBuilder`].
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Extensions<'a> {
     bytes: &'a [u8],
     order: ByteOrder,
+}
+
+impl PartialEq for Extensions<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // Nothing has no order.
+        self.bytes == other.bytes && (self.order == other.order || self.is_empty())
+    }
 }
 
 impl Default for Extensions<'_> {

@@ -1,0 +1,55 @@
+//! What holds for any message: the checks of the fuzz targets, with bytes that proptest makes.
+
+use proptest::prelude::*;
+
+#[path = "../fuzz/src/checks.rs"]
+#[expect(unreachable_pub, reason = "it is the public part of the fuzz targets' library")]
+mod checks;
+
+/// Under Miri every case is slow.
+const CASES: u32 = if cfg!(miri) { 32 } else { 512 };
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    // Small numbers are lengths, counts and codes that fit; the rest are those that lie.
+    let byte = prop_oneof![2 => Just(0_u8), 2 => 1..32_u8, 1 => any::<u8>()];
+    prop::collection::vec(byte, 0..700)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) })]
+
+    #[test]
+    fn requests(data in bytes()) {
+        checks::request(&data);
+    }
+
+    #[test]
+    fn replies(data in bytes()) {
+        checks::reply(&data);
+    }
+
+    #[test]
+    fn directories(data in bytes()) {
+        checks::directory(&data);
+    }
+
+    #[test]
+    fn notifications(data in bytes()) {
+        checks::notification(&data);
+    }
+
+    #[test]
+    fn extensions(data in bytes()) {
+        checks::extensions(&data);
+    }
+
+    #[test]
+    fn negotiations(data in prop::collection::vec(any::<u8>(), 64)) {
+        checks::negotiation(&data);
+    }
+
+    #[test]
+    fn round_trips(data in prop::collection::vec(any::<u8>(), 800)) {
+        checks::round_trip(&data);
+    }
+}
