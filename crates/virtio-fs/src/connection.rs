@@ -53,6 +53,12 @@ impl<R: RawMutex> Pending<'_, R> {
         self.ticket.unique
     }
 
+    /// Leaves the request to the device; [`Connection::settle`] waits for it.
+    pub(crate) fn trail(mut self) {
+        self.finished = true;
+        self.connection.queues.channels[self.ticket.channel].trail(self.ticket.token, &self.connection.queues.pool);
+    }
+
     /// Leaves it to the caller to wait for the request or to abandon it.
     pub(crate) fn into_ticket(mut self) -> Ticket {
         self.finished = true;
@@ -190,6 +196,18 @@ impl<R: RawMutex> Connection<R> {
         });
         if !quiet {
             log::warn!("virtio-fs: the device still holds requests at the end of the session");
+        }
+    }
+
+    /// Waits until the device has answered all requests that were left to it by [`Pending::trail`].
+    pub(crate) fn settle(&self) {
+        let deadline = self.platform.now().saturating_add(self.timeout);
+        let settled = self.platform.wait(deadline, &mut || {
+            self.process();
+            self.is_dead() || !self.queues.channels.iter().any(Channel::has_trailing)
+        });
+        if !settled {
+            log::warn!("virtio-fs: the device has not answered a RELEASE in {:?}", self.timeout);
         }
     }
 

@@ -12,7 +12,7 @@
 //! 4. [`FaultOutcome::NeedsSync`] and [`FaultOutcome::NeedsAllocation`]: [`File::finish_sync`], [`File::finish_allocation`].
 //! 5. [`FaultOutcome::Hole`]: the file has the page but the host cannot map it (the last, partial page of a file on stock
 //!    QEMU; any page without a window). A private or read-only mapping may be served by a page filled with
-//!    [`File::read_at`]; a shared writable one is a bus error.
+//!    [`File::read_at`], if [`File::unchanged_since`] says so when it is installed; a shared writable one is a bus error.
 //!
 //! A page mapped for reading is not writable even where the program may write: the first store is a fault of its own, which
 //! is how dirty pages are known.
@@ -40,6 +40,8 @@ pub struct FaultGuard<R: RawMutex + Send + Sync + 'static> {
     shared: Arc<Shared<R>>,
     inode: Arc<Inode<R>>,
     hold: Option<Hold>,
+    /// Which bytes the hold keeps where.
+    run: Option<MappedRun>,
     seen: LayoutSeen,
 }
 
@@ -81,6 +83,11 @@ impl<R: RawMutex + Send + Sync + 'static> Drop for FaultGuard<R> {
     }
 }
 
+/// A moment in the history of a file's layout, for pages that the embedder fills itself ([`FaultOutcome::Hole`]): taken before
+/// [`File::fault`] is asked, it tells under the page-table lock whether the file was cut or punched since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayoutWatch(LayoutSeen);
+
 /// A pin: a part of the window that stays where it is for as long as this lives, for DMA or a device of the guest's own.
 pub type Pinned<R> = crate::Map<R>;
 
@@ -97,9 +104,29 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
         }
     }
 
+    /// The driver's own name for the file, never used again for another: by it the embedder's page tables know the file
+    /// (see [`dax::Mappings`]).
+    pub fn key(&self) -> dax::FileKey {
+        dax::FileKey(self.inode.key.0)
+    }
+
+    /// This moment in the history of the file's layout; see [`File::unchanged_since`].
+    pub fn watch(&self) -> LayoutWatch {
+        LayoutWatch(self.inode.layout.seen())
+    }
+
+    /// Whether the file was neither cut nor punched nor marked failed since `watch`, and nobody is at it. To be asked under
+    /// the page-table lock, before a page that the embedder filled itself is installed.
+    pub fn unchanged_since(&self, watch: LayoutWatch) -> bool {
+        self.inode.layout.unchanged(watch.0) && self.shared.check_alive(&self.inode).is_ok()
+    }
+
     /// Goes on with a synchronous fault: FSYNC, then a second look. No lock of the embedder's may be held.
     pub fn finish_sync(&self, fault: &Fault, sync: SyncFault<FaultGuard<R>>) -> FaultOutcome<FaultGuard<R>> {
         let epoch = &self.inode.epoch;
+        // The guard keeps these bytes where they are. To ask the window once more could be to wait for somebody who cuts the
+        // file and waits for the guard.
+        let run = sync.guard().run;
         let syncing = sync.start(epoch);
         // The answer itself: a server that does not know FSYNC has made nothing durable.
         let reply = self.shared.op_fsync_raw(self.who, self.inode.nodeid, self.fh.unwrap_or_default(), true);
@@ -108,9 +135,10 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             Ok(synced) => synced,
             Err(error) => return FaultOutcome::BusError(error.errno),
         };
-        let now = match self.shared.place_again(self, fault) {
-            Ok(now) => now,
-            Err(error) => return bus_error(&error),
+        let eof = self.inode.size();
+        let now = match PageSizes::SMALL_4K.place(&fault.area, fault.at, eof, run.as_ref(), fault.wanted) {
+            Placement::Page(page) => Some(page),
+            _ => None,
         };
         match synced.finish(epoch, now.as_ref()) {
             SyncOutcome::InstallWritable { page, guard } => {
@@ -202,7 +230,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let (run, hold) = held.unzip();
         let writable = hold.as_ref().is_some_and(Hold::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
-        let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, seen };
+        let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };
         Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
     }
 
@@ -248,23 +276,6 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 }
             }
         }
-    }
-
-    /// Where the page of a fault is now.
-    fn place_again(&self, file: &File<R>, fault: &Fault) -> Result<Option<Page>, Error> {
-        let inode = &file.inode;
-        let Some(offset) = fault.file_offset() else { return Ok(None) };
-        let Some(dax) = self.dax_for(inode, file.direct) else { return Ok(None) };
-        let eof = inode.size();
-        let page_start = offset & !(dirt::PAGE - 1);
-        let held = self.hold_around(dax, file.who, inode, fault, page_start, eof, file.options.is_writable())?;
-        let Some((run, hold)) = held else { return Ok(None) };
-        let placed = PageSizes::SMALL_4K.place(&fault.area, fault.at, eof, Some(&run), fault.wanted);
-        dax.release(hold);
-        Ok(match placed {
-            Placement::Page(page) => Some(page),
-            _ => None,
-        })
     }
 }
 

@@ -86,6 +86,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         size: u64,
         change: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
+        // Private copies are installed with no hold on the window: they learn from the layout that the file was cut.
+        let _layout = inode.layout.change();
         let frozen = self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate)?;
         inode.note_size_change();
         let result = change();

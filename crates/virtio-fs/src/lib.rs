@@ -120,7 +120,7 @@ pub use config::{Config, Credentials, DaxMode, TailMapping};
 pub use dax_window::HostRules;
 pub use dir::{DirEntry, ReadDir};
 pub use error::{Error, MountError};
-pub use fault::FaultGuard;
+pub use fault::{FaultGuard, LayoutWatch};
 pub use file::{File, OpenOptions, SetAttr, SetTime};
 pub use fs::VirtioFs;
 pub use lock::LockRange;

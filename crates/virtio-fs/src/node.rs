@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use fuse_proto::{AccessMask, Attr, Errno, FileHandle, NodeId, RenameFlags, XattrFlags, ops::StatxReply};
+use fuse_proto::{AccessMask, Attr, Errno, NodeId, OpenFlags, RenameFlags, XattrFlags, ops::StatxReply};
 use lock_api::RawMutex;
 
 use crate::dir::ReadDir;
@@ -370,6 +370,12 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     pub fn sync_dir(&self) -> Result<(), Error> {
         self.shared.check_mounted()?;
         self.check_dir()?;
-        self.shared.op_fsyncdir(self.who, self.inode.nodeid, FileHandle::default())
+        let fh = self.shared.op_opendir(self.who, self.inode.nodeid)?;
+        let result = self.shared.op_fsyncdir(self.who, self.inode.nodeid, fh.unwrap_or_default());
+        let released = match fh {
+            Some(fh) => self.shared.op_release(self.who, self.inode.nodeid, fh, OpenFlags::RDONLY, true),
+            None => Ok(()),
+        };
+        result.and(released)
     }
 }

@@ -259,9 +259,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let release =
             ops::Release { node, fh, flags, release_flags: ReleaseFlags::empty(), lock_owner: Default::default() };
         let channel = self.connection.pick_channel();
-        // Dropping what is pending gives the request up; the device answers it all the same.
-        if dir {
-            drop(self.connection.submit_op(
+        let pending = if dir {
+            self.connection.submit_op(
                 &self.protocol,
                 channel,
                 who,
@@ -272,10 +271,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     release_flags: ReleaseFlags::empty(),
                     lock_owner: Default::default(),
                 },
-            )?);
+            )?
         } else {
-            drop(self.connection.submit_op(&self.protocol, channel, who, &release)?);
-        }
+            self.connection.submit_op(&self.protocol, channel, who, &release)?
+        };
+        pending.trail();
         self.connection.kick(channel);
         Ok(())
     }
@@ -323,6 +323,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// Reads by READ requests, several in flight at once.
     pub(crate) fn read_by_requests(&self, file: &File<R>, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        // No file reaches further, and servers take such an offset for a negative one.
+        let most = usize::try_from((i64::MAX as u64).saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = buffer.len().min(most);
+        let buffer = &mut buffer[..len];
         let size = self.io_size();
         let node = file.inode.nodeid;
         let mut done = 0;
@@ -744,8 +748,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     pub(crate) fn op_forget(&self, batch: &[(NodeId, u64)]) -> Result<(), Error> {
         let connection = &self.connection;
         let who = Credentials::default();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // It goes by another queue, and must not reach the server before a RELEASE of the same inode.
+        connection.settle();
         let sent = match batch {
-            [] => return Ok(()),
             [(node, nlookup)] => {
                 let op = ops::Forget { node: *node, nlookup: *nlookup };
                 connection.submit_op(&self.protocol, HIPRIO, who, &op)?

@@ -282,6 +282,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let removed = self.inodes.lock().remove_unused(nodeid);
         if let Some((inode, owed)) = removed {
             self.let_go(&inode, owed);
+            // At once: the server keeps the file's space until then.
+            self.flush_forgets();
         }
     }
 

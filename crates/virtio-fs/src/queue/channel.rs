@@ -98,6 +98,8 @@ enum Phase {
     InFlight,
     /// In flight with nobody waiting: no reply is expected, or the caller gave up.
     Detached,
+    /// In flight with nobody waiting for it but whoever must not overtake it.
+    Trailing,
     Done {
         written: u32,
     },
@@ -300,8 +302,26 @@ impl<R: RawMutex> Channel<R> {
                 slot.recycle(pool);
                 state.free.push(token.slot);
             }
-            Phase::Free | Phase::Detached => {}
+            Phase::Free | Phase::Detached | Phase::Trailing => {}
         }
+    }
+
+    /// As [`Channel::abandon`], but [`Channel::has_trailing`] until the device returns it.
+    pub(crate) fn trail(&self, token: Token, pool: &DataPool<R>) {
+        {
+            let mut state = self.state.lock();
+            let slot = &mut state.slots[usize::from(token.slot)];
+            if slot.unique == token.unique && matches!(slot.phase, Phase::InFlight) {
+                slot.phase = Phase::Trailing;
+                return;
+            }
+        }
+        self.abandon(token, pool);
+    }
+
+    /// Whether a request that was left by [`Channel::trail`] is in flight.
+    pub(crate) fn has_trailing(&self) -> bool {
+        self.state.lock().slots.iter().any(|slot| matches!(slot.phase, Phase::Trailing))
     }
 
     /// Requests in flight, those whose caller gave up among them.
@@ -339,7 +359,7 @@ impl State {
                     if let Some(buffer) = slot.data_out.take() {
                         pool.give(buffer);
                     }
-                    if matches!(slot.phase, Phase::Detached) {
+                    if matches!(slot.phase, Phase::Detached | Phase::Trailing) {
                         slot.recycle(pool);
                         self.free.push(index);
                     } else {

@@ -1,0 +1,38 @@
+//! The driver against devices and servers that others wrote, in this process, without a virtual machine.
+//!
+//! There are two: libkrun's virtio-fs device, and one of our own around the server of fuse-backend-rs, which is strict
+//! with the driver and can be told to misbehave. Both fill the DAX window with real mappings of real files.
+//! `PEERS_LOG=debug` shows what everybody logs.
+#![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "memory, mappings and system calls are the tests' own"))]
+
+#[cfg(target_os = "linux")]
+mod dax;
+#[cfg(target_os = "linux")]
+mod differential;
+#[cfg(target_os = "linux")]
+mod directories;
+#[cfg(target_os = "linux")]
+mod discovery;
+#[cfg(target_os = "linux")]
+mod errors;
+#[cfg(target_os = "linux")]
+mod files;
+#[cfg(target_os = "linux")]
+mod forget;
+#[cfg(target_os = "linux")]
+mod hostile;
+#[cfg(target_os = "linux")]
+mod hosts;
+#[cfg(target_os = "linux")]
+mod reclaim;
+#[cfg(target_os = "linux")]
+mod rig;
+#[cfg(target_os = "linux")]
+mod threads;
+#[cfg(target_os = "linux")]
+mod unmount;
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+#[ignore = "the devices need Linux"]
+fn peers() {}

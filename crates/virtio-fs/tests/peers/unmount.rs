@@ -1,0 +1,150 @@
+//! Unmounting while things are alive.
+
+use std::time::Duration;
+
+use fuse_proto::Errno;
+use virtio_fs::{Config, Error, OpenOptions};
+
+use crate::rig::content::{assert_same, content};
+use crate::rig::ledger::op;
+use crate::rig::peer::{Kind, Peer, on_both};
+use crate::rig::strict::Act;
+
+on_both! {
+    with_files_and_directories_open,
+    with_a_view_alive,
+    twice,
+    what_was_written_is_there,
+    clones_are_the_same_file_system,
+}
+
+const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
+
+fn with_files_and_directories_open(peer: Peer) {
+    std::fs::create_dir(peer.path("folder")).unwrap();
+    peer.put("folder/file", &content(1, 3 << 20));
+    let fs = peer.mount();
+    let file = fs.open("folder/file", BOTH).unwrap();
+    let mut found = [0; 10];
+    file.read_exact_at(&mut found, 1 << 20).unwrap();
+    let node = fs.lookup("folder").unwrap();
+    let mut listing = fs.read_dir("folder").unwrap();
+    fs.unmount().unwrap();
+    let unmounted = |error: Error| assert!(matches!(error, Error::Unmounted), "{error:?}");
+    unmounted(file.read_at(&mut found, 0).unwrap_err());
+    unmounted(file.write_at(b"x", 0).unwrap_err());
+    unmounted(file.map(0, 1).unwrap_err());
+    unmounted(file.set_len(0).unwrap_err());
+    unmounted(node.attr().unwrap_err());
+    unmounted(node.lookup("file").unwrap_err());
+    unmounted(listing.next().expect("an error, not the end").unwrap_err());
+    assert!(listing.next().is_none());
+    unmounted(fs.read("folder/file").unwrap_err());
+    unmounted(fs.root().unwrap_err());
+    unmounted(fs.statfs().unwrap_err());
+    unmounted(fs.unmount().unwrap_err());
+    unmounted(file.close().unwrap_err());
+    drop((node, listing, fs));
+    peer.end();
+}
+
+fn with_a_view_alive(peer: Peer) {
+    let data = content(1, 3 << 20);
+    peer.put("file", &data);
+    let fs = peer.mount();
+    let file = fs.open("file", BOTH).unwrap();
+    let view = file.map(0, 4096).unwrap();
+    let other = file.map(2 << 20, 4096).unwrap();
+    let error = fs.unmount().unwrap_err();
+    assert!(matches!(error, Error::Busy { maps: 2 }), "{error:?}");
+    drop(other);
+    assert!(matches!(fs.unmount().unwrap_err(), Error::Busy { maps: 1 }));
+    let mut found = [0; 4096];
+    view.copy_to(0, &mut found);
+    assert_same(&found, &data[..4096], "nothing has happened");
+    assert_same(&fs.read("file").unwrap(), &data, "nothing has happened");
+    drop(view);
+    drop(file);
+    peer.finish(fs);
+}
+
+fn twice(peer: Peer) {
+    let fs = peer.mount();
+    fs.unmount().unwrap();
+    assert_eq!(fs.unmount().unwrap_err().errno(), Errno::ENODEV);
+    drop(fs);
+    peer.end();
+}
+
+fn what_was_written_is_there(peer: Peer) {
+    let data = content(1, 5 << 20);
+    let fs = peer.mount();
+    fs.write("file", &data).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    file.write_all_at(b"through the window", 1 << 20).unwrap();
+    fs.unmount().unwrap();
+    let mut wanted = data;
+    wanted[1 << 20..][..18].copy_from_slice(b"through the window");
+    assert_same(&peer.get("file"), &wanted, "on the host");
+    drop((file, fs));
+    peer.end();
+}
+
+fn clones_are_the_same_file_system(peer: Peer) {
+    peer.put("file", b"contents");
+    let fs = peer.mount();
+    let clone = fs.clone();
+    drop(fs);
+    assert_eq!(clone.read("file").unwrap(), b"contents");
+    let last = clone.clone();
+    clone.unmount().unwrap();
+    assert!(matches!(last.read("file").unwrap_err(), Error::Unmounted));
+    drop((clone, last));
+    peer.end();
+}
+
+#[test]
+fn with_a_request_in_flight() {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    peer.strict().watch(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
+    let device = peer.strict();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut found = [0; 8];
+            file.read_at(&mut found, 0).map(|count| (count, found))
+        });
+        while device.held() == 0 {
+            std::thread::yield_now();
+        }
+        let unmount = scope.spawn(|| fs.unmount());
+        std::thread::sleep(Duration::from_millis(30));
+        device.release(0);
+        unmount.join().unwrap().expect("what is in flight is waited for");
+        match reader.join().unwrap() {
+            Ok((count, found)) => assert_eq!(&found[..count], b"contents"),
+            Err(error) => assert!(matches!(error, Error::Unmounted), "{error:?}"),
+        }
+    });
+    drop((file, fs));
+    peer.end();
+}
+
+#[test]
+fn with_a_request_that_is_never_answered() {
+    let mut peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    let config = Config { dax: false, request_timeout: Duration::from_millis(100), ..peer.config() };
+    let fs = peer.mount_with(config).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
+    let error = file.read_at(&mut [0; 8], 0).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    // The device is reset at the end, which takes the request's memory back from it.
+    peer.leaks();
+    let _ = fs.unmount();
+    drop((file, fs));
+    peer.end();
+}
