@@ -17,8 +17,10 @@ pub(crate) enum Mode {
 /// How the driver learns that the device has answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Interrupts {
-    /// `irq=poll`: it looks.
+    /// Nothing said: by MSI-X where the device has it, else by its line.
     #[default]
+    Best,
+    /// `irq=poll`: it looks.
     Poll,
     /// `irq=msix`: message-signalled interrupts (PCI only).
     MsiX,

@@ -1,7 +1,7 @@
 //! The commands of `mode=run`. Their output goes to the host byte for byte.
 
 use crate::{
-    cmdline,
+    bench, cmdline,
     digest::Sha256,
     events::{self, Output},
     listing,
@@ -26,6 +26,7 @@ map PATH OFFSET LEN   shows bytes of a file where they lie in the window, with n
 write PATH TEXT       makes a file with this text
 mounts                shows the device, the session and the window
 stats                 shows what the driver did
+bench                 measures, in a folder that it makes and removes
 help                  shows this
 ";
 
@@ -49,7 +50,8 @@ pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
         ["write", _, _] => write,
         ["mounts"] => mounts,
         ["stats"] => stats,
-        [name @ ("ls" | "cat" | "sha256" | "stat" | "map" | "write" | "mounts" | "stats" | "help"), ..] => {
+        ["bench"] => |fs, _| bench::run(fs),
+        [name @ ("ls" | "cat" | "sha256" | "stat" | "map" | "write" | "mounts" | "stats" | "bench" | "help"), ..] => {
             return Err(Stop::Fail(format!("{name}: wrong number of arguments; `help` shows what it takes")));
         }
         _ => {

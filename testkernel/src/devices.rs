@@ -162,6 +162,11 @@ impl Device {
     /// When it cannot, or no vector is left.
     pub(crate) fn connect(&self, way: Interrupts) -> Result<Option<DeviceInterrupt>, DeviceError> {
         let inner = &mut *self.inner.lock();
+        let way = match (way, &inner.bus) {
+            (Interrupts::Best, Bus::Pci(transport)) if transport.msix_vectors() > 0 => Interrupts::MsiX,
+            (Interrupts::Best, _) => Interrupts::Line,
+            (chosen, _) => chosen,
+        };
         match (way, &mut inner.bus) {
             (Interrupts::Poll, Bus::Pci(transport)) => {
                 transport.set_line_enabled(&mut ConfigPorts, false);
@@ -180,7 +185,7 @@ impl Device {
                 Ok(Some(DeviceInterrupt { vector, line: None }))
             }
             (Interrupts::MsiX, Bus::Mmio(_)) => Err(DeviceError::NoInterrupt),
-            (Interrupts::Line, Bus::Pci(transport)) => {
+            (Interrupts::Best | Interrupts::Line, Bus::Pci(transport)) => {
                 let irq = ConfigPorts.read_word(transport.function(), PCI_INTERRUPT_LINE) & 0xff;
                 if irq == 0 || irq == 0xff {
                     return Err(DeviceError::NoInterrupt);
@@ -189,7 +194,7 @@ impl Device {
                 transport.set_line_enabled(&mut ConfigPorts, true);
                 Ok(Some(interrupt))
             }
-            (Interrupts::Line, Bus::Mmio(_)) => match self.place {
+            (Interrupts::Best | Interrupts::Line, Bus::Mmio(_)) => match self.place {
                 Place::Mmio(word) => line(word.irq).map(Some),
                 Place::Pci(_) => Err(DeviceError::NoInterrupt),
             },

@@ -1,7 +1,6 @@
 //! The file system device, found and mounted.
 
 use crate::{
-    cmdline::Interrupts,
     devices::{self, DeviceInterrupt, Place},
     events,
     hal::KernelHal,
@@ -39,9 +38,8 @@ pub(crate) fn mount(machine: &Machine, config: Config) -> Result<Fs, Stop> {
 pub(crate) fn mount_and_connect(machine: &Machine, config: Config) -> Result<(Fs, Option<DeviceInterrupt>), Stop> {
     let place = find(machine)?;
     let device = devices::open(place)?;
-    let way = machine.command_line.interrupts;
-    let interrupt = device.connect(way)?;
-    let config = Config { interrupts: way != Interrupts::Poll, ..config };
+    let interrupt = device.connect(machine.command_line.interrupts)?;
+    let config = Config { interrupts: interrupt.is_some(), ..config };
     let platform = KernelPlatform {
         interrupt: interrupt.map(|interrupt| (interrupt, device.clone())),
         start_info: machine.start_info,

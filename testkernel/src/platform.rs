@@ -1,7 +1,7 @@
 //! What the file system driver asks of a kernel: a clock, a way to wait, the window in memory, and copies.
 
 use crate::{
-    arch::{clock::Clock, copy::Copy, cpu},
+    arch::{apic, clock::Clock, copy::Copy, cpu},
     boot::start_info::StartInfo,
     devices::{Device, DeviceInterrupt},
     memory::{
@@ -14,8 +14,12 @@ use virtio_drivers::transport::Transport;
 use virtio_fs::Platform;
 use virtio_shm::ShmRegion;
 
-/// How long a wait without interrupts looks before it halts between looks: a round trip to the daemon is far shorter.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long a wait without interrupts looks all the time. Under emulation the daemon may need the very processor that
+/// looks, so this must be short.
+const LOOK: Duration = Duration::from_micros(20);
+/// How long it halts between looks after that, at first and at most.
+const NAP: Duration = Duration::from_micros(20);
+const LONGEST_NAP: Duration = Duration::from_millis(5);
 
 /// The kernel, as the driver sees it.
 #[derive(Clone, Debug)]
@@ -55,7 +59,8 @@ unsafe impl Platform for KernelPlatform {
                 }
                 None if ready() => return true,
                 None if now.saturating_sub(begin) < LOOK => core::hint::spin_loop(),
-                None => cpu::wait_for_interrupt(),
+                // In proportion to the wait so far, so that a look is at most half as late again.
+                None => apic::nap(((now.saturating_sub(begin)) / 2).clamp(NAP, LONGEST_NAP)),
             }
         }
     }

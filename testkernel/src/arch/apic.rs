@@ -7,10 +7,10 @@ use crate::memory::{
 };
 use core::{
     ptr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
-use x86_64::registers::model_specific::ApicBase;
+use x86_64::{instructions::interrupts, registers::model_specific::ApicBase};
 
 /// Interrupts a second from the timer.
 pub(crate) const TICK_HZ: u64 = 100;
@@ -31,6 +31,8 @@ const MASKED: u32 = 1 << 16;
 
 /// Where the registers are; 0 until [`init`].
 static REGISTERS: AtomicU64 = AtomicU64::new(0);
+/// What the timer counts between two ticks.
+static TICK: AtomicU32 = AtomicU32::new(1);
 
 /// Silences the legacy controllers, enables the local one and starts its timer.
 ///
@@ -54,9 +56,26 @@ pub(crate) fn init() -> Result<(), MapError> {
     let counted = u64::from(u32::MAX - read(TIMER_CURRENT));
     let elapsed = Clock::now_ns() - begin;
     let a_tick = u128::from(counted) * 1_000_000_000 / u128::from(elapsed * TICK_HZ);
-    write(TIMER, PERIODIC | u32::from(TIMER_VECTOR));
-    write(TIMER_INITIAL, a_tick.clamp(1, u128::from(u32::MAX)) as u32);
+    TICK.store(a_tick.clamp(1, u128::from(u32::MAX)) as u32, Ordering::Relaxed);
+    tick();
     Ok(())
+}
+
+/// Halts for about so long, or until another interrupt. The timer ticks on afterwards.
+pub(crate) fn nap(duration: Duration) {
+    let tick_ns = 1_000_000_000 / TICK_HZ;
+    let count = u64::from(TICK.load(Ordering::Relaxed)) * (duration.as_nanos() as u64).min(tick_ns) / tick_ns;
+    interrupts::disable();
+    write(TIMER, u32::from(TIMER_VECTOR));
+    write(TIMER_INITIAL, count.max(1) as u32);
+    interrupts::enable_and_hlt();
+    tick();
+}
+
+/// Lets the timer interrupt [`TICK_HZ`] times a second.
+fn tick() {
+    write(TIMER, PERIODIC | u32::from(TIMER_VECTOR));
+    write(TIMER_INITIAL, TICK.load(Ordering::Relaxed));
 }
 
 /// This processor's id, the destination of messages to it.
