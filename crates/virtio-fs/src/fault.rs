@@ -131,7 +131,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
         // The answer itself: a server that does not know FSYNC has made nothing durable.
         let reply = self.shared.op_fsync_raw(self.who, self.inode.nodeid, self.fh.unwrap_or_default(), true);
         Counters::add(&self.shared.counters.sync_faults, 1);
-        let synced = match syncing.answered(reply.as_ref().map(|()| ()).map_err(errno), epoch) {
+        let synced = match syncing.answered(reply.as_ref().copied().map_err(errno), epoch) {
             Ok(synced) => synced,
             Err(error) => return FaultOutcome::BusError(error.errno),
         };
@@ -171,7 +171,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
                 len.max(1),
             )
         };
-        match allocate.allocated(reply.as_ref().map(|()| ()).map_err(errno)) {
+        match allocate.allocated(reply.as_ref().copied().map_err(errno)) {
             Ok(sync) => self.finish_sync(fault, sync),
             Err(error) => FaultOutcome::BusError(error.errno),
         }

@@ -88,9 +88,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     ) -> Result<T, Error> {
         // Private copies are installed with no hold on the window: they learn from the layout that the file was cut.
         let _layout = inode.layout.change();
+        let _epoch = inode.epoch.change(MetadataChange::SizeChange);
         let frozen = self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate)?;
         inode.note_size_change();
         let result = change();
+        if result.is_ok() {
+            // Before anybody is let in again: whoever comes first must not go by the old size.
+            inode.set_size(size);
+        }
         inode.note_size_change();
         inode.expire_attr();
         self.thaw(frozen);
