@@ -155,6 +155,11 @@ impl<R: RawMutex> Inode<R> {
         names.get(name).filter(|cached| now < cached.valid_until).map(|cached| cached.nodeid)
     }
 
+    /// What a name stood for when it was last heard of, whether anybody still vouches for it or not.
+    pub(crate) fn last_known(&self, name: &[u8]) -> Option<NodeId> {
+        self.names.lock().get(name).and_then(|cached| cached.nodeid)
+    }
+
     /// Notes a name; returns whether the cache grew by an entry.
     pub(crate) fn cache_name(&self, name: &[u8], nodeid: Option<NodeId>, valid_until: Duration) -> bool {
         self.names.lock().insert(name.into(), CachedName { nodeid, valid_until }).is_none()

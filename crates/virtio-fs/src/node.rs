@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use fuse_proto::{AccessMask, Attr, Errno, NodeId, OpenFlags, RenameFlags, XattrFlags, ops::StatxReply};
 use lock_api::RawMutex;
@@ -265,7 +266,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     }
 
     fn removed(&self, name: &[u8], result: Result<(), Error>) -> Result<(), Error> {
-        let known = self.inode.cached_name(name, self.shared.now()).flatten();
+        let known = self.inode.last_known(name);
         self.shared.drop_name(&self.inode, name);
         result?;
         self.inode.expire_attr();
@@ -293,12 +294,23 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
         self.shared.check_mounted()?;
         let (name, new_name) = (name.as_ref(), new_name.as_ref());
         let result = self.shared.op_rename(self.who, self.inode.nodeid, name, new_parent.inode.nodeid, new_name, flags);
+        let moved = self.inode.last_known(name);
+        let replaced = new_parent.inode.last_known(new_name);
         self.shared.drop_name(&self.inode, name);
-        let replaced = new_parent.inode.cached_name(new_name, self.shared.now()).flatten();
         self.shared.drop_name(&new_parent.inode, new_name);
         result?;
         self.inode.expire_attr();
         new_parent.inode.expire_attr();
+        // Remembered, not vouched for: the next look-up asks the server.
+        if moved.is_some() {
+            self.shared.cache_name(&new_parent.inode, new_name, moved, Duration::ZERO);
+        }
+        if flags.contains(RenameFlags::EXCHANGE) {
+            if replaced.is_some() {
+                self.shared.cache_name(&self.inode, name, replaced, Duration::ZERO);
+            }
+            return Ok(());
+        }
         let replaced = replaced.and_then(|nodeid| self.shared.inodes.lock().get(nodeid));
         if let Some(inode) = replaced {
             inode.expire_attr();

@@ -229,10 +229,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     pub(crate) fn cache_name(&self, parent: &Inode<R>, name: &[u8], nodeid: Option<NodeId>, valid: Duration) {
-        if valid.is_zero() {
+        if valid.is_zero() && nodeid.is_none() {
             self.drop_name(parent, name);
             return;
         }
+        // A name that nobody vouches for is kept all the same: when it is removed, it says which inode to let go.
         if self.names.load(Ordering::Relaxed) >= self.config.max_entries {
             // Full: this directory's names make room, which bounds the cache and needs no list of all names.
             let dropped = parent.forget_names();
