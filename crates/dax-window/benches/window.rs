@@ -1,10 +1,10 @@
 //! Hit, allocate, map and evict, next to `BTreeMap` and `rangemap` doing the same job.
 //!
-//! The job of a look-up structure here is: given (inode, file offset), find the range that holds the byte and take a
-//! reference to it. The two others get the simplest sound set-up around them: a map from (inode, byte interval) to the
-//! number of a range, a vector of reference counts, a stack of free ranges, and a queue in insertion order for
-//! evictions: no states, no tickets, no policy. They do less than the window does; where they are slower all the same,
-//! it is for the structure.
+//! All three do the same job: given (inode, file offset), find the range that holds the byte, see whether it may be
+//! used, take a reference and give it back; map a chunk in two steps (reserve, so that a second caller would wait, then
+//! complete); evict in two steps, by a clock that spares what is referenced. Around `BTreeMap` and `rangemap` that is
+//! written in the plainest way: a record for each range, a stack of free ones, a queue. They have no tickets that may be
+//! dropped, no upgrades, truncations, write-backs, unknown outcomes, read-ahead or guard; the window has.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hint::black_box;
@@ -53,6 +53,8 @@ impl Contender for Ours {
         let mut config = Config::new(ranges * RANGE);
         config.host = HostRules::STRICT;
         config.guard = None;
+        // The others neither read ahead nor remove in batches.
+        config.read_ahead.max_ranges = 0;
         config.max_batch = 1;
         Self { window: Window::on_heap(config).unwrap(), stream: Stream::new() }
     }
@@ -60,6 +62,7 @@ impl Contender for Ours {
     fn hit(&mut self, inode: u64, offset: u64) -> u64 {
         let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
         let Access::Hit(hold) = self.window.access(&mut self.stream, &req) else { panic!("no hit") };
+        let hold = black_box(hold);
         let at = hold.window_offset().0;
         self.window.release(hold);
         at
@@ -67,14 +70,10 @@ impl Contender for Ours {
 
     fn map(&mut self, inode: u64, offset: u64) -> u64 {
         let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
-        // A stream of its own each time: no read-ahead, which the others would not do either.
         let Access::Setup(mut ticket) = self.window.access(&mut Stream::new(), &req) else { panic!("no set-up") };
         let hold = self.window.report_setup(&mut ticket, 0, Outcome::Done).unwrap();
         let at = hold.window_offset().0;
         self.window.release(hold);
-        for entry in 1..ticket.entries().len() {
-            self.window.report_setup(&mut ticket, entry, Outcome::Done);
-        }
         at
     }
 
@@ -86,104 +85,187 @@ impl Contender for Ours {
     }
 }
 
-/// The books around a plain map.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Free,
+    SettingUp,
+    Mapped,
+    Removing,
+}
+
+#[derive(Clone, Copy)]
+struct Record {
+    state: State,
+    inode: u64,
+    start: u64,
+    len: u64,
+    refs: u32,
+    visits: u8,
+    writable: bool,
+}
+
+/// What a plain map needs around it to do the job.
 struct Books {
-    refs: Vec<u32>,
+    records: Vec<Record>,
     free: Vec<u32>,
-    queue: VecDeque<(u64, u64, u32)>,
+    queue: VecDeque<u32>,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
 }
 
 impl Books {
     fn new(ranges: u64) -> Self {
-        Self { refs: vec![0; ranges as usize], free: (0..ranges as u32).rev().collect(), queue: VecDeque::new() }
+        let free = Record { state: State::Free, inode: 0, start: 0, len: 0, refs: 0, visits: 0, writable: false };
+        Self {
+            records: vec![free; ranges as usize],
+            free: (0..ranges as u32).rev().collect(),
+            queue: VecDeque::new(),
+            hits: 0,
+            misses: 0,
+            evictions: 0,
+        }
     }
 
-    fn touch(&mut self, range: u32, offset: u64) -> u64 {
-        self.refs[range as usize] += 1;
-        let at = u64::from(range) * RANGE + offset % RANGE;
-        self.refs[black_box(range) as usize] -= 1;
+    /// Takes a reference if the range may be used: (range, window offset, length, writable).
+    fn take(&mut self, range: u32, offset: u64) -> Option<(u32, u64, u64, bool)> {
+        let record = &mut self.records[range as usize];
+        let within = offset - record.start;
+        if record.state != State::Mapped || within >= record.len {
+            return None;
+        }
+        record.refs += 1;
+        record.visits = (record.visits + 1).min(3);
+        self.hits += 1;
+        Some((range, u64::from(range) * RANGE + within, record.len - within, record.writable))
+    }
+
+    fn release(&mut self, range: u32) {
+        self.records[range as usize].refs -= 1;
+    }
+
+    fn reserve(&mut self, inode: u64, start: u64) -> u32 {
+        self.misses += 1;
+        let range = self.free.pop().unwrap();
+        self.records[range as usize] =
+            Record { state: State::SettingUp, inode, start, len: 0, refs: 0, visits: 0, writable: false };
+        range
+    }
+
+    fn complete(&mut self, range: u32) {
+        let record = &mut self.records[range as usize];
+        record.state = State::Mapped;
+        record.len = RANGE;
+        self.queue.push_back(range);
+    }
+
+    fn victim(&mut self) -> u32 {
+        self.misses += 1;
+        loop {
+            let range = self.queue.pop_front().unwrap();
+            let record = &mut self.records[range as usize];
+            if record.refs == 0 && record.visits == 0 {
+                record.state = State::Removing;
+                self.evictions += 1;
+                return range;
+            }
+            record.visits = record.visits.saturating_sub(1);
+            self.queue.push_back(range);
+        }
+    }
+
+    fn removed(&mut self, range: u32) {
+        self.records[range as usize].state = State::Free;
+        self.free.push(range);
+    }
+}
+
+/// A map from (inode, bytes) to the number of a range.
+trait Index {
+    fn new() -> Self;
+    fn find(&self, inode: u64, offset: u64) -> Option<u32>;
+    fn insert(&mut self, inode: u64, start: u64, range: u32);
+    fn remove(&mut self, inode: u64, start: u64);
+}
+
+/// (inode, first byte) to (end, range): one map, as the window has one tree.
+struct Btree(BTreeMap<(u64, u64), (u64, u32)>);
+
+impl Index for Btree {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn find(&self, inode: u64, offset: u64) -> Option<u32> {
+        let (key, (end, range)) = self.0.range(..=(inode, offset)).next_back()?;
+        (key.0 == inode && offset < *end).then_some(*range)
+    }
+
+    fn insert(&mut self, inode: u64, start: u64, range: u32) {
+        self.0.insert((inode, start), (start + RANGE, range));
+    }
+
+    fn remove(&mut self, inode: u64, start: u64) {
+        self.0.remove(&(inode, start));
+    }
+}
+
+/// One map for each inode, since it knows one axis only. It merges equal neighbours, so the value is the number of the
+/// range, which is never equal.
+struct Rangemap(Vec<RangeMap<u64, u32>>);
+
+impl Index for Rangemap {
+    fn new() -> Self {
+        Self((0..INODES).map(|_| RangeMap::new()).collect())
+    }
+
+    fn find(&self, inode: u64, offset: u64) -> Option<u32> {
+        self.0[inode as usize].get(&offset).copied()
+    }
+
+    fn insert(&mut self, inode: u64, start: u64, range: u32) {
+        self.0[inode as usize].insert(start..start + RANGE, range);
+    }
+
+    fn remove(&mut self, inode: u64, start: u64) {
+        self.0[inode as usize].remove(start..start + RANGE);
+    }
+}
+
+struct Plain<I> {
+    index: I,
+    books: Books,
+}
+
+impl<I: Index> Contender for Plain<I> {
+    fn new(ranges: u64) -> Self {
+        Self { index: I::new(), books: Books::new(ranges) }
+    }
+
+    fn hit(&mut self, inode: u64, offset: u64) -> u64 {
+        let range = self.index.find(inode, offset).unwrap();
+        let (range, at, _, _) = black_box(self.books.take(range, offset).unwrap());
+        self.books.release(range);
         at
     }
 
-    fn victim(&mut self) -> (u64, u64, u32) {
-        loop {
-            let oldest = self.queue.pop_front().unwrap();
-            if self.refs[oldest.2 as usize] == 0 {
-                return oldest;
-            }
-            self.queue.push_back(oldest);
-        }
-    }
-}
-
-struct Btree {
-    /// (inode, first byte) to (end, range): one map, as the window has one tree.
-    map: BTreeMap<(u64, u64), (u64, u32)>,
-    books: Books,
-}
-
-impl Contender for Btree {
-    fn new(ranges: u64) -> Self {
-        Self { map: BTreeMap::new(), books: Books::new(ranges) }
-    }
-
-    fn hit(&mut self, inode: u64, offset: u64) -> u64 {
-        let (key, (end, range)) = self.map.range(..=(inode, offset)).next_back().unwrap();
-        assert!(key.0 == inode && offset < *end);
-        let range = *range;
-        self.books.touch(range, offset)
-    }
-
     fn map(&mut self, inode: u64, offset: u64) -> u64 {
+        assert!(self.index.find(inode, offset).is_none());
         let start = offset - offset % RANGE;
-        if let Some((key, (end, _))) = self.map.range(..=(inode, offset)).next_back() {
-            assert!(key.0 != inode || *end <= start);
-        }
-        let range = self.books.free.pop().unwrap();
-        self.map.insert((inode, start), (start + RANGE, range));
-        self.books.queue.push_back((inode, start, range));
-        self.books.touch(range, offset)
+        let range = black_box(self.books.reserve(inode, start));
+        self.index.insert(inode, start, range);
+        self.books.complete(range);
+        let (range, at, _, _) = black_box(self.books.take(range, offset).unwrap());
+        self.books.release(range);
+        at
     }
 
     fn evict_and_map(&mut self, inode: u64, offset: u64) -> u64 {
-        let (old, start, range) = self.books.victim();
-        self.map.remove(&(old, start));
-        self.books.free.push(range);
-        self.map(inode, offset)
-    }
-}
-
-struct Rangemap {
-    /// One for each inode, since it knows one axis only. It merges equal neighbours, so the number of the range is part
-    /// of the value, and never equal.
-    maps: Vec<RangeMap<u64, u32>>,
-    books: Books,
-}
-
-impl Contender for Rangemap {
-    fn new(ranges: u64) -> Self {
-        Self { maps: (0..INODES).map(|_| RangeMap::new()).collect(), books: Books::new(ranges) }
-    }
-
-    fn hit(&mut self, inode: u64, offset: u64) -> u64 {
-        let range = *self.maps[inode as usize].get(&offset).unwrap();
-        self.books.touch(range, offset)
-    }
-
-    fn map(&mut self, inode: u64, offset: u64) -> u64 {
-        let start = offset - offset % RANGE;
-        let map = &mut self.maps[inode as usize];
-        assert!(map.get(&offset).is_none());
-        let range = self.books.free.pop().unwrap();
-        map.insert(start..start + RANGE, range);
-        self.books.queue.push_back((inode, start, range));
-        self.books.touch(range, offset)
-    }
-
-    fn evict_and_map(&mut self, inode: u64, offset: u64) -> u64 {
-        let (old, start, range) = self.books.victim();
-        self.maps[old as usize].remove(start..start + RANGE);
-        self.books.free.push(range);
+        assert!(self.index.find(inode, offset).is_none());
+        let range = black_box(self.books.victim());
+        let Record { inode: old, start, .. } = self.books.records[range as usize];
+        self.index.remove(old, start);
+        self.books.removed(range);
         self.map(inode, offset)
     }
 }
@@ -271,8 +353,8 @@ fn bench<C: Contender>(c: &mut Criterion, name: &str) {
 
 fn all(c: &mut Criterion) {
     bench::<Ours>(c, "window");
-    bench::<Btree>(c, "BTreeMap");
-    bench::<Rangemap>(c, "rangemap");
+    bench::<Plain<Btree>>(c, "BTreeMap");
+    bench::<Plain<Rangemap>>(c, "rangemap");
 }
 
 criterion_group! {

@@ -192,7 +192,7 @@ pub enum ConfigError {
         max_batch: usize,
     },
     /// The read-ahead is above [`MAX_AHEAD`].
-    #[error("a read-ahead of {max_ranges} ranges is above 15")]
+    #[error("a read-ahead of {max_ranges} ranges is above 8")]
     ReadAhead {
         /// The read-ahead asked for.
         max_ranges: u32,

@@ -17,10 +17,10 @@ impl Index {
     /// A well mixed hash of a key; the seed keeps whoever chooses file offsets from choosing collisions.
     #[inline]
     pub(crate) const fn hash(&self, inode: u64, chunk: u64) -> u64 {
-        let x = (inode ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let y = (chunk ^ (x >> 29) ^ x).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        let z = (y ^ (y >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        z ^ (z >> 32)
+        // One wide multiplication, folded: each half of the product depends on all of both factors.
+        let product = (inode ^ self.seed) as u128 * (chunk.rotate_left(32) ^ 0xd6e8_feb8_6659_fd93) as u128;
+        let folded = (product >> 64) as u64 ^ product as u64;
+        folded.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// The bucket of a hash: its upper half scaled to the number of buckets, which needs no division.

@@ -45,4 +45,4 @@ pub use window::{InvalidateKind, Step, Violation, Window, Writeback};
 pub const MAX_BATCH: usize = 256;
 
 /// The most mappings that are set up ahead in one ticket.
-pub const MAX_AHEAD: usize = 15;
+pub const MAX_AHEAD: usize = 8;

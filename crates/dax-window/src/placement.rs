@@ -30,7 +30,9 @@ impl Miniature {
 
     /// Whether the chunk was there; if not, it is now.
     fn visit(&mut self, tag: u32, newest_first: bool) -> bool {
-        if let Some(place) = self.tags.iter().position(|other| *other == tag) {
+        // Looked through to the end, which takes a few wide comparisons.
+        let place = self.tags.iter().enumerate().fold(SIZE, |place, (i, other)| if *other == tag { i } else { place });
+        if place < SIZE {
             self.visits[place] = (self.visits[place] + 1).min(MAX_VISITS);
             return true;
         }

@@ -46,9 +46,11 @@ impl Stream {
         self.chunk.checked_add_signed(self.stride.checked_mul(i64::from(n))?)
     }
 
+    #[inline]
     pub(crate) fn observe(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
         let end = offset.saturating_add(len);
-        let near = offset.abs_diff(self.end) <= config.slack;
+        // The same end again is the rest of the same request, or the same question.
+        let near = end == self.end || offset.abs_diff(self.end) <= config.slack;
         if inode != self.inode || self.chunk == u64::MAX {
             // A first access at the start of a file is most often the first of many.
             let hint = self.hint;
@@ -57,13 +59,11 @@ impl Stream {
         }
         if chunk == self.chunk {
             // Asking again, or going on within the chunk, neither proves nor disproves a run; jumping about does.
-            let goes_on = near || end == self.end;
-            if !goes_on {
+            if !near {
                 self.run = 0;
             }
-            let sequential = goes_on && self.run > 0;
             self.end = end;
-            return Step { visit: false, sequential };
+            return Step { visit: false, sequential: self.run > 0 };
         }
         let stride = chunk.wrapping_sub(self.chunk).cast_signed();
         let regular = if stride == 1 { near } else { stride == self.stride };

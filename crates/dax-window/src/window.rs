@@ -186,7 +186,7 @@ impl Window {
             holds: self.holds,
             pins: self.pins,
             tickets: self.slots_used.iter().map(|word| word.count_ones()).sum(),
-            reclaim_target: self.demand.target(self.n, &self.config.reclaim),
+            reclaim_target: self.demand.target(self.n, self.stats.accesses, &self.config.reclaim),
             guard_tripped: self.guard.tripped,
             guard_yield: self.guard.yielded,
             guard_ratio: self.guard.ratio,

@@ -9,7 +9,7 @@ use crate::descriptor::{NIL, State, flag};
 use crate::guard::Guard;
 use crate::stream::{Step, Stream};
 use crate::ticket::{SetupEntry, SetupKind, SetupTicket, Wanted};
-use crate::units::{FileOffset, InodeId, PAGE, RangeIndex};
+use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
 
 /// A request, cut to one chunk.
 #[derive(Clone, Copy)]
@@ -17,56 +17,80 @@ struct Cut<'r> {
     req: &'r Request,
     chunk: u64,
     within: u64,
-    len: u64,
+}
+
+impl Cut<'_> {
+    /// How many bytes of the chunk the host can map.
+    #[inline]
+    fn mappable(&self, shift: u32) -> u64 {
+        let start = self.chunk << shift;
+        (self.req.mappable_end.0 & !(PAGE - 1)).saturating_sub(start).min(1 << shift)
+    }
 }
 
 impl Window {
     /// Asks for bytes of a file in the window. `stream` belongs to the open file (or the mapping) that asks.
     pub fn access(&mut self, stream: &mut Stream, req: &Request) -> Access {
-        self.absorb_dropped();
         self.stats.accesses += 1;
-        self.demand.accesses_since_setup += 1;
         let shift = self.config.range_shift;
-        let range = 1u64 << shift;
         let offset = req.offset.0;
-        let (chunk, within) = (offset >> shift, offset & (range - 1));
-        let mappable = req.mappable_end.0 & !(PAGE - 1);
-        let len = req.len.min(range - within).min(mappable.saturating_sub(offset));
-        if len == 0 || self.draining {
-            let reason = if len == 0 { Around::NotMappable } else { Around::Draining };
-            return Access::Around(self.around(reason));
-        }
+        let cut = Cut { req, chunk: offset >> shift, within: offset & ((1 << shift) - 1) };
         let hint = stream.hint;
-        let step = stream.observe(&self.config.read_ahead, req.inode.0, chunk, offset, req.len);
-        if self.freezes.covers(req.inode, chunk) {
+        let step = stream.observe(&self.config.read_ahead, req.inode.0, cut.chunk, offset, req.len);
+        if step.visit && self.stats.evictions > 0 {
+            self.placement.visit(self.index.hash(req.inode.0, cut.chunk));
+        }
+        let found = self.find(hint, req.inode, cut.chunk);
+        let Some(node) = self.d.get(found as usize) else { return self.no_hit(stream, step, cut) };
+        let write = req.intent == Intent::Write;
+        let end = (u64::from(node.pages) * PAGE).min(cut.mappable(shift));
+        let allowed = cut.within < end && req.len > 0 && (!write || node.has(flag::WRITABLE));
+        if node.state != State::Mapped || !allowed || !self.freezes.is_empty() || self.draining {
+            return self.no_hit(stream, step, cut);
+        }
+        stream.hint = found;
+        self.stats.hits += 1;
+        let mut hold = self.hold(found, cut.within, req.len.min(end - cut.within), write, step.visit);
+        hold.ahead = step.visit && step.sequential && self.is_ahead_due(stream, req);
+        Access::Hit(hold)
+    }
+
+    #[inline]
+    fn find(&self, hint: u32, inode: InodeId, chunk: u64) -> u32 {
+        match self.d.get(hint as usize) {
+            Some(node) if node.chunk == chunk && node.inode == inode.0 && node.has(flag::KEYED) => hint,
+            _ => self.index.find(&self.d, inode.0, chunk),
+        }
+    }
+
+    /// Everything but a plain hit.
+    #[cold]
+    fn no_hit(&mut self, stream: &mut Stream, step: Step, cut: Cut<'_>) -> Access {
+        self.absorb_dropped();
+        let req = cut.req;
+        let mappable = cut.mappable(self.config.range_shift);
+        if mappable <= cut.within || req.len == 0 {
+            return Access::Around(self.around(Around::NotMappable));
+        }
+        if self.draining {
+            return Access::Around(self.around(Around::Draining));
+        }
+        if self.freezes.covers(req.inode, cut.chunk) {
             return Access::Wait(self.wait(WaitReason::Frozen));
         }
-        let found = match self.d.get(hint as usize) {
-            Some(node) if node.key() == (req.inode.0, chunk) && node.has(flag::KEYED) => hint,
-            _ => self.index.find(&self.d, req.inode.0, chunk),
-        };
-        if step.visit && self.stats.evictions > 0 {
-            self.placement.visit(self.index.hash(req.inode.0, chunk));
-        }
-        let cut = Cut { req, chunk, within, len };
+        let found = self.index.find(&self.d, req.inode.0, cut.chunk);
         if found == NIL {
             return self.absent(stream, step, cut);
         }
         stream.hint = found;
         let write = req.intent == Intent::Write;
-        let mapped = self.mapped_len(found);
+        let end = self.mapped_len(found).min(mappable);
         let node = &self.d[found as usize];
-        let allowed = within < mapped && (!write || node.has(flag::WRITABLE));
+        let allowed = cut.within < end && (!write || node.has(flag::WRITABLE));
         match node.state {
-            State::Mapped if allowed => {
-                self.stats.hits += 1;
-                let mut hold = self.hold(found, within, len, write, step.visit);
-                hold.ahead = step.visit && step.sequential && self.is_ahead_due(stream, req);
-                Access::Hit(hold)
-            }
+            State::Mapped if allowed => self.late_hit(found, step, cut, end),
             State::Upgrading if allowed && self.config.host.upgrade == Upgrade::Atomic => {
-                self.stats.hits += 1;
-                Access::Hit(self.hold(found, within, len, write, step.visit))
+                self.late_hit(found, step, cut, end)
             }
             State::Mapped => self.upgrade(found, cut),
             State::SettingUp | State::Upgrading => Access::Wait(self.wait(WaitReason::Setup)),
@@ -80,11 +104,16 @@ impl Window {
         }
     }
 
-    /// Takes a reference to a mapped range.
+    fn late_hit(&mut self, i: u32, step: Step, cut: Cut<'_>, end: u64) -> Access {
+        self.stats.hits += 1;
+        let write = cut.req.intent == Intent::Write;
+        Access::Hit(self.hold(i, cut.within, cut.req.len.min(end - cut.within), write, step.visit))
+    }
+
+    /// Takes a reference to `len` mapped bytes of a range.
     #[inline]
     pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> Hold {
-        let (window_offset, file_offset) = (self.window_offset(i), self.file_offset(i));
-        let len = len.min(self.mapped_len(i) - within);
+        let shift = self.config.range_shift;
         let epoch = self.guard.epoch;
         let node = &mut self.d[i as usize];
         node.refs += 1;
@@ -94,23 +123,17 @@ impl Window {
             node.epoch = epoch;
         }
         node.recent = node.recent.saturating_add(1);
-        if node.has(flag::AHEAD) {
-            node.clear(flag::AHEAD);
-            self.stats.ahead_used += 1;
-        } else if visit {
-            node.visits = (node.visits + 1).min(super::evict::MAX_VISITS);
-        }
-        if write {
-            node.set(flag::DIRTY);
-        }
-        let writable = node.has(flag::WRITABLE);
+        let ahead = node.has(flag::AHEAD);
+        node.visits = (node.visits + u8::from(visit && !ahead)).min(super::evict::MAX_VISITS);
+        node.flags = node.flags & !flag::AHEAD | if write { flag::DIRTY } else { 0 };
+        self.stats.ahead_used += u64::from(ahead);
         self.holds += 1;
         Hold {
             range: RangeIndex(i),
-            window_offset: crate::WindowOffset(window_offset.0 + within),
-            file_offset: FileOffset(file_offset.0 + within),
+            window_offset: WindowOffset(u64::from(i) << shift | within),
+            file_offset: FileOffset(node.chunk << shift | within),
             len,
-            writable,
+            writable: node.has(flag::WRITABLE),
             ahead: false,
         }
     }
@@ -145,7 +168,7 @@ impl Window {
             return Access::Wait(self.wait(WaitReason::Tickets));
         };
         let writable = req.wants_writable() || self.d[i as usize].has(flag::WRITABLE);
-        let wanted = Wanted { within: cut.within, len: cut.len, write: req.intent == Intent::Write };
+        let wanted = Wanted { within: cut.within, len: req.len, write: req.intent == Intent::Write };
         let mut ticket = SetupTicket::new(claim, req.inode, Some(wanted));
         self.park(i);
         self.set_state(i, State::Upgrading);
@@ -180,7 +203,7 @@ impl Window {
             self.close(claim);
             return self.make_room(req, 1 + ahead);
         };
-        let wanted = Wanted { within: cut.within, len: cut.len, write: req.intent == Intent::Write };
+        let wanted = Wanted { within: cut.within, len: req.len, write: req.intent == Intent::Write };
         let mut ticket = SetupTicket::new(claim, req.inode, Some(wanted));
         self.begin_setup(&mut ticket, i, req, cut.chunk, kind);
         if random {
@@ -255,7 +278,7 @@ impl Window {
         self.enter(i, req.inode.0, chunk);
         let len = self.chunk_len(req, chunk);
         self.add_entry(ticket, i, len, req.wants_writable(), kind);
-        self.demand.setup();
+        self.demand.setup(self.stats.accesses);
     }
 
     fn add_entry(&mut self, ticket: &mut SetupTicket, i: u32, len: u64, writable: bool, kind: SetupKind) {

@@ -23,18 +23,19 @@ pub(super) fn newcomers_kept(ranges: u32) -> u32 {
 pub(super) struct Demand {
     /// Set-ups of new chunks, wrapping.
     pub(super) setups: u32,
-    pub(super) accesses_since_setup: u64,
+    /// Accesses when the last of them was handed out.
+    last_setup: u64,
     /// Set-ups during a removal's round trip, moving average in 1/8, raised by each caller who found nothing free.
     during_removal: u32,
     idle_after: u64,
 }
 
 impl Demand {
-    pub(super) const NONE: Self = Self { setups: 0, accesses_since_setup: 0, during_removal: 0, idle_after: 0 };
+    pub(super) const NONE: Self = Self { setups: 0, last_setup: 0, during_removal: 0, idle_after: 0 };
 
-    pub(super) fn setup(&mut self) {
+    pub(super) fn setup(&mut self, accesses: u64) {
         self.setups = self.setups.wrapping_add(1);
-        self.accesses_since_setup = 0;
+        self.last_setup = accesses;
     }
 
     fn removal_done(&mut self, stamp: u32) {
@@ -48,8 +49,9 @@ impl Demand {
         self.idle_after = config.idle_accesses;
     }
 
-    pub(super) fn target(&self, ranges: u32, config: &ReclaimConfig) -> u32 {
-        if config.max_share == 0 || self.accesses_since_setup > self.idle_after {
+    /// How many ranges to keep free.
+    pub(super) fn target(&self, ranges: u32, accesses: u64, config: &ReclaimConfig) -> u32 {
+        if config.max_share == 0 || accesses - self.last_setup > self.idle_after {
             return 0;
         }
         self.during_removal.div_ceil(8).min(ranges / config.max_share)
@@ -65,7 +67,7 @@ impl Window {
         if self.suspects.head != NIL {
             return self.suspect_ticket(self.suspects.head);
         }
-        let target = self.demand.target(self.n, &self.config.reclaim);
+        let target = self.demand.target(self.n, self.stats.accesses, &self.config.reclaim);
         let coming = self.free_len() + self.counts[State::Removing as usize];
         let ticket = self.victims_ticket(target.checked_sub(coming).filter(|wanted| *wanted > 0)?)?;
         self.stats.reclaim_batches += 1;
@@ -102,7 +104,7 @@ impl Window {
     /// Nothing is free: removals, or why there are none.
     pub(super) fn make_room(&mut self, req: &Request, wanted: u32) -> Access {
         self.demand.stalled(self.n / self.config.reclaim.max_share.max(1), &self.config.reclaim);
-        let target = self.demand.target(self.n, &self.config.reclaim);
+        let target = self.demand.target(self.n, self.stats.accesses, &self.config.reclaim);
         if let Some(ticket) = self.victims_ticket(wanted + target) {
             return Access::Evict(ticket);
         }

@@ -60,6 +60,10 @@ impl Freezes {
     pub(super) const EMPTY: Self = Self { list: [None; MAX_FROZEN], len: 0 };
 
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn covers(&self, inode: InodeId, chunk: u64) -> bool {
         self.len != 0 && self.overlaps(inode, chunk, chunk + 1)
     }

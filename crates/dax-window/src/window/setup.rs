@@ -30,7 +30,8 @@ impl Window {
         let hold = match ticket.wanted {
             Some(wanted) if entry == 0 && usable => {
                 // The first use of a mapping is not a second visit.
-                Some(self.hold(i, wanted.within, wanted.len, wanted.write, false))
+                let len = wanted.len.min(what.len - wanted.within);
+                Some(self.hold(i, wanted.within, len, wanted.write, false))
             }
             _ => None,
         };
@@ -38,8 +39,9 @@ impl Window {
         if ticket.pending == 0 {
             ticket.claim.open = false;
             self.free_slot(ticket.claim.slot);
+        } else {
+            self.shared.bump();
         }
-        self.shared.bump();
         hold
     }
 
