@@ -73,19 +73,19 @@ impl From<LogLevel> for log::LevelFilter {
 
 /// Serves a folder of this machine to a virtual machine, with a DAX window through which the guest maps its files.
 ///
-/// It waits at the socket for one QEMU (11.1 or later), and ends when that goes:
+/// It waits at the socket for one QEMU (11.1 or later), and ends when that goes. QEMU is started with
 ///
-///   -object memory-backend-memfd,id=mem,size=1G,share=on -machine memory-backend=mem
+///   -object memory-backend-memfd,id=mem,size=1G,share=on
+///   -machine q35,memory-backend=mem
 ///   -chardev socket,id=c0,path=SOCKET
 ///   -device vhost-user-test-device-pci,virtio-id=26,num_vqs=2,vq_size=256,config_size=40,chardev=c0
 ///
-/// num_vqs is the number of request queues plus 1. On `vhost-user-fs-pci` it works too, without a window.
+/// where num_vqs is the number of request queues plus 1. On the device vhost-user-fs-pci there is no window.
 ///
 /// Files that a program on the host makes shorter while a guest has them mapped are not safe: if the guest touches
-/// what is gone, QEMU dies. Give one virtual machine one such share only: QEMU shows every daemon the files of the
-/// others.
+/// what is gone, QEMU dies. Give a virtual machine one such share only: QEMU shows each daemon the files of the others.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "virtiofsd-dax", version, max_term_width = 100)]
+#[command(name = "virtiofsd-dax", version, max_term_width = 110, verbatim_doc_comment)]
 pub struct Options {
     /// Where the socket for QEMU is made; nothing may be there yet
     #[arg(long, value_name = "PATH")]
@@ -142,6 +142,7 @@ pub struct Options {
 /// Reads a number of bytes with an optional unit.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| format!("\"{text}\" is no number of bytes"))?;
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "B" => 0,
         "K" | "KB" | "KIB" => 10,
@@ -150,11 +151,10 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "T" | "TB" | "TIB" => 40,
         unit => return Err(format!("\"{unit}\" is no unit, K, M, G and T are")),
     };
-    let number: u64 = digits.parse().map_err(|_| format!("\"{digits}\" is no number"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than there is"))
 }
 
-/// Largest window, in bytes, that fits the address space of a QEMU with its default processor.
+/// Largest window, in bytes, for which firmware finds room in the 40-bit address space of QEMU's processors.
 pub const MAX_WINDOW: u64 = 256 << 30;
 
 impl Options {
@@ -189,7 +189,7 @@ fn check_window(bytes: u64) -> anyhow::Result<()> {
     }
     ensure!(
         bytes <= MAX_WINDOW,
-        "--window-size is {} GiB, but QEMU finds room for {} GiB at most",
+        "--window-size is {} GiB, but a machine of QEMU has room for {} GiB at most",
         bytes >> 30,
         MAX_WINDOW >> 30
     );

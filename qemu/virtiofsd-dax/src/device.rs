@@ -1,6 +1,7 @@
 //! The vhost-user device: what it offers to the front end, and its queues.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vhost::vhost_user::Backend;
@@ -55,6 +56,8 @@ pub struct Device<F: HostFs> {
     record: Arc<Record>,
     memory: Mutex<Option<SharedMemory>>,
     channel: Mutex<Option<Backend>>,
+    /// Whether the front end asked for the window: one that did not shows the guest none.
+    shown: AtomicBool,
     /// Taken out while they work, so that nothing is locked meanwhile.
     worker: Mutex<Option<(Worker<F>, Faults)>>,
 }
@@ -77,6 +80,7 @@ impl<F: HostFs> Device<F> {
             record,
             memory: Mutex::new(None),
             channel: Mutex::new(None),
+            shown: AtomicBool::new(false),
             worker: Mutex::new(Some((worker, faults))),
         }
     }
@@ -85,7 +89,7 @@ impl<F: HostFs> Device<F> {
     fn drain(&self, worker: &mut Worker<F>, faults: &mut Faults, vrings: &[Vring], index: usize) -> io::Result<()> {
         let vring = vrings.get(index).ok_or_else(|| io::Error::other(format!("no queue {index}")))?;
         let memory = lock(&self.memory).clone().ok_or_else(|| io::Error::other("a kick before any memory"))?;
-        let channel = lock(&self.channel).clone();
+        let channel = lock(&self.channel).clone().filter(|_| self.shown.load(Ordering::Relaxed));
         let running = || is_running(vrings);
         let link = channel.as_ref().map(|channel| Link { channel, running: &running });
         let mut queue = Queue { vring, index, memory: &memory, record: &self.record, position: 0 };
@@ -358,6 +362,7 @@ impl<F: HostFs> VhostUserBackend for Device<F> {
     }
 
     fn get_shmem_config(&self) -> io::Result<VhostUserShMemConfig> {
+        self.shown.store(true, Ordering::Relaxed);
         match self.options.window {
             Some(window) => Ok(VhostUserShMemConfig::new(1, &[window])),
             None => Ok(VhostUserShMemConfig::default()),

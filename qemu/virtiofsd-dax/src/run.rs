@@ -29,15 +29,18 @@ use crate::{confine, logging};
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     options.check()?;
     logging::start(options.log_level.into());
-    let record_file = match &options.record {
-        Some(path) => {
-            let shown = path.display();
-            Some(File::create(path).with_context(|| format!("the record {shown} cannot be written"))?)
-        }
-        None => None,
-    };
-    let record = Arc::new(Record::new(record_file));
     let (listener, socket) = socket::listen(&options.socket_path)?;
+    let record = match &options.record {
+        Some(path) => match File::create(path) {
+            Ok(file) => Record::new(Some(file)),
+            Err(error) => {
+                socket.remove();
+                return Err(error).with_context(|| format!("the record {} cannot be written", path.display()));
+            }
+        },
+        None => Record::new(None),
+    };
+    let record = Arc::new(record);
     let socket = Arc::new(socket);
     let outcome = start(options, listener, &socket, &record);
     socket.remove();

@@ -52,8 +52,8 @@ pub struct Share<F>(Arc<Inner<F>>);
 struct Inner<F> {
     fs: F,
     record: Arc<Record>,
-    /// Whether mappings are offered at all.
-    dax: bool,
+    /// Whether there is a window to map files into.
+    dax: AtomicBool,
     /// Whether the guest understands per-inode DAX.
     inode_dax: AtomicBool,
     nodes: Mutex<Nodes>,
@@ -66,9 +66,20 @@ impl<F> Clone for Share<F> {
 }
 
 impl<F: HostFs> Share<F> {
-    /// Wraps a file system. Without `dax`, no file is announced and none handed out.
-    pub fn new(fs: F, record: Arc<Record>, dax: bool) -> Self {
-        Share(Arc::new(Inner { fs, record, dax, inode_dax: AtomicBool::new(false), nodes: Mutex::default() }))
+    /// Wraps a file system. No DAX is offered until [`offer`](Self::offer) says so.
+    pub fn new(fs: F, record: Arc<Record>) -> Self {
+        Share(Arc::new(Inner {
+            fs,
+            record,
+            dax: AtomicBool::new(false),
+            inode_dax: AtomicBool::new(false),
+            nodes: Mutex::default(),
+        }))
+    }
+
+    /// Whether guests that begin a session from now on are offered DAX.
+    pub fn offer(&self, dax: bool) {
+        self.0.dax.store(dax, Ordering::Relaxed);
     }
 
     /// Whether the guest was told to use DAX for this node, and so has no other way to read it.
@@ -145,7 +156,7 @@ impl<F: HostFs> Share<F> {
     fn describe(&self, node: u64, attr: &mut Attr) {
         let mut nodes = self.nodes();
         nodes.seen.push(node);
-        if !self.0.dax || !self.0.inode_dax.load(Ordering::Relaxed) {
+        if !self.0.dax.load(Ordering::Relaxed) || !self.0.inode_dax.load(Ordering::Relaxed) {
             return;
         }
         let attributes =
@@ -204,7 +215,7 @@ impl<F: HostFs> FileSystem for Share<F> {
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
         let mut wanted = self.0.fs.init(capable)?;
-        let inode_dax = self.0.dax && capable.contains(FsOptions::HAS_INODE_DAX);
+        let inode_dax = self.0.dax.load(Ordering::Relaxed) && capable.contains(FsOptions::HAS_INODE_DAX);
         self.0.inode_dax.store(inode_dax, Ordering::Relaxed);
         if inode_dax {
             wanted |= FsOptions::HAS_INODE_DAX;

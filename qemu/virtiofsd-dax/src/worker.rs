@@ -84,7 +84,7 @@ impl<F: HostFs> std::fmt::Debug for Worker<F> {
 impl<F: HostFs> Worker<F> {
     /// Serves `fs` with a window of `window` bytes and at most `limit` mappings; without `dax`, with none.
     pub fn new(fs: F, dax: bool, window: u64, limit: usize, record: Arc<Record>) -> Self {
-        let share = Share::new(fs, Arc::clone(&record), dax);
+        let share = Share::new(fs, Arc::clone(&record));
         Worker {
             server: Server::new(share.clone()),
             share,
@@ -158,6 +158,7 @@ impl<F: HostFs> Worker<F> {
             opcode::INIT | opcode::DESTROY => {
                 self.record.session(request.header.opcode == opcode::DESTROY);
                 self.end_session(link);
+                self.share.offer(self.dax && link.is_some());
                 Ok(())
             }
             opcode::SETATTR if request.u32_at(0).unwrap_or(0) & FATTR_SIZE != 0 => {
