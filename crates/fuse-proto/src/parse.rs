@@ -108,9 +108,18 @@ impl<'a> Input<'a> {
 
     /// Takes the extensions. Before 7.38 the header did not count them, and security contexts were simply last.
     pub(crate) fn extensions(&mut self) -> Result<Extensions<'a>, DecodeError> {
-        let uncounted =
-            self.extensions.is_empty() && self.protocol.minor() < 38 && self.protocol.has(InitFlags::SECURITY_CTX);
-        let bytes = if uncounted { self.rest() } else { core::mem::take(&mut self.extensions) };
+        let agreed = self.protocol.flags().intersects(InitFlags::SECURITY_CTX | InitFlags::CREATE_SUPP_GROUP);
+        let bytes = if !self.extensions.is_empty() {
+            if !agreed {
+                let field = "fuse_in_header.total_extlen";
+                return Err(DecodeError::Field { field, value: self.header.extensions.into() });
+            }
+            core::mem::take(&mut self.extensions)
+        } else if agreed && self.protocol.minor() < 38 {
+            self.rest()
+        } else {
+            &[]
+        };
         Extensions::parse(self.protocol.byte_order(), bytes)
     }
 }
