@@ -69,5 +69,31 @@ fn dirty(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, maps, pages, dirty);
+#[cfg(target_arch = "x86_64")]
+fn flush(c: &mut Criterion) {
+    let Some(flush) = dax::X86Flush::detect() else { return };
+    let flusher = dax::Flusher::new(flush);
+    let mut buffer = vec![0u8; 2 << 20];
+    let mut round = 0;
+    c.bench_function(&format!("flush/{}_2m_stored_before", flush.name()), |b| {
+        b.iter(|| {
+            round += 1;
+            buffer.fill(round as u8);
+            flusher.write_back_value(black_box(&buffer[..]));
+            flusher.fence();
+        });
+    });
+    c.bench_function("flush/none_2m_stored_before", |b| {
+        b.iter(|| {
+            round += 1;
+            buffer.fill(round as u8);
+            black_box(&buffer[..]);
+        });
+    });
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn flush(_: &mut Criterion) {}
+
+criterion_group!(benches, maps, pages, dirty, flush);
 criterion_main!(benches);

@@ -4,8 +4,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Changes that have begun and changes that have ended. Nobody is in the middle of one exactly when both are equal.
 ///
-/// Both only grow and `finished` never passes `started`. So if `started` equals a value of `finished` that was read earlier,
-/// no change was under way at that time and none has begun since: one comparison answers both.
+/// Both only grow and `finished` never passes `started`. So if `started` equals a value of `finished` that was read
+/// earlier, no change was under way at that time and none has begun since: one comparison answers both.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     started: AtomicUsize,

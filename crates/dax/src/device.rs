@@ -6,8 +6,8 @@ bitflags::bitflags! {
     /// Hints that go with a direct access.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct AccessFlags: u32 {
-        /// The memory will be dirtied through a *writable mapping* that is being installed. Never set for copies, which flush
-        /// what they write themselves.
+        /// The memory will be dirtied through a *writable mapping* that is being installed. Never set for copies, which
+        /// flush what they write themselves.
         const DIRTY = 1 << 0;
     }
 }
@@ -15,7 +15,8 @@ bitflags::bitflags! {
 /// What a direct access asks for: a control block that is read and never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct DirectAccess {
-    /// Where, in bytes from the beginning of the device or partition that is asked. A multiple of the page size, not negative.
+    /// Where, in bytes from the beginning of the device or partition that is asked. A multiple of the page size, not
+    /// negative.
     pub offset: i64,
     /// How many bytes are wanted. Not negative.
     pub size: i64,
@@ -36,8 +37,8 @@ pub struct DirectRange {
 
 /// A device, or a window, whose memory can be reached directly.
 ///
-/// Implementors write [`len`](Self::len) and [`locate`](Self::locate); callers call [`direct_access`](Self::direct_access),
-/// which applies the rules that are the same for all.
+/// Implementors write [`len`](Self::len) and [`locate`](Self::locate); callers call
+/// [`direct_access`](Self::direct_access), which applies the rules that are the same for all.
 pub trait MemoryDevice {
     /// Length in bytes.
     fn len(&self) -> u64;
@@ -57,8 +58,8 @@ pub trait MemoryDevice {
         None
     }
 
-    /// Finds the memory of up to `size` bytes at `offset`; both have been checked to be inside the device. `None` if there is
-    /// no memory at this place after all (a bad block, say).
+    /// Finds the memory of up to `size` bytes at `offset`; both have been checked to be inside the device. `None` if
+    /// there is no memory at this place after all (a bad block, say).
     fn locate(&self, offset: DeviceOffset, size: u64, flags: AccessFlags) -> Option<DirectRange>;
 
     /// Asks for direct access.
@@ -132,7 +133,8 @@ impl LinearMemory {
     /// The `len` bytes at `phys`, which the kernel has mapped at `addr` if it has.
     ///
     /// # Errors
-    /// [`Error::Unaligned`] if `phys` is not a multiple of 4096; [`Error::RangeOverflow`] if either address passes 64 bits.
+    /// [`Error::Unaligned`] if `phys` is not a multiple of 4096; [`Error::RangeOverflow`] if either address passes 64
+    /// bits.
     pub const fn new(phys: PhysAddr, addr: Option<VirtAddr>, len: u64) -> Result<Self, Error> {
         if !phys.is_aligned(4096) {
             return Err(Error::Unaligned { value: phys.0, align: 4096 });
@@ -167,8 +169,8 @@ impl MemoryDevice for LinearMemory {
     }
 }
 
-/// A part of a device, or of a part, that behaves as a device of its own: its offsets begin at 0, its length is its own, what
-/// lies outside is nothing to it. It shares the failure state of the whole.
+/// A part of a device, or of a part, that behaves as a device of its own: its offsets begin at 0, its length is its
+/// own, what lies outside is nothing to it. It shares the failure state of the whole.
 ///
 /// ```
 /// use dax::{AccessFlags, DeviceOffset, DirectAccess, LinearMemory, MemoryDevice, Partition, PhysAddr};
@@ -193,8 +195,8 @@ impl<D: MemoryDevice> Partition<D> {
     /// The `len` bytes at `start` of `whole`.
     ///
     /// # Errors
-    /// [`Error::Unaligned`] if `start` is not a multiple of the page size; [`Error::PartitionBounds`] if it is empty or reaches
-    /// past the end.
+    /// [`Error::Unaligned`] if `start` is not a multiple of the page size; [`Error::PartitionBounds`] if it is empty or
+    /// reaches past the end.
     pub fn new(whole: D, start: DeviceOffset, len: u64) -> Result<Self, Error> {
         if !start.is_aligned(whole.page_size()) {
             return Err(Error::Unaligned { value: start.0, align: whole.page_size() });

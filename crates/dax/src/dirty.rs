@@ -155,8 +155,8 @@ impl core::iter::FusedIterator for ExtentRuns<'_> {}
 
 /// The dirty state of one mapped range of a file. It belongs to the inode, under whose lock it is changed.
 ///
-/// An extent is clean, dirty (stored to, or may be at any time, being mapped writable), or being written back; one that is
-/// stored to again while it is written back is both.
+/// An extent is clean, dirty (stored to, or may be at any time, being mapped writable), or being written back; one that
+/// is stored to again while it is written back is both.
 #[derive(Clone, Debug)]
 pub struct DirtyRange<S> {
     covered: FileRange,
@@ -200,10 +200,12 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> DirtyRange<S> {
         self.covered
     }
 
-    /// Marks all extents that `bytes` touch dirty. To be called before a page becomes writable. Gives how many were not dirty.
+    /// Marks all extents that `bytes` touch dirty. To be called before a page becomes writable. Gives how many were not
+    /// dirty.
     ///
     /// # Errors
-    /// [`Error::OutsideRange`] if `bytes` are not all in the range, rounded up to whole extents; nothing is marked then.
+    /// [`Error::OutsideRange`] if `bytes` are not all in the range, rounded up to whole extents; nothing is marked
+    /// then.
     pub fn mark(&mut self, bytes: FileRange) -> Result<usize, Error> {
         if bytes.start() < self.covered.start() || bytes.end() > self.whole_extents().end() {
             return Err(Error::OutsideRange { marked: bytes, covered: self.covered });
@@ -229,7 +231,8 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> DirtyRange<S> {
         self.writing.count()
     }
 
-    /// The dirty bytes within `bytes`, in runs as long as can be. The last may reach past the end of the range, to a whole extent.
+    /// The dirty bytes within `bytes`, in runs as long as can be. The last may reach past the end of the range, to a
+    /// whole extent.
     pub fn dirty_runs(&self, bytes: FileRange) -> ByteRuns<'_> {
         ByteRuns { start: self.covered.start(), runs: self.dirty.runs(self.extents(bytes)) }
     }
@@ -239,7 +242,8 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> DirtyRange<S> {
         ByteRuns { start: self.covered.start(), runs: self.writing.runs(self.extents(self.covered)) }
     }
 
-    /// Starts the writeback of what is dirty within `bytes`. Remains of a writeback that nobody finished are dirty again first.
+    /// Starts the writeback of what is dirty within `bytes`. Remains of a writeback that nobody finished are dirty
+    /// again first.
     pub(crate) fn take(&mut self, bytes: FileRange, ticket: u64) -> usize {
         if self.ticket != ticket {
             self.redirty();

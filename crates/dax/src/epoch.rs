@@ -34,9 +34,9 @@ impl MetadataChange {
 
 /// An inode's metadata epoch.
 ///
-/// FUSE has no way to ask whether a file's metadata is durable. So the client counts what makes it not so: each change is
-/// counted from before its request is sent until its reply has come, the count is taken before a FUSE_FSYNC is sent, and the
-/// inode is called clean after it only if nothing was under way then and nothing has begun since.
+/// FUSE has no way to ask whether a file's metadata is durable. So the client counts what makes it not so: each change
+/// is counted from before its request is sent until its reply has come, the count is taken before a FUSE_FSYNC is sent,
+/// and the inode is called clean after it only if nothing was under way then and nothing has begun since.
 ///
 /// A new epoch is dirty: what happened to the file before this client met it is not known. Shared by reference between
 /// processors; no lock.
@@ -82,7 +82,8 @@ impl MetadataEpoch {
         Self { all: Changes::new(1), moves: Changes::new(0), durable: AtomicUsize::new(0) }
     }
 
-    /// Begins a change: to be called before its request is sent, and the guard kept until the reply has come, whatever it is.
+    /// Begins a change: to be called before its request is sent, and the guard kept until the reply has come, whatever
+    /// it is.
     pub fn change(&self, change: MetadataChange) -> ChangeGuard<'_> {
         if change.moves_blocks() {
             self.moves.begin();
@@ -104,8 +105,8 @@ impl MetadataEpoch {
         EpochSeen { all: self.all.seen(), moves }
     }
 
-    /// Reports that a FUSE_FSYNC sent after `seen` was taken has succeeded: itself, not an fsync that took ENOSYS for success.
-    /// Gives whether the inode is clean now.
+    /// Reports that a FUSE_FSYNC sent after `seen` was taken has succeeded: itself, not an fsync that took ENOSYS for
+    /// success. Gives whether the inode is clean now.
     pub fn synced(&self, seen: EpochSeen) -> bool {
         // The newest wins, in whatever order replies come. Once the count wraps this only errs to "dirty".
         self.durable.fetch_max(seen.all, Ordering::SeqCst);

@@ -6,8 +6,8 @@ use core::num::NonZeroI32;
 /// An error number: the positive number that Linux gives an error on most architectures (`EIO` is 5).
 ///
 /// FUSE replies and system calls carry the same numbers negated; convert at that border with [`Errno::from_reply`].
-/// The numbers are those of `asm-generic/errno*.h`. Any positive number is accepted, since a file server may answer with one
-/// that has no name here.
+/// The numbers are those of `asm-generic/errno*.h`. Any positive number is accepted, since a file server may answer
+/// with one that has no name here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(NonZeroI32);
 

@@ -4,12 +4,12 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::{Errno, Error};
 
-/// Whether a device or a file has failed. It never becomes whole again: somebody may have seen bytes that are not there any
-/// more, so that only a new mount (a new value of this type) starts afresh.
+/// Whether a device or a file has failed. It never becomes whole again: somebody may have seen bytes that are not there
+/// any more, so that only a new mount (a new value of this type) starts afresh.
 ///
 /// Checking costs one relaxed load. Whoever marks a failure has to unmap what is already mapped
-/// ([`Mappings::unmap`](crate::Mappings::unmap)), so that the next touch becomes a fault and with it a bus error; the check
-/// in the fault path does the rest.
+/// ([`Mappings::unmap`](crate::Mappings::unmap)), so that the next touch becomes a fault and with it a bus error; the
+/// check in the fault path does the rest.
 ///
 /// ```
 /// use dax::{Errno, FailureState};
@@ -30,8 +30,8 @@ impl FailureState {
         Self(AtomicI32::new(0))
     }
 
-    /// Marks it failed with `errno`; [`Errno::EIO`] for a device. Gives `true` if this was the first failure: the one who
-    /// has to unmap everything and to tell.
+    /// Marks it failed with `errno`; [`Errno::EIO`] for a device. Gives `true` if this was the first failure: the one
+    /// who has to unmap everything and to tell.
     pub fn fail(&self, errno: Errno) -> bool {
         self.0.compare_exchange(0, errno.get(), Ordering::Release, Ordering::Relaxed).is_ok()
     }

@@ -45,14 +45,15 @@ pub struct Backing {
     pub metadata: MetadataState,
 }
 
-/// What becomes of a fault. `G` keeps the memory from being reclaimed; it is dropped with the outcome, so that the embedder
-/// holds on to it until the page-table entry is installed.
+/// What becomes of a fault. `G` keeps the memory from being reclaimed; it is dropped with the outcome, so that the
+/// embedder holds on to it until the page-table entry is installed.
 #[derive(Debug)]
 #[must_use]
 pub enum FaultOutcome<G = ()> {
     /// Install this page.
     Map(PageMapping<G>),
-    /// Copy this page, a base page, into private memory and install the copy, writable. The page itself is not stored to.
+    /// Copy this page, a base page, into private memory and install the copy, writable. The page itself is not stored
+    /// to.
     Copy(PageMapping<G>),
     /// Sync first; nothing is installed yet.
     NeedsSync(SyncFault<G>),
@@ -83,8 +84,8 @@ pub struct PageMapping<G = ()> {
 }
 
 impl<G> PageMapping<G> {
-    /// The hints for a [`direct_access`](crate::MemoryDevice::direct_access) to the page: dirty exactly when it is installed
-    /// writable.
+    /// The hints for a [`direct_access`](crate::MemoryDevice::direct_access) to the page: dirty exactly when it is
+    /// installed writable.
     #[must_use]
     pub const fn access_flags(&self) -> AccessFlags {
         if self.writable { AccessFlags::DIRTY } else { AccessFlags::empty() }

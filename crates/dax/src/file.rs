@@ -2,7 +2,8 @@
 
 use crate::{Errno, Error, Extent, FailureState, FileMap};
 
-/// A file whose map arrives once and is never replaced, and which fails for ever if its size changes behind its map's back.
+/// A file whose map arrives once and is never replaced, and which fails for ever if its size changes behind its map's
+/// back.
 #[derive(Debug)]
 pub struct MappedFile<S> {
     map: Option<FileMap<S>>,
@@ -40,8 +41,8 @@ impl<S: AsRef<[Extent]>> MappedFile<S> {
     /// The map, if the file's size as the caller knows it, in bytes, is still the one the map was made for.
     ///
     /// # Errors
-    /// [`Error::SizeChanged`] the first time it is not, and [`Error::Failed`] with [`Errno::ENXIO`] from then on, whatever the
-    /// size becomes; the others as [`map`](Self::map).
+    /// [`Error::SizeChanged`] the first time it is not, and [`Error::Failed`] with [`Errno::ENXIO`] from then on,
+    /// whatever the size becomes; the others as [`map`](Self::map).
     pub fn map_for_size(&self, found: u64) -> Result<&FileMap<S>, Error> {
         let map = self.map()?;
         if map.size() != found {

@@ -48,8 +48,8 @@ impl MapFlags {
     /// The bits that hold the type.
     pub const TYPE_MASK: u32 = 0x0f;
 
-    /// Flags that every file accepts, because programs have always been able to pass them: the type, and all that were there
-    /// before flags were validated.
+    /// Flags that every file accepts, because programs have always been able to pass them: the type, and all that were
+    /// there before flags were validated.
     pub const LEGACY: Self = Self::SHARED_VALIDATE
         .union(Self::FIXED)
         .union(Self::ANONYMOUS)
@@ -67,15 +67,16 @@ impl MapFlags {
 /// What the embedder states about synchronous mappings of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SyncPolicy {
-    /// SYNC is refused: through a virtio-fs window data is durable only after FUSE_FSYNC, and a SYNC that is accepted and not
-    /// kept makes programs lose data.
+    /// SYNC is refused: through a virtio-fs window data is durable only after FUSE_FSYNC, and a SYNC that is accepted
+    /// and not kept makes programs lose data.
     #[default]
     Refused,
-    /// The host maps persistent memory persistently: what a store and a cache-line flush leave behind stays. SYNC is what it
-    /// is on such a machine.
+    /// The host maps persistent memory persistently: what a store and a cache-line flush leave behind stays. SYNC is
+    /// what it is on such a machine.
     PersistentHost,
-    /// The weaker thing: before a page becomes writable its blocks are allocated and the file's metadata is durable; *data* is
-    /// durable only after fsync or msync. A program gets this only where its embedder asked for it by this name.
+    /// The weaker thing: before a page becomes writable its blocks are allocated and the file's metadata is durable;
+    /// *data* is durable only after fsync or msync. A program gets this only where its embedder asked for it by this
+    /// name.
     MetadataDurable,
 }
 
@@ -152,8 +153,8 @@ impl FileMapping {
         self.supported
     }
 
-    /// Validates the flags of an mmap call. Under SHARED_VALIDATE each flag counts and an unknown one is refused; under SHARED
-    /// and PRIVATE unknown ones, SYNC among them, are ignored, and what comes back says so.
+    /// Validates the flags of an mmap call. Under SHARED_VALIDATE each flag counts and an unknown one is refused; under
+    /// SHARED and PRIVATE unknown ones, SYNC among them, are ignored, and what comes back says so.
     ///
     /// # Errors
     /// [`Error::MapType`] (EINVAL) for any other type; [`Error::UnsupportedFlags`] (EOPNOTSUPP).

@@ -1,7 +1,7 @@
 //! Writing processor cache lines back to memory.
 //!
-//! Through a virtio-fs window this is an option for hosts that map persistent memory persistently, never a replacement of
-//! FUSE_FSYNC. The default does nothing.
+//! Through a virtio-fs window this is an option for hosts that map persistent memory persistently, never a replacement
+//! of FUSE_FSYNC. The default does nothing.
 #![expect(unsafe_code, reason = "cache maintenance is done by instructions on addresses")]
 
 use core::ptr::NonNull;
@@ -19,13 +19,14 @@ pub trait CacheFlush {
     /// Length of a line in bytes: a power of two, or 0 if nothing is ever flushed.
     fn line_size(&self) -> usize;
 
-    /// Starts the write-back of every line that holds some of the `len` bytes at `start`. Gives the number of lines. Complete
-    /// only after [`fence`](Self::fence).
+    /// Starts the write-back of every line that holds some of the `len` bytes at `start`. Gives the number of lines.
+    /// Complete only after [`fence`](Self::fence).
     ///
     /// The contents of the memory are the same before and after, so others may load and store meanwhile.
     ///
     /// # Safety
-    /// All of the bytes are mapped, in the address space in use, with at least read permission, and stay so during the call.
+    /// All of the bytes are mapped, in the address space in use, with at least read permission, and stay so during the
+    /// call.
     unsafe fn write_back(&self, start: NonNull<u8>, len: usize) -> usize;
 
     /// Waits until the write-backs that this processor started are complete, ordered before all of its later stores.
@@ -104,8 +105,8 @@ impl<F: CacheFlush> Flusher<F> {
     }
 }
 
-/// The addresses of the lines of `line` bytes, a power of two, that hold some of the `len` bytes at `start`, which are memory and so
-/// do not pass the address space's end.
+/// The addresses of the lines of `line` bytes, a power of two, that hold some of the `len` bytes at `start`, which are
+/// memory and so do not pass the address space's end.
 #[cfg(any(test, all(not(miri), any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn lines(start: usize, len: usize, line: usize) -> impl ExactSizeIterator<Item = usize> {
     let first = start & !(line - 1);
@@ -191,9 +192,9 @@ mod x86_64 {
                 // None is told `nomem` or `readonly`: the compiler has to finish earlier stores before, as it would for
                 // an instruction that reads all of memory.
                 match self.instruction {
-                    // SAFETY: detection found the instruction. It changes no memory and no flags, and faults only as a load
-                    // of the line would: the line holds a byte that the caller has mapped readable, and a line lies in
-                    // one page.
+                    // SAFETY: detection found the instruction. It changes no memory and no flags, and faults only as a
+                    // load of the line would: the line holds a byte that the caller has mapped readable, and a line
+                    // lies in one page.
                     Instruction::Clwb => unsafe {
                         asm!("clwb [{}]", in(reg) line, options(nostack, preserves_flags));
                     },
@@ -290,8 +291,8 @@ mod aarch64 {
         /// Asks the processor: CTR_EL0.DminLine for the line size, ID_AA64ISAR1_EL1.DPB for DC CVAP.
         ///
         /// # Safety
-        /// The caller runs at exception level 1 or higher, now and whenever it flushes, so that neither the registers nor the
-        /// instructions trap.
+        /// The caller runs at exception level 1 or higher, now and whenever it flushes, so that neither the registers
+        /// nor the instructions trap.
         #[must_use]
         pub unsafe fn detect() -> Self {
             let (ctr, isar1): (u64, u64);
@@ -320,8 +321,9 @@ mod aarch64 {
             let count = lines.len();
             for line in lines {
                 if self.persistence {
-                    // SAFETY: this is DC CVAP, which detection found, written as the system instruction it is so that every
-                    // assembler takes it. It changes no memory and no flags, and faults only as a load of the line would.
+                    // SAFETY: this is DC CVAP, which detection found, written as the system instruction it is so that
+                    // every assembler takes it. It changes no memory and no flags, and faults only as a load of the
+                    // line would.
                     unsafe { asm!("sys #3, c7, c12, #1, {}", in(reg) line, options(nostack, preserves_flags)) }
                 } else {
                     // SAFETY: as above, for an instruction that every processor has.

@@ -3,8 +3,8 @@
 use crate::change::Changes;
 use crate::{Errno, Error, FileRange};
 
-/// Which file, in the embedder's or the file system's own numbering (a FUSE node id, say). Unique among the files that share one
-/// [`Mappings`].
+/// Which file, in the embedder's or the file system's own numbering (a FUSE node id, say). Unique among the files that
+/// share one [`Mappings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileKey(pub u64);
 
@@ -23,8 +23,8 @@ pub enum UnmapCause {
 }
 
 impl UnmapCause {
-    /// Whether private copies go too. A copy belongs to its program and survives everything but the end of the file moving in
-    /// front of it.
+    /// Whether private copies go too. A copy belongs to its program and survives everything but the end of the file
+    /// moving in front of it.
     #[must_use]
     pub const fn takes_private_copies(self) -> bool {
         matches!(self, Self::Truncate)
@@ -34,29 +34,31 @@ impl UnmapCause {
 /// The embedder's page tables, as a file system sees them: all address spaces that map its files.
 ///
 /// # Contract
-/// - Each method covers *every* address space and *every* processor: when it returns, no TLB holds an entry that it removed
-///   or made read-only, and no store that began under such an entry is still under way.
-/// - Pages that are not in the range stay as they are, except that a huge page that the range touches is treated as a whole
-///   (or split first).
-/// - The caller holds none of its locks, so that the embedder may take its own (address space, then page table) and wait for
-///   other processors. The embedder in turn calls a file system's fault path with no page-table lock held, and checks
-///   [`Layout::unchanged`] under the page-table lock before it installs what the fault path gave it.
+/// - Each method covers *every* address space and *every* processor: when it returns, no TLB holds an entry that it
+///   removed or made read-only, and no store that began under such an entry is still under way.
+/// - Pages that are not in the range stay as they are, except that a huge page that the range touches is treated as a
+///   whole (or split first).
+/// - The caller holds none of its locks, so that the embedder may take its own (address space, then page table) and
+///   wait for other processors. The embedder in turn calls a file system's fault path with no page-table lock held, and
+///   checks [`Layout::unchanged`] under the page-table lock before it installs what the fault path gave it.
 /// - No method calls back into the file system.
 ///
 /// The unit type is the implementation for embedders that map no files.
 pub trait Mappings {
-    /// Removes every page-table entry that shows bytes of `range` of `file` from window or device memory; private copies only
-    /// if [`UnmapCause::takes_private_copies`].
+    /// Removes every page-table entry that shows bytes of `range` of `file` from window or device memory; private
+    /// copies only if [`UnmapCause::takes_private_copies`].
     fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause);
 
-    /// Makes every shared writable entry that shows bytes of `range` of `file` read-only, so that the next store faults.
+    /// Makes every shared writable entry that shows bytes of `range` of `file` read-only, so that the next store
+    /// faults.
     fn write_protect(&self, file: FileKey, range: FileRange);
 
-    /// Waits until no page of `range` of `file` is pinned (for DMA, or by a guard that a program holds). The embedder has the
-    /// clock: it sets the deadline.
+    /// Waits until no page of `range` of `file` is pinned (for DMA, or by a guard that a program holds). The embedder
+    /// has the clock: it sets the deadline.
     ///
     /// # Errors
-    /// The errno with which to give up: [`Errno::ETIMEDOUT`] at the deadline, [`Errno::EAGAIN`] if waiting is not possible here.
+    /// The errno with which to give up: [`Errno::ETIMEDOUT`] at the deadline, [`Errno::EAGAIN`] if waiting is not
+    /// possible here.
     fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno>;
 }
 
@@ -86,11 +88,11 @@ impl<M: Mappings + ?Sized> Mappings for &M {
 
 /// Tells a fault whether the file's layout was broken between its look-up and the moment it installs the page.
 ///
-/// A fault looks the page up under the file system's lock, and installs it under the page-table lock; between the two it holds
-/// neither. So it takes [`seen`](Self::seen) before the look-up and asks [`unchanged`](Self::unchanged) under the page-table
-/// lock: if the answer is no it installs nothing and retries. Whoever breaks the layout, or write-protects for writeback, does
-/// so inside [`change`](Self::change), and the page-table lock does the rest: a fault that installed before is undone by the
-/// unmapping, a fault that comes after sees the change.
+/// A fault looks the page up under the file system's lock, and installs it under the page-table lock; between the two
+/// it holds neither. So it takes [`seen`](Self::seen) before the look-up and asks [`unchanged`](Self::unchanged) under
+/// the page-table lock: if the answer is no it installs nothing and retries. Whoever breaks the layout, or
+/// write-protects for writeback, does so inside [`change`](Self::change), and the page-table lock does the rest: a
+/// fault that installed before is undone by the unmapping, a fault that comes after sees the change.
 ///
 /// One per file, or one for all: a coarser one only costs retries.
 #[derive(Debug, Default)]
@@ -125,11 +127,12 @@ impl Layout {
         LayoutChange(self)
     }
 
-    /// Breaks the layout of `range`: faults that race from now on retry, the pages are unmapped everywhere, pins are waited
-    /// for. What changes the file or takes the memory away is to be done while the guard is alive.
+    /// Breaks the layout of `range`: faults that race from now on retry, the pages are unmapped everywhere, pins are
+    /// waited for. What changes the file or takes the memory away is to be done while the guard is alive.
     ///
     /// # Errors
-    /// [`Error::Pinned`] if pins were not released; the pages are unmapped, may fault in again, and nothing may be taken away.
+    /// [`Error::Pinned`] if pins were not released; the pages are unmapped, may fault in again, and nothing may be
+    /// taken away.
     pub fn break_range<M: Mappings + ?Sized>(
         &self,
         mappings: &M,

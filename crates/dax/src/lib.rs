@@ -1,10 +1,11 @@
-//! What every DAX file system shares: the decisions between a file and the memory that holds it, without doing anything.
+//! What every DAX file system shares: the decisions between a file and the memory that holds it, without doing
+//! anything.
 //!
 //! A DAX file system lets programs load and store where a file's bytes really are: in a window onto a host's page cache
 //! (virtio-fs), on memory that several hosts share (famfs), on persistent memory. What is hard about it is the same for
-//! all: which memory, which page size, when a store is durable, which pages are dirty, what happens when the memory is taken away.
-//! This crate holds those decisions as plain data and small state machines. It knows no device, takes no lock, has no clock and
-//! allocates nothing; what it keeps on the heap or in an array is the embedder's choice.
+//! all: which memory, which page size, when a store is durable, which pages are dirty, what happens when the memory is
+//! taken away. This crate holds those decisions as plain data and small state machines. It knows no device, takes no
+//! lock, has no clock and allocates nothing; what it keeps on the heap or in an array is the embedder's choice.
 //!
 //! ```
 //! use dax::{
@@ -36,29 +37,29 @@
 //! ```
 //!
 //! # What it needs
-//! Nothing but `core`, and atomics as wide as a pointer. Error numbers are [`Errno`]: positive, as Linux counts them. Each
-//! [`Error`] has one, and each names the numbers that were wrong.
+//! Nothing but `core`, and atomics as wide as a pointer. Error numbers are [`Errno`]: positive, as Linux counts them.
+//! Each [`Error`] has one, and each names the numbers that were wrong.
 //!
 //! # A fault
 //! The embedder's page-fault handler has an address, an address space and a file. Then, in this order:
 //!
 //! 1. Ask [`FailureState::check`] and [`Capabilities::check_faults`]; an error is a bus error.
 //! 2. Take [`Layout::seen`] and [`MetadataState::of`]: *before* the look-up, so that what changes after it shows.
-//! 3. Under the file system's lock, look up the memory ([`FileMap::run_around`], or the range of a window), take what keeps it
-//!    there, and let [`Fault::resolve`] decide. [`Hole`](FaultOutcome::Hole) and [`NeedsWritable`](FaultOutcome::NeedsWritable)
-//!    mean work with the device and another try.
+//! 3. Under the file system's lock, look up the memory ([`FileMap::run_around`], or the range of a window), take what
+//!    keeps it there, and let [`Fault::resolve`] decide. [`Hole`](FaultOutcome::Hole) and
+//!    [`NeedsWritable`](FaultOutcome::NeedsWritable) mean work with the device and another try.
 //! 4. If the page is to be writable, mark it in the range's [`DirtyRange`]. Drop the lock.
-//! 5. Under the page-table lock, ask [`Layout::unchanged`]. If so, install the page; else install nothing, the processor
-//!    faults again. Then drop what keeps the memory.
+//! 5. Under the page-table lock, ask [`Layout::unchanged`]. If so, install the page; else install nothing, the
+//!    processor faults again. Then drop what keeps the memory.
 //!
-//! A page that is loaded from is installed for reading, even in a writable mapping: so the first store is a fault of its own,
-//! and that is how a page becomes dirty. A huge page is dirty as a whole.
+//! A page that is loaded from is installed for reading, even in a writable mapping: so the first store is a fault of
+//! its own, and that is how a page becomes dirty. A huge page is dirty as a whole.
 //!
 //! # A synchronous fault
-//! A mapping made with [`MapFlags::SYNC`] promises that a page becomes writable only once the metadata it needs is durable, so
-//! that a program that flushes its own cache lines needs no fsync. Whether such a mapping may be made at all is the embedder's
-//! statement ([`SyncPolicy`]); the default refuses. [`Decision::of`] has the truth table. If a sync is needed, nothing is installed
-//! or marked, and the outcome is a token to be moved from hand to hand:
+//! A mapping made with [`MapFlags::SYNC`] promises that a page becomes writable only once the metadata it needs is
+//! durable, so that a program that flushes its own cache lines needs no fsync. Whether such a mapping may be made at
+//! all is the embedder's statement ([`SyncPolicy`]); the default refuses. [`Decision::of`] has the truth table. If a
+//! sync is needed, nothing is installed or marked, and the outcome is a token to be moved from hand to hand:
 //!
 //! ```text
 //! NeedsAllocation(AllocateFault) --allocated(reply of FUSE_FALLOCATE)--> SyncFault
@@ -67,26 +68,28 @@
 //! Synced --finish(epoch, page now)--> InstallWritable | Retry
 //! ```
 //!
-//! FUSE cannot tell whether a file's metadata is durable. [`MetadataEpoch`] counts what makes it not so, and calls the inode
-//! clean only if nothing changed from before the FSYNC was sent until it was answered.
+//! FUSE cannot tell whether a file's metadata is durable. [`MetadataEpoch`] counts what makes it not so, and calls the
+//! inode clean only if nothing changed from before the FSYNC was sent until it was answered.
 //!
 //! # Writeback
-//! [`Writeback`] is a ticket whose phases come in one order: take what is dirty; write-protect it everywhere, TLBs included;
-//! flush its lines, where the host maps persistent memory; send one FUSE_FSYNC; only then is what was taken clean, and after an
-//! error it is dirty again. What is stored to meanwhile faults, and is marked anew. A range that leaves the window leaves its
-//! dirt to the inode ([`InodeDirt::fold`]), so that an fsync after a reclaim still sends FUSE_FSYNC. Through a virtio-fs window
-//! nothing but FUSE_FSYNC makes data durable: a cache flush ([`CacheFlush`]) is an addition, never a replacement.
+//! [`Writeback`] is a ticket whose phases come in one order: take what is dirty; write-protect it everywhere, TLBs
+//! included; flush its lines, where the host maps persistent memory; send one FUSE_FSYNC; only then is what was taken
+//! clean, and after an error it is dirty again. What is stored to meanwhile faults, and is marked anew. A range that
+//! leaves the window leaves its dirt to the inode ([`InodeDirt::fold`]), so that an fsync after a reclaim still sends
+//! FUSE_FSYNC. Through a virtio-fs window nothing but FUSE_FSYNC makes data durable: a cache flush ([`CacheFlush`]) is
+//! an addition, never a replacement.
 //!
 //! # Taking memory away
-//! Before the bytes under a page become something else (reclaim, truncate, punch), the page is taken out of every address
-//! space: [`Layout::break_range`] has the embedder unmap exactly that range ([`Mappings`]) and wait for pins, while faults that
-//! race retry. No lock of the file system is held across it.
+//! Before the bytes under a page become something else (reclaim, truncate, punch), the page is taken out of every
+//! address space: [`Layout::break_range`] has the embedder unmap exactly that range ([`Mappings`]) and wait for pins,
+//! while faults that race retry. No lock of the file system is held across it.
 //!
 //! # Modules
-//! One subject a module, all re-exported here. Addresses: [`PhysAddr`], [`VirtAddr`], [`DeviceOffset`], [`FileRange`]. Maps:
-//! [`FileMap`], [`MapRules`], [`MappedFile`]. Devices: [`MemoryDevice`], [`Partition`], [`DeviceOwner`], [`FailureState`]. Faults:
-//! [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`], [`MetadataEpoch`]. Writeback: [`DirtyRange`],
-//! [`InodeDirt`], [`Writeback`], [`Flusher`]. The embedder: [`Mappings`], [`Layout`], [`Capabilities`], [`WindowMemory`].
+//! One subject a module, all re-exported here. Addresses: [`PhysAddr`], [`VirtAddr`], [`DeviceOffset`], [`FileRange`].
+//! Maps: [`FileMap`], [`MapRules`], [`MappedFile`]. Devices: [`MemoryDevice`], [`Partition`], [`DeviceOwner`],
+//! [`FailureState`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
+//! [`MetadataEpoch`]. Writeback: [`DirtyRange`], [`InodeDirt`], [`Writeback`], [`Flusher`]. The embedder: [`Mappings`],
+//! [`Layout`], [`Capabilities`], [`WindowMemory`].
 //!
 //! The crate has no features. Unsafe code is denied outside one module, the cache-line flush.
 #![no_std]

@@ -204,7 +204,8 @@ pub struct Segment {
     pub len: u64,
 }
 
-/// The map of a file: extents one after the other, or strips that take turns chunk by chunk. Checked when made, never changed.
+/// The map of a file: extents one after the other, or strips that take turns chunk by chunk. Checked when made, never
+/// changed.
 ///
 /// `S` holds the extents: an array, a slice, a vector.
 ///
@@ -248,12 +249,12 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
         Self::checked(extents, None, size, capacity)
     }
 
-    /// The map of a file of `size` bytes whose chunk number k lies in strip k modulo their number, after that strip's earlier
-    /// chunks. `chunk` is in bytes: a power of two and a multiple of the rules' unit.
+    /// The map of a file of `size` bytes whose chunk number k lies in strip k modulo their number, after that strip's
+    /// earlier chunks. `chunk` is in bytes: a power of two and a multiple of the rules' unit.
     ///
     /// # Errors
-    /// The first rule that is broken, that of the chunk first. [`MapError::TooShort`] if *one* strip is too short for its
-    /// share, whatever the sum.
+    /// The first rule that is broken, that of the chunk first. [`MapError::TooShort`] if *one* strip is too short for
+    /// its share, whatever the sum.
     pub fn interleaved<D: Devices + ?Sized>(
         strips: S,
         chunk: u64,
@@ -309,21 +310,23 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
         }
     }
 
-    /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory. Never past the
-    /// file's end: there the length is 0. Takes time proportional to the number of extents, or constant for strips.
+    /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory. Never
+    /// past the file's end: there the length is 0. Takes time proportional to the number of extents, or constant for
+    /// strips.
     #[must_use]
     pub fn resolve(&self, offset: u64, want: u64) -> Segment {
         self.find(offset, want, self.size)
     }
 
-    /// As [`resolve`](Self::resolve), but up to the end of the extents: what a page table may show of the file's last page.
+    /// As [`resolve`](Self::resolve), but up to the end of the extents: what a page table may show of the file's last
+    /// page.
     #[must_use]
     pub fn resolve_capacity(&self, offset: u64, want: u64) -> Segment {
         self.find(offset, want, self.capacity)
     }
 
-    /// All of the contiguous memory around the file's byte `offset`, with the file offset at which it begins: what a fault
-    /// needs to choose a page size. `None` past the end of the extents.
+    /// All of the contiguous memory around the file's byte `offset`, with the file offset at which it begins: what a
+    /// fault needs to choose a page size. `None` past the end of the extents.
     #[must_use]
     pub fn run_around(&self, offset: u64) -> Option<(u64, Segment)> {
         let start = match self.chunk_shift {

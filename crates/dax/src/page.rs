@@ -70,9 +70,9 @@ impl PageSizes {
 
     /// Finds the page to answer a fault with. Pure: the same numbers give the same page.
     ///
-    /// A huge page is taken only if all of it lies in the mapped area, its virtual and its physical address are multiples of
-    /// its size, all of it is physically contiguous in `run`, and its last base page still holds a byte of the file. Otherwise
-    /// a base page, for which `run` must cover the whole page and the file at least its first byte.
+    /// A huge page is taken only if all of it lies in the mapped area, its virtual and its physical address are
+    /// multiples of its size, all of it is physically contiguous in `run`, and its last base page still holds a byte of
+    /// the file. Otherwise a base page, for which `run` must cover the whole page and the file at least its first byte.
     ///
     /// - `area`: the mapping in whose addresses the fault happened
     /// - `at`: the address that faulted
@@ -127,8 +127,8 @@ pub struct Area {
 }
 
 impl Area {
-    /// The `len` bytes at `start` show the file from `file_offset` on. Each is in bytes; `start` and `file_offset` have to be
-    /// multiples of the base page for any fault to be answered.
+    /// The `len` bytes at `start` show the file from `file_offset` on. Each is in bytes; `start` and `file_offset` have
+    /// to be multiples of the base page for any fault to be answered.
     ///
     /// # Errors
     /// [`Error::RangeOverflow`] if addresses or offsets pass the end of 64 bits.

@@ -111,8 +111,8 @@ impl Capabilities {
 /// The memory of a window or device, as far as copies in and out of it go.
 ///
 /// The host, or another host, may change the memory at any time: implementations copy with volatile or relaxed atomic
-/// accesses, or with the platform's own instructions, and never make a `&[u8]` of it. Where a driver maps the window itself
-/// it brings its own implementation with raw pointers; [`AtomicMemory`] is the one in safe code.
+/// accesses, or with the platform's own instructions, and never make a `&[u8]` of it. Where a driver maps the window
+/// itself it brings its own implementation with raw pointers; [`AtomicMemory`] is the one in safe code.
 pub trait WindowMemory {
     /// Length in bytes.
     fn len(&self) -> u64;
@@ -127,7 +127,8 @@ pub trait WindowMemory {
         Capabilities::default()
     }
 
-    /// Copies `into.len()` bytes from `offset` on out of the memory. Bytes that change meanwhile may be seen old or new.
+    /// Copies `into.len()` bytes from `offset` on out of the memory. Bytes that change meanwhile may be seen old or
+    /// new.
     ///
     /// # Errors
     /// [`Error::OutOfWindow`] if they are not all inside; nothing is copied then.
@@ -162,8 +163,8 @@ pub const fn check_inside(offset: DeviceOffset, len: u64, window_len: u64) -> Re
     }
 }
 
-/// Window memory over atomic bytes, copied with relaxed loads and stores: plain accesses, in safe code, one byte at a time.
-/// For tests and for platforms where speed does not matter.
+/// Window memory over atomic bytes, copied with relaxed loads and stores: plain accesses, in safe code, one byte at a
+/// time. For tests and for platforms where speed does not matter.
 #[derive(Clone, Copy, Debug)]
 pub struct AtomicMemory<'a> {
     bytes: &'a [AtomicU8],

@@ -44,7 +44,8 @@ impl Decision {
     }
 }
 
-/// What is known about the durability of a file's metadata at the time of a fault. To be taken before the page is looked up.
+/// What is known about the durability of a file's metadata at the time of a fault. To be taken before the page is
+/// looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataState {
     seen: EpochSeen,
@@ -70,8 +71,8 @@ impl MetadataState {
 
     /// Whether a write fault in this mode has to wait for a sync.
     ///
-    /// In [`SyncMode::MetadataDurable`] a possible hole counts as dirty: the host allocates it at the first store, which is
-    /// after any fsync that the fault could have waited for.
+    /// In [`SyncMode::MetadataDurable`] a possible hole counts as dirty: the host allocates it at the first store,
+    /// which is after any fsync that the fault could have waited for.
     #[must_use]
     pub const fn is_dirty(&self, mode: SyncMode) -> bool {
         match mode {
@@ -123,8 +124,8 @@ impl<G> AllocateFault<G> {
     }
 }
 
-/// A write fault that has to be synced first: [`start`](Self::start), send FUSE_FSYNC, [`answered`](Syncing::answered), look
-/// the page up again, [`finish`](Synced::finish).
+/// A write fault that has to be synced first: [`start`](Self::start), send FUSE_FSYNC, [`answered`](Syncing::answered),
+/// look the page up again, [`finish`](Synced::finish).
 ///
 /// Locks are to be dropped before the request is sent. Move-only; `G` keeps the memory from being reclaimed.
 #[derive(Debug)]
@@ -184,8 +185,8 @@ impl<G> Syncing<G> {
     /// Takes the server's reply, and calls the inode clean if no metadata changed meanwhile.
     ///
     /// # Errors
-    /// Any error is a bus error, ENOSYS too: a server that does not know FUSE_FSYNC has made nothing durable. (An ordinary
-    /// fsync may take that for success; pass the reply itself, not what fsync made of it.)
+    /// Any error is a bus error, ENOSYS too: a server that does not know FUSE_FSYNC has made nothing durable. (An
+    /// ordinary fsync may take that for success; pass the reply itself, not what fsync made of it.)
     pub fn answered(self, reply: Result<(), Errno>, epoch: &MetadataEpoch) -> Result<Synced<G>, BusError<G>> {
         match reply {
             Ok(()) => {
@@ -205,12 +206,13 @@ pub struct Synced<G> {
 }
 
 impl<G> Synced<G> {
-    /// Ends the protocol. `now` is what the look-up and [`PageSizes::place`](crate::PageSizes::place) give *now*, for the same
-    /// fault; `None` if there is no page any more.
+    /// Ends the protocol. `now` is what the look-up and [`PageSizes::place`](crate::PageSizes::place) give *now*, for
+    /// the same fault; `None` if there is no page any more.
     ///
-    /// The fault is to be retried if the page is gone, lies elsewhere or changed size, or if blocks may have moved since the
-    /// fault began: a truncate and a write that makes the file as long as before leave the same page over other blocks. A file
-    /// that only grew meanwhile is no reason to retry: what the page needs was there when the FSYNC was sent.
+    /// The fault is to be retried if the page is gone, lies elsewhere or changed size, or if blocks may have moved
+    /// since the fault began: a truncate and a write that makes the file as long as before leave the same page over
+    /// other blocks. A file that only grew meanwhile is no reason to retry: what the page needs was there when the
+    /// FSYNC was sent.
     pub fn finish(self, epoch: &MetadataEpoch, now: Option<&Page>) -> SyncOutcome<G> {
         let SyncFault { page, seen, guard } = self.fault;
         if now == Some(&page) && epoch.blocks_stayed(seen) {

@@ -4,11 +4,11 @@ use core::marker::PhantomData;
 
 use crate::{DirtyRange, Errno, Error, FileRange};
 
-/// What an inode owes to the host beyond the dirt of its mapped ranges, and whether a writeback is under way. Changed under the
-/// inode's lock.
+/// What an inode owes to the host beyond the dirt of its mapped ranges, and whether a writeback is under way. Changed
+/// under the inode's lock.
 ///
-/// One writeback of an inode at a time: a second one that found nothing dirty, because the first is still writing it, would
-/// report bytes as durable that are not.
+/// One writeback of an inode at a time: a second one that found nothing dirty, because the first is still writing it,
+/// would report bytes as durable that are not.
 #[derive(Debug, Default)]
 pub struct InodeDirt {
     /// How often dirt without a bitmap arose.
@@ -31,8 +31,9 @@ impl InodeDirt {
         self.folded += 1;
     }
 
-    /// Takes over the dirt of a range that leaves the window, or is mapped to something else, so that the next fsync still
-    /// sends FUSE_FSYNC. The range's pages are unmapped, and its lines flushed where the policy says so, before this.
+    /// Takes over the dirt of a range that leaves the window, or is mapped to something else, so that the next fsync
+    /// still sends FUSE_FSYNC. The range's pages are unmapped, and its lines flushed where the policy says so, before
+    /// this.
     pub fn fold<S: AsRef<[u64]> + AsMut<[u64]>>(&mut self, range: &mut DirtyRange<S>) {
         if range.forget() {
             self.wrote();
@@ -70,8 +71,8 @@ impl InodeDirt {
         })
     }
 
-    /// Ends a writeback with the reply to its FUSE_FSYNC, or with `Ok` where [`Writeback::needs_fsync`] said none is needed.
-    /// Each range taken is to be told with [`Settled::apply`].
+    /// Ends a writeback with the reply to its FUSE_FSYNC, or with `Ok` where [`Writeback::needs_fsync`] said none is
+    /// needed. Each range taken is to be told with [`Settled::apply`].
     ///
     /// # Errors
     /// [`Error::StaleWriteback`] if it was abandoned; nothing changes then.
@@ -106,16 +107,16 @@ pub struct Flushed(());
 
 /// A writeback of an inode under way. Move-only: its phases come in the one order that loses nothing.
 ///
-/// 1. [`take`](Writeback::take) what is dirty, range by range, under the inode's lock. It is not dirty from here on, so that a
-///    store that faults later is told apart from those before.
-/// 2. With no lock held, have [`DirtyRange::writing_runs`] (of a clone made under the lock) write-protected in every address
-///    space, TLBs included ([`Mappings::write_protect`](crate::Mappings::write_protect)), inside a
+/// 1. [`take`](Writeback::take) what is dirty, range by range, under the inode's lock. It is not dirty from here on, so
+///    that a store that faults later is told apart from those before.
+/// 2. With no lock held, have [`DirtyRange::writing_runs`] (of a clone made under the lock) write-protected in every
+///    address space, TLBs included ([`Mappings::write_protect`](crate::Mappings::write_protect)), inside a
 ///    [`Layout::change`](crate::Layout::change), so that no fault that was decided before installs its page after. Then
-///    [`write_protected`](Writeback::write_protected). Were it done after the flush, stores in between would be in no one's
-///    books.
+///    [`write_protected`](Writeback::write_protected). Were it done after the flush, stores in between would be in no
+///    one's books.
 /// 3. Flush the lines of those runs if the policy says so: [`flushed`](Writeback::flushed).
-/// 4. Send one FUSE_FSYNC for all, then [`InodeDirt::finish`] and [`Settled::apply`] to each range: on success what was taken
-///    is clean and nothing else; on an error it is dirty again.
+/// 4. Send one FUSE_FSYNC for all, then [`InodeDirt::finish`] and [`Settled::apply`] to each range: on success what was
+///    taken is clean and nothing else; on an error it is dirty again.
 ///
 /// ```
 /// use dax::{DirtyRange2M, FileRange, InodeDirt};
@@ -154,8 +155,8 @@ impl<P> Writeback<P> {
         self.extents
     }
 
-    /// Whether FUSE_FSYNC has to be sent for what the mappings did: extents were taken, or the inode owed it already. An
-    /// fsync(2) that has other reasons may send it anyway.
+    /// Whether FUSE_FSYNC has to be sent for what the mappings did: extents were taken, or the inode owed it already.
+    /// An fsync(2) that has other reasons may send it anyway.
     #[must_use]
     pub const fn needs_fsync(&self) -> bool {
         self.owed || self.extents > 0

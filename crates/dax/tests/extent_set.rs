@@ -95,7 +95,12 @@ proptest! {
     }
 
     #[test]
-    fn bytes_become_extents(start in 0u64..40, len in 0u64..9 * EXTENT, at in 0u64..8 * EXTENT, bytes in 0u64..3 * EXTENT) {
+    fn bytes_become_extents(
+        start in 0u64..40,
+        len in 0u64..9 * EXTENT,
+        at in 0u64..8 * EXTENT,
+        bytes in 0u64..3 * EXTENT,
+    ) {
         let covered = FileRange::new(start * EXTENT, len).unwrap();
         let mut range = DirtyRange2M::new_2m(covered).unwrap();
         let marked = FileRange::new(start * EXTENT + at, bytes).unwrap();
@@ -114,7 +119,8 @@ proptest! {
             for run in range.dirty_runs(FileRange::ALL) {
                 prop_assert!(run.start() % EXTENT == 0 && run.len() % EXTENT == 0 && run.start() >= covered.start());
             }
-            prop_assert_eq!(range.dirty_runs(FileRange::ALL).map(|run| run.len()).sum::<u64>(), expected as u64 * EXTENT);
+            let sum: u64 = range.dirty_runs(FileRange::ALL).map(|run| run.len()).sum();
+            prop_assert_eq!(sum, expected as u64 * EXTENT);
         }
     }
 }

@@ -225,7 +225,8 @@ proptest! {
         prop_assert_eq!(map.capacity(), bytes.len() as u64);
         prop_assert_eq!(map.chunk(), chunk);
         for offset in 0..bytes.len() as u64 + 3 {
-            for (segment, end) in [(map.resolve(offset, want), size), (map.resolve_capacity(offset, want), map.capacity())] {
+            let answers = [(map.resolve(offset, want), size), (map.resolve_capacity(offset, want), map.capacity())];
+            for (segment, end) in answers {
                 prop_assert_eq!(segment.len > 0, offset < end && want > 0);
                 for byte in 0..segment.len {
                     prop_assert_eq!(bytes[(offset + byte) as usize], (segment.device.0, segment.offset.0 + byte));

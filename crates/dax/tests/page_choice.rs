@@ -53,7 +53,7 @@ fn every_combination_of_small_numbers() {
                 for at in (0..16).step_by(step) {
                     for eof in (0..=14).step_by(step) {
                         for run_offset in (0..=6).step_by(step) {
-                            for run_phys in (0..=6).step_by(step) {
+                            for run_phys in 0..HUGE {
                                 for run_len in (0..=9).step_by(step) {
                                     let run =
                                         MappedRun { file_offset: run_offset, phys: PhysAddr(run_phys), len: run_len };

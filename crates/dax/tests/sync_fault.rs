@@ -223,8 +223,9 @@ enum Step {
     End,
 }
 
-/// All interleavings of two metadata changes and two FSYNCs, in which each is begun by the guest, done by the host at some later
-/// time, and ended by the guest when the reply comes: whenever the epoch says "clean", what the host has is durable.
+/// All interleavings of two metadata changes and two FSYNCs, in which each is begun by the guest, done by the host at
+/// some later time, and ended by the guest when the reply comes: whenever the epoch says "clean", what the host has is
+/// durable.
 #[test]
 fn clean_is_never_a_lie() {
     fn interleave(left: &mut [usize; 4], order: &mut Vec<usize>, check: &mut impl FnMut(&[usize])) {

@@ -201,8 +201,8 @@ fn many_ranges_and_one_fsync() {
     assert_eq!(ranges.iter().map(|range| range.is_clean()).collect::<Vec<_>>(), [true, true, true, false]);
 }
 
-/// A guest with two pages, a processor cache that has to be flushed, a host with memory and a disk. Numbers are versions of each
-/// page's contents.
+/// A guest with two pages, a processor cache that has to be flushed, a host with memory and a disk. Numbers are
+/// versions of each page's contents.
 #[derive(Clone, Debug)]
 struct Machine {
     stored: [u8; 2],
