@@ -39,6 +39,10 @@ errnos! {
     E2BIG = 7;
     /// 11: try again.
     EAGAIN = 11;
+    /// 12: no memory.
+    ENOMEM = 12;
+    /// 13: the file is not open for this.
+    EACCES = 13;
     /// 14: an address outside the area.
     EFAULT = 14;
     /// 16: held by somebody else.
