@@ -111,6 +111,8 @@ impl Apt {
         let list: String =
             suites.iter().map(|suite| format!("deb [arch=amd64{options}] {} {suite} main\n", archive.uri)).collect();
         fs::write(dir.join("sources.list"), list)?;
+        // Nothing is installed, as far as this apt knows; its locks lie beside this file.
+        fs::write(dir.join("status"), "")?;
         let config = dir.join("apt.conf");
         fs::write(&config, configuration(dir))?;
         Ok(Self { dir: dir.to_path_buf(), config })
@@ -214,7 +216,7 @@ fn configuration(dir: &Path) -> String {
     }
     text.push_str(&format!(
         r#"Dir::State "{dir}/state";
-Dir::State::status "/dev/null";
+Dir::State::status "{dir}/status";
 Dir::Cache "{dir}/cache";
 Dir::Etc::sourcelist "{dir}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
