@@ -45,7 +45,7 @@ fn naive_runs(set: &BTreeSet<usize>, within: Range<usize>) -> Vec<Range<usize>> 
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { 2048 },
+        cases: if cfg!(miri) { 2 } else { 512 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -443,7 +443,7 @@ impl Run {
 /// Every sequence of up to `DEPTH` events, states that were met before at no greater depth not entered again.
 #[test]
 fn no_order_of_events_loses_a_store() {
-    const DEPTH: usize = if cfg!(miri) { 5 } else { 16 };
+    const DEPTH: usize = if cfg!(miri) { 4 } else { 16 };
     let mut seen = HashSet::new();
     let mut paths = vec![Vec::new()];
     for depth in 0..DEPTH {
