@@ -33,7 +33,7 @@ pub(crate) struct Time(pub(crate) Timestamp);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{}.{:09} s after the beginning of 1970", self.0.secs, self.0.nanos)
     }
 }
 
