@@ -45,7 +45,8 @@ trait Contender {
 
 struct Ours {
     window: Window,
-    stream: Stream,
+    /// One for each open file.
+    streams: [Stream; INODES as usize],
 }
 
 impl Contender for Ours {
@@ -56,12 +57,12 @@ impl Contender for Ours {
         // The others neither read ahead nor remove in batches.
         config.read_ahead.max_ranges = 0;
         config.max_batch = 1;
-        Self { window: Window::on_heap(config).unwrap(), stream: Stream::new() }
+        Self { window: Window::on_heap(config).unwrap(), streams: [Stream::new(); INODES as usize] }
     }
 
     fn hit(&mut self, inode: u64, offset: u64) -> u64 {
         let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
-        let Access::Hit(hold) = self.window.access(&mut self.stream, &req) else { panic!("no hit") };
+        let Access::Hit(hold) = self.window.access(&mut self.streams[inode as usize], &req) else { panic!("no hit") };
         let hold = black_box(hold);
         let at = hold.window_offset().0;
         self.window.release(hold);

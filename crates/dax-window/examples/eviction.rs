@@ -85,7 +85,9 @@ fn traces(c: u64) -> Vec<(&'static str, Vec<u64>)> {
         (
             "alternating loop and Zipf",
             (0..n)
-                .map(|i| if i / (c * 10) % 2 == 0 { SCAN + i % (2 * c) } else { scatter(popular.next(&mut rng)) })
+                .map(|i| {
+                    if (i / (c * 10)).is_multiple_of(2) { SCAN + i % (2 * c) } else { scatter(popular.next(&mut rng)) }
+                })
                 .collect(),
         ),
         (
@@ -334,8 +336,10 @@ fn policies(ranges: u64) {
 const REMAP: f64 = 10.0;
 const HIT: f64 = 0.05;
 
-/// (offset, length, number of the reader) of each access.
-fn workloads(c: u64) -> Vec<(&'static str, Vec<(u64, u64, usize)>)> {
+/// Offset, length, number of the reader.
+type Accesses = Vec<(u64, u64, usize)>;
+
+fn workloads(c: u64) -> Vec<(&'static str, Accesses)> {
     let n = c * 2000;
     let mut rng = Rng(3);
     let popular = Zipf::new(4 * c, 1.1);

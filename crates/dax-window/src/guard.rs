@@ -67,6 +67,8 @@ impl Guard {
         } else if self.samples >= config.samples && self.yielded < self.ratio {
             self.tripped = true;
             self.trips += 1;
+            // Counts that were taken before are too old to mean anything.
+            self.epoch = self.epoch.wrapping_add(8);
         }
     }
 

@@ -1,13 +1,136 @@
-//! The DAX window as a pure state machine: ranges, interval trees, references, eviction, read-ahead, guard.
+//! Decides which part of which file is where in a DAX window, and what to do next; it never does it.
+//!
+//! A DAX window is guest-physical memory into which a host maps pieces of files. It is smaller than the files, so someone
+//! must know what is mapped where, who uses it, what to throw out, and what state a range is in when a request fails half
+//! way. This crate is that someone: a state machine without a device, a lock, a clock or a kernel. A driver asks, gets an
+//! answer that says what to do next, does it with no lock held, and reports how it went.
+//!
+//! ```
+//! # #[cfg(feature = "alloc")] {
+//! use dax_window::{Access, Config, InodeId, Outcome, Request, Stream, Window};
+//!
+//! let mut window = Window::on_heap(Config::new(64 << 20))?;
+//! let mut stream = Stream::new(); // one for each open file
+//! let request = Request::read(InodeId(7), 5 << 20, 4096, 1 << 30);
+//!
+//! let hold = loop {
+//!     match window.access(&mut stream, &request) {
+//!         Access::Hit(hold) => break hold,
+//!         Access::Setup(ticket) => {
+//!             // Drop the lock, send one SETUPMAPPING for each entry, take the lock again, and report.
+//!             let outcomes = ticket.entries().iter().map(|_entry| Outcome::Done).collect::<Vec<_>>();
+//!             match window.complete_setup(ticket, &outcomes) {
+//!                 Ok(Some(hold)) => break hold,
+//!                 _ => continue, // ask again: the window knows what became of it
+//!             }
+//!         }
+//!         Access::Evict(ticket) => {
+//!             // Unmap and write back what the entries say, send one REMOVEMAPPING with all of them.
+//!             window.complete_remove(ticket, Outcome::Done);
+//!         }
+//!         Access::Wait(_wait) => { /* until window.events().seq() is no longer _wait.seq */ }
+//!         Access::Around(_why) => panic!("use READ and WRITE requests instead"),
+//!     }
+//! };
+//! assert_eq!(hold.file_offset().0, 5 << 20);
+//! assert_eq!(hold.window_offset().0 % (2 << 20), 1 << 20);
+//! // ... copy `hold.len()` bytes ...
+//! window.release(hold);
+//! # }
+//! # Ok::<(), dax_window::ConfigError>(())
+//! ```
+//!
+//! # What it needs
+//! Memory: one [`Descriptor`] of 64 bytes for each range, in a slice that the embedder gives
+//! ([`Storage::from_static`]) or from the heap (`Storage::heap`), and some 5 KiB for [`Window`] itself. After that nothing
+//! is allocated, by no call. A lock around it, from the embedder; 32-bit atomics with read-modify-write.
+//!
+//! # Features
+//! - `alloc`: `Storage::heap` and `Window::on_heap`.
+//!
+//! # Terms
+//! - *Chunk*: a piece of a file, as large as a range and aligned to that size. A chunk is mapped as a whole, or up to
+//!   where the host can map ([`Request::mappable_end`]), so a mapping can be shorter than its range.
+//! - *Range*: a piece of the window. At any time it is free, being set up, mapped (perhaps being upgraded), being removed,
+//!   suspect or retired; [`Stats`] counts each.
+//! - *Hold*: a reference. While there is one, its mapping stays.
+//! - *Ticket*: work for the caller, move-only. Its ranges belong to it until the outcome is reported.
+//!
+//! # How to use it
+//! - Keep [`Window`] under a lock. Every call is short: a hit is a look-up and a reference; nothing waits, and what could
+//!   be long (a sweep, a large fsync) comes in pieces.
+//! - **Do no I/O under the lock.** That is what tickets are for.
+//! - Report a removal and ask again under *one* lock hold: then what you freed cannot be taken by another.
+//! - [`Access::Wait`]: wait until [`Events::seq`] differs, or your deadline passes. The counter moves on everything that can
+//!   unblock anyone; asking again in vain is harmless.
+//! - When there is time (after a set-up, or in a worker) call [`Window::reclaim_step`] until it gives nothing.
+//! - A hit that [`Hold::wants_read_ahead`]: call [`Window::read_ahead`], submit, do not wait, report when the replies come.
+//!
+//! # Contract: who may race with whom
+//! - *Two want the same chunk*: the first gets the set-up, the others [`WaitReason::Setup`]; there is no second SETUPMAPPING.
+//!   If the first fails, the others ask again and one of them tries.
+//! - *Upgrade*: the range keeps its window offset. On a host that replaces atomically readers go on undisturbed; otherwise
+//!   ([`Upgrade::Quiesce`], [`Upgrade::Remove`]) it happens only when nobody uses the range; a copy is told to go round
+//!   meanwhile, a map or fault to wait.
+//! - *Eviction and reclaim* take only ranges without reference, pin, write-back or ticket. A chunk that is being removed
+//!   is waited for. A range in page tables may be evicted; its entry says `installed`.
+//! - *Truncation, hole punching, forgetting* ([`Window::begin_invalidate`]): newcomers wait, holders finish, mappings go.
+//! - *Write-back* ([`Window::begin_writeback`]): dirty ranges stay in the window and usable while it runs; what is stored
+//!   meanwhile is dirty again.
+//! - *Teardown* ([`Window::begin_drain`]): newcomers go round, holders finish, mappings go.
+//! - *A ticket is dropped*: its ranges count as [`Outcome::Unknown`] at the window's next look, waiters hear of it at once.
+//!   That is right when the request is not in the device's hands any more. When it may be, report [`Outcome::Lost`]: such a
+//!   range is never used again, since a late execution would change what is in it.
+//! - *A hold is dropped* without [`Window::release`]: its range stays for good (a [`Hold`] cannot reach the lock); wrap it.
+//!
+//! # When the state of a range is not known
+//! On a host that replaces ([`Overlap::Replace`]) the next mapping simply goes over it. On others it becomes *suspect*: it
+//! is removed once more, alone and exactly, by whoever next needs room or reclaims; if that fails too it is retired. If
+//! it still had page-table entries or unwritten stores, its chunk stays closed until a ticket has seen to them.
+//!
+//! # How chunks are found
+//! By a hash of (inode, chunk) whose buckets lie in the descriptors themselves: a hit costs two cache lines however large
+//! the window is, and a [`Stream`] remembers its last range, which makes it one. By an ordered tree (AVL) over (inode,
+//! chunk), for questions about byte ranges: the first range that touches `[a, b)` in O(log n), each further one in O(1)
+//! amortised. The chunks of an inode are neighbours in that order, so one tree is every inode's ordered set of disjoint
+//! intervals at once, and there is no root to find, store or allocate for each inode.
+//!
+//! Both are linked by range number, not by pointer. That needs no unsafe code at all (the crate forbids it), takes half the
+//! space of pointers, which is what makes tree, chain, list, counters and guard fit into 64 bytes, and lets the memory be
+//! an ordinary slice that may move. Intrusive collections of pointers would have needed all of that argued.
+//!
+//! # Eviction
+//! A clock with counted visits. Many small accesses of one stream to one range are one visit. Two miniature windows,
+//! simulated on a sample of the chunks, tell whether new ranges should go to the end of the queue or go first (a loop
+//! larger than the window). What is referenced when the hand meets it leaves the queue until its last release, so each
+//! reference costs the hand at most one step. Traces and numbers: `POLICIES.md`, printed by the example `eviction`.
+//!
+//! Nothing is kept free as long as nobody is short of ranges: a working set as large as the window stays in it. Once
+//! callers had to wait for a removal, [`Window::reclaim_step`] keeps as many ranges free as were taken during the last
+//! removals' round trips, and stops when demand does.
+//!
+//! # The thrash guard
+//! Bringing a range in under pressure costs as much as several READ requests ([`GuardConfig::ratio`], or measured:
+//! [`Window::note_cost`]). The window counts how many accesses each range served that a small random access brought in,
+//! until it was evicted. When the average falls below the price, the guard trips: from then on such accesses, where the
+//! chunk is not mapped and nothing is free, go round the window ([`Around::Guard`]), unless the chunk has lately been
+//! asked for so often that a mapping would have paid, and more often than the one it would push out. Hits, free ranges,
+//! large and sequential accesses, maps and faults are never affected. It resets when what is brought in pays again.
+//!
+//! **Why both paths see the same bytes.** A READ request and a load through a mapping are both answered from the host's page
+//! cache of that file; a WRITE request and a store through a mapping both change that page cache, at once, and the guest has
+//! no cache in between. There is one copy, so neither path can be stale with regard to the other, in any order. What is
+//! *not* given is atomicity of a write with regard to a concurrent reader, by either path: a load may see half of a WRITE
+//! that is being copied, as it may see half of a store of many bytes. Truncation is kept in order by freezing the bytes.
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 extern crate self as dax_window;
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 extern crate std;
 
 mod access;

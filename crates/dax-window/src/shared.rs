@@ -43,7 +43,7 @@ impl Shared {
     }
 
     /// A copy of its own, for the exploration of what can happen next.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "alloc"))]
     pub(crate) fn fork(&self) -> Self {
         let copy = Self::new();
         copy.seq.store(self.seq.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -143,3 +143,10 @@ fn dropped_tickets_lose_nothing() {
     let hold = map(&mut w, req);
     w.release(hold);
 }
+
+#[test]
+fn the_window_itself_is_small() {
+    assert!(size_of::<Window>() <= 6 << 10, "{}", size_of::<Window>());
+    assert!(size_of::<Access>() <= 512, "{}", size_of::<Access>());
+    assert_eq!(size_of::<dax_window::Descriptor>(), 64);
+}

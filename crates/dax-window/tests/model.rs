@@ -1,6 +1,7 @@
 //! Random interleavings of many callers against the reference model, with outcomes that fail or stay unknown.
 
 #[path = "support/rig.rs"]
+#[expect(dead_code, reason = "the exhaustive exploration uses more of it")]
 mod rig;
 
 use dax_window::{Config, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Overlap, Purpose, Request, Upgrade};

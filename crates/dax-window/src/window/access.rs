@@ -11,6 +11,12 @@ use crate::stream::{Step, Stream};
 use crate::ticket::{SetupEntry, SetupKind, SetupTicket, Wanted};
 use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
 
+/// Why it was no plain hit: what there is instead of one.
+struct Miss {
+    step: Step,
+    found: u32,
+}
+
 /// A request, cut to one chunk.
 #[derive(Clone, Copy)]
 struct Cut<'r> {
@@ -30,29 +36,40 @@ impl Cut<'_> {
 
 impl Window {
     /// Asks for bytes of a file in the window. `stream` belongs to the open file (or the mapping) that asks.
+    #[inline]
     pub fn access(&mut self, stream: &mut Stream, req: &Request) -> Access {
+        match self.hit(stream, req) {
+            Ok(hold) => Access::Hit(hold),
+            Err(miss) => self.no_hit(stream, req, miss),
+        }
+    }
+
+    /// The way of most accesses.
+    fn hit(&mut self, stream: &mut Stream, req: &Request) -> Result<Hold, Miss> {
         self.stats.accesses += 1;
         let shift = self.config.range_shift;
         let offset = req.offset.0;
-        let cut = Cut { req, chunk: offset >> shift, within: offset & ((1 << shift) - 1) };
+        let (chunk, within) = (offset >> shift, offset & ((1 << shift) - 1));
         let hint = stream.hint;
-        let step = stream.observe(&self.config.read_ahead, req.inode.0, cut.chunk, offset, req.len);
+        let step = stream.observe(&self.config.read_ahead, req.inode.0, chunk, offset, req.len);
         if step.visit && self.stats.evictions > 0 {
-            self.placement.visit(self.index.hash(req.inode.0, cut.chunk));
+            self.placement.visit(self.index.hash(req.inode.0, chunk));
         }
-        let found = self.find(hint, req.inode, cut.chunk);
-        let Some(node) = self.d.get(found as usize) else { return self.no_hit(stream, step, cut) };
+        let found = self.find(hint, req.inode, chunk);
+        let miss = Miss { step, found };
+        let Some(node) = self.d.get(found as usize) else { return Err(miss) };
         let write = req.intent == Intent::Write;
-        let end = (u64::from(node.pages) * PAGE).min(cut.mappable(shift));
-        let allowed = cut.within < end && req.len > 0 && (!write || node.has(flag::WRITABLE));
+        let mappable = (req.mappable_end.0 & !(PAGE - 1)).saturating_sub(offset - within);
+        let end = (u64::from(node.pages) * PAGE).min(mappable);
+        let allowed = within < end && req.len > 0 && (!write || node.has(flag::WRITABLE));
         if node.state != State::Mapped || !allowed || !self.freezes.is_empty() || self.draining {
-            return self.no_hit(stream, step, cut);
+            return Err(miss);
         }
         stream.hint = found;
         self.stats.hits += 1;
-        let mut hold = self.hold(found, cut.within, req.len.min(end - cut.within), write, step.visit);
+        let mut hold = self.hold(found, within, req.len.min(end - within), write, step.visit);
         hold.ahead = step.visit && step.sequential && self.is_ahead_due(stream, req);
-        Access::Hit(hold)
+        Ok(hold)
     }
 
     #[inline]
@@ -65,9 +82,14 @@ impl Window {
 
     /// Everything but a plain hit.
     #[cold]
-    fn no_hit(&mut self, stream: &mut Stream, step: Step, cut: Cut<'_>) -> Access {
-        self.absorb_dropped();
-        let req = cut.req;
+    fn no_hit(&mut self, stream: &mut Stream, req: &Request, miss: Miss) -> Access {
+        let Miss { step, mut found } = miss;
+        let shift = self.config.range_shift;
+        let cut = Cut { req, chunk: req.offset.0 >> shift, within: req.offset.0 & ((1 << shift) - 1) };
+        if self.shared.any_dropped() {
+            self.absorb_dropped();
+            found = self.index.find(&self.d, req.inode.0, cut.chunk);
+        }
         let mappable = cut.mappable(self.config.range_shift);
         if mappable <= cut.within || req.len == 0 {
             return Access::Around(self.around(Around::NotMappable));
@@ -78,7 +100,6 @@ impl Window {
         if self.freezes.covers(req.inode, cut.chunk) {
             return Access::Wait(self.wait(WaitReason::Frozen));
         }
-        let found = self.index.find(&self.d, req.inode.0, cut.chunk);
         if found == NIL {
             return self.absent(stream, step, cut);
         }
@@ -114,15 +135,14 @@ impl Window {
     #[inline]
     pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> Hold {
         let shift = self.config.range_shift;
-        let epoch = self.guard.epoch;
+        let (watched, epoch) = (self.guard.tripped, self.guard.epoch);
         let node = &mut self.d[i as usize];
         node.refs += 1;
         node.served = node.served.saturating_add(1);
-        if node.epoch != epoch {
-            node.recent = Guard::aged(node.recent, node.epoch, epoch);
+        if watched {
+            node.recent = Guard::aged(node.recent, node.epoch, epoch).saturating_add(1);
             node.epoch = epoch;
         }
-        node.recent = node.recent.saturating_add(1);
         let ahead = node.has(flag::AHEAD);
         node.visits = (node.visits + u8::from(visit && !ahead)).min(super::evict::MAX_VISITS);
         node.flags = node.flags & !flag::AHEAD | if write { flag::DIRTY } else { 0 };
