@@ -90,7 +90,7 @@ impl Dirt {
         });
     }
 
-    /// Dirty pages, those being written back among them.
+    /// Dirty pages, without those that are being written back.
     pub(crate) fn pages(&self) -> usize {
         self.pieces.values().map(|piece| piece.dirty_extents()).sum()
     }

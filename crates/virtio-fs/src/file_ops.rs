@@ -220,7 +220,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             let epoch = inode.epoch.seen();
             let result = more.and_then(|more| {
                 let fh = file.fh.unwrap_or_default();
-                self.op_fsync(file.who, inode.nodeid, fh, data_only).map(|()| more)
+                self.op_fsync(file.who, inode.nodeid, fh, data_only).map(|answered| (more, answered))
             });
             let reply = result.as_ref().map(drop).map_err(|_| dax::Errno::EIO);
             inode.dirt.lock().finish(taken.writeback.write_protected().flushed(), reply);
@@ -229,8 +229,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     dax.with(|window| window.end_writeback(ticket, result.is_ok()));
                 }
             }
-            if !result? {
-                inode.epoch.synced(epoch);
+            let (more, answered) = result?;
+            if !more {
+                if answered {
+                    inode.epoch.synced(epoch);
+                }
                 return Ok(());
             }
         }

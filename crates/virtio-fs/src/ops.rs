@@ -507,18 +507,25 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         Ok(Directory::new(&buffer[..len], offset))
     }
 
-    /// Makes data durable. A server that does not know FSYNC has nothing to do.
+    /// Makes data durable. A server that does not know FSYNC has nothing to do, as far as an ordinary fsync goes; the answer
+    /// says whether it does know it.
     pub(crate) fn op_fsync(
         &self,
         who: Credentials,
         node: NodeId,
         fh: FileHandle,
         data_only: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if self.is_unsupported(Opcode::FSYNC) {
-            return Ok(());
+            return Ok(false);
         }
-        self.tolerate_enosys(Opcode::FSYNC, self.op_fsync_raw(who, node, fh, data_only))
+        match self.op_fsync_raw(who, node, fh, data_only) {
+            Err(error) if error.is_enosys() => {
+                self.set_unsupported(Opcode::FSYNC);
+                Ok(false)
+            }
+            result => result.map(|()| true),
+        }
     }
 
     /// As `op_fsync`, with the server's answer as it is.
