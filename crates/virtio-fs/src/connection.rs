@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use fuse_proto::Opcode;
 use lock_api::{Mutex, RawMutex};
+use virtio_drivers::transport::InterruptStatus;
 
 use crate::bringup::Port;
 use crate::queue::channel::{Channel, DataPool, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token};
@@ -116,6 +117,21 @@ pub(crate) struct Connection<R> {
     dead: AtomicBool,
     pub(crate) requests: AtomicU64,
     pub(crate) timeouts: AtomicU64,
+}
+
+/// Takes the place of the port of a device that is left alone.
+struct NoPort;
+
+impl Port for NoPort {
+    fn notify(&mut self, _queue: u16) {}
+
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        InterruptStatus::empty()
+    }
+
+    fn reset(&mut self, _platform: &dyn Platform) -> bool {
+        false
+    }
 }
 
 impl<R> Drop for Connection<R> {
@@ -283,7 +299,7 @@ impl<R: RawMutex> Connection<R> {
             }
             Ok(None) => Err(self.timed_out(ticket.opcode)),
             Err(error) => {
-                self.dead.store(true, Ordering::Relaxed);
+                self.give_up();
                 Err(Error::Queue(error))
             }
         }
@@ -353,10 +369,20 @@ impl<R: RawMutex> Connection<R> {
     fn timed_out(&self, opcode: Opcode) -> Error {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
         let in_a_row = self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        if in_a_row >= self.max_timeouts && !self.dead.swap(true, Ordering::Relaxed) {
+        if in_a_row >= self.max_timeouts && self.give_up() {
             log::error!("virtio-fs: {in_a_row} requests in a row got no answer; leaving the device alone from here on");
         }
         Error::TimedOut { opcode, after: self.timeout }
+    }
+
+    /// Leaves the device alone for good; returns whether that is new.
+    fn give_up(&self) -> bool {
+        let new = !self.dead.swap(true, Ordering::Relaxed);
+        if new {
+            // Transports reset their device when they are dropped, which is touching it: this one never is.
+            core::mem::forget(core::mem::replace(&mut *self.port.lock(), Box::new(NoPort)));
+        }
+        new
     }
 
     /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.

@@ -400,8 +400,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             .filter(|dax| dax.memory.access() == WindowAccess::LoadsAndStores)
             .ok_or(Error::refused(Errno::EOPNOTSUPP, "the file cannot be mapped"))?;
         self.refresh_attr_sometimes(file.who, inode, file.fh)?;
-        let mappable = self.mappable_end(inode.size());
-        let len = (len as u64).min(mappable.saturating_sub(offset));
+        let size = inode.size();
+        let mappable = self.mappable_end(size);
+        // A page may be mapped whole, but what is past the end of the file is no part of it.
+        let len = (len as u64).min(mappable.min(size).saturating_sub(offset));
         if len == 0 {
             return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
         }

@@ -43,6 +43,9 @@ pub struct ReadDir<R: RawMutex + Send + Sync + 'static> {
     buffer: Vec<u8>,
     ready: VecDeque<DirEntry>,
     offset: u64,
+    /// An offset seen earlier, how many replies ago, and after how many the next takes its place: one that comes again is
+    /// a circle, which is found within twice its length.
+    mark: (u64, u32, u32),
     seen: u64,
     done: bool,
 }
@@ -66,6 +69,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
             buffer: vec![0; len],
             ready: VecDeque::new(),
             offset: 0,
+            mark: (0, 0, 1),
             seen: 0,
             done: false,
         })
@@ -136,11 +140,28 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
         }
         if self.seen == before {
             self.done = true;
+            return Ok(());
         }
-        if self.seen > MAX_ENTRIES {
+        if self.seen > MAX_ENTRIES || self.goes_in_circles() {
+            self.ready.clear();
             return Err(Error::refused(Errno::EIO, "the directory has no end"));
         }
         Ok(())
+    }
+
+    /// Whether the listing has come back to where it was (Brent's algorithm: no memory but one offset).
+    fn goes_in_circles(&mut self) -> bool {
+        let (mark, replies, limit) = &mut self.mark;
+        if self.offset == *mark {
+            return true;
+        }
+        *replies += 1;
+        if *replies == *limit {
+            *mark = self.offset;
+            *replies = 0;
+            *limit = limit.saturating_mul(2);
+        }
+        false
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -256,18 +256,29 @@ impl Host {
         let at_root = |place: Place| root.join(place.path());
         let none = |()| Vec::new();
         let ebadf = || io::Error::from_raw_os_error(libc::EBADF);
+        let make = || std::fs::OpenOptions::new().create(true).mode(0o644).to_owned();
         let both = std::fs::OpenOptions::new().read(true).write(true).to_owned();
         match operation {
-            Write { place, seed, len } => std::fs::write(at_root(place), content(seed, len)).map(none),
+            Write { place, seed, len } => {
+                let file = make().truncate(true).write(true).open(at_root(place))?;
+                io::Write::write_all(&mut &file, &content(seed, len)).map(none)
+            }
             Patch { place, at, len } => both.open(at_root(place))?.write_all_at(&content(at, len), at).map(none),
             Append { place, len } => {
-                let file = std::fs::OpenOptions::new().append(true).create(true).open(at_root(place))?;
+                let file = make().append(true).open(at_root(place))?;
                 io::Write::write_all(&mut &file, &content(len as u64, len)).map(none)
             }
             Read { place } => std::fs::read(at_root(place)),
-            ReadAt { place, at, len } => read_host(&std::fs::File::open(at_root(place))?, at, len),
+            ReadAt { place, at, len } => {
+                let path = at_root(place);
+                // The host opens folders too.
+                if path.is_dir() {
+                    return Err(io::Error::from_raw_os_error(libc::EISDIR));
+                }
+                read_host(&std::fs::File::open(path)?, at, len)
+            }
             Resize { place, size } => both.open(at_root(place))?.set_len(size).map(none),
-            MakeDir { place } => std::fs::create_dir(at_root(place)).map(none),
+            MakeDir { place } => std::fs::DirBuilder::new().mode(0o755).create(at_root(place)).map(none),
             RemoveFile { place } => std::fs::remove_file(at_root(place)).map(none),
             RemoveDir { place } => std::fs::remove_dir(at_root(place)).map(none),
             Rename { from, to } => std::fs::rename(at_root(from), at_root(to)).map(none),
@@ -341,8 +352,6 @@ fn compare(kind: Kind, window: Option<u64>, operations: &[Operation]) {
     let mut driver = Driver { fs: &fs, open: Default::default() };
     let mut host = Host { root: twin.path().to_owned(), open: Default::default() };
     for (index, &operation) in operations.iter().enumerate() {
-        // The host's tools make files as the driver does, whose default is 0644, and folders 0755.
-        // SAFETY: a system call that takes and gives a number; every test sets it so.
         let (found, wanted) = (driver.run(operation), host.run(operation));
         match (&found, &wanted) {
             (Ok(found), Ok(wanted)) => assert_same(found, wanted, format_args!("{index}: {operation:?}")),
@@ -358,8 +367,7 @@ fn compare(kind: Kind, window: Option<u64>, operations: &[Operation]) {
     for (path, entry) in &found {
         let other = wanted.get(path).unwrap_or_else(|| panic!("{path:?} is only on the driver's side"));
         assert_same(&entry.3, &other.3, path.display());
-        // Modes of what is made are the test process's umask's, which differs from the driver's default.
-        assert_eq!((entry.0 & libc::S_IFMT, entry.1, entry.2), (other.0 & libc::S_IFMT, other.1, other.2), "{path:?}");
+        assert_eq!((entry.0, entry.1, entry.2), (other.0, other.1, other.2), "mode, links and size of {path:?}");
     }
     assert_eq!(found.len(), wanted.len(), "something is only on the host's side");
     drop(driver);

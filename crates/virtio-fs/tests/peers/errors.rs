@@ -1,17 +1,17 @@
 //! Errors are those that the host's own system calls give for the same thing.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use fuse_proto::Errno;
+use fuse_proto::{AccessMask, Errno};
 use virtio_fs::{Config, Credentials, Error, OpenOptions, VirtioFs};
 
 use crate::rig::peer::{Kind, Peer, on_both};
 
 on_both! {
     errors_are_those_of_the_host,
-    permissions_are_checked_by_the_server,
+    permissions_are_checked_as_far_as_the_server_goes,
 }
 
 /// An operation on a tree, by the driver and by the host.
@@ -198,35 +198,43 @@ fn nobody() -> Option<Credentials> {
     root.then_some(Credentials { uid: 65534, gid: 65534, pid: 1 })
 }
 
-fn permissions_are_checked_by_the_server(peer: Peer) {
+fn permissions_are_checked_as_far_as_the_server_goes(peer: Peer) {
+    let mode = |name: &str, mode| std::fs::set_permissions(peer.path(name), PermissionsExt::from_mode(mode)).unwrap();
     std::fs::create_dir(peer.path("closed")).unwrap();
     peer.put("closed/file", b"secret");
     peer.put("mine", b"secret");
-    std::fs::set_permissions(peer.folder(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let closed = |mode| {
-        std::fs::set_permissions(peer.path("closed"), std::fs::Permissions::from_mode(mode)).unwrap();
-        std::fs::set_permissions(peer.path("mine"), std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    closed(0o000);
+    mode("", 0o755);
+    mode("closed", 0o000);
+    mode("mine", 0o000);
     let fs = peer.mount();
-    // Without the right to take other users' parts, the process itself is the one whose rights count.
-    let other = nobody().map_or_else(|| fs.clone(), |who| fs.with_credentials(who));
     let eacces = |result: Result<(), Error>| assert_eq!(result.unwrap_err().errno(), Errno::EACCES);
-    eacces(other.read("mine").map(drop));
-    eacces(other.read("closed/file").map(drop));
-    eacces(other.read_dir("closed").map(drop));
-    eacces(other.open("mine", OpenOptions::new().write(true)).map(drop));
-    if nobody().is_some() {
+    if let Some(who) = nobody() {
+        // Both servers take the user's part when something is made and answer ACCESS by his rights. What is there they
+        // open as root: a kernel with users of its own looks at modes by itself.
+        let other = fs.with_credentials(who);
         eacces(other.write("new", b""));
         eacces(other.create_dir("dir", 0o755).map(drop));
-        eacces(other.remove_file("mine"));
-        let chmod = virtio_fs::SetAttr { mode: Some(0o777), ..Default::default() };
-        assert_eq!(other.lookup("mine").unwrap().set_attr(&chmod).unwrap_err().errno(), Errno::EPERM);
-        assert_eq!(fs.read("mine").unwrap(), b"secret", "root may");
+        eacces(other.symlink("target", "link").map(drop));
+        eacces(other.lookup("mine").unwrap().access(AccessMask::READ));
+        fs.lookup("mine").unwrap().access(AccessMask::READ).expect("root may");
+        assert_eq!(fs.read("mine").unwrap(), b"secret");
+        mode("", 0o777);
+        other.write("new", b"").unwrap();
+        other.create_dir("dir", 0o755).unwrap();
+        for name in ["new", "dir"] {
+            let meta = std::fs::metadata(peer.path(name)).unwrap();
+            assert_eq!((meta.uid(), meta.gid()), (who.uid, who.gid), "{name}");
+        }
+    } else {
+        eacces(fs.read("mine").map(drop));
+        eacces(fs.read("closed/file").map(drop));
+        eacces(fs.read_dir("closed").map(drop));
+        eacces(fs.open("mine", OpenOptions::new().write(true)).map(drop));
+        eacces(fs.lookup("mine").unwrap().access(AccessMask::READ));
     }
-    closed(0o755);
-    assert_eq!(other.read("mine").unwrap(), b"secret");
-    drop(other);
+    mode("closed", 0o755);
+    mode("mine", 0o644);
+    assert_eq!(fs.read("mine").unwrap(), b"secret");
     peer.finish(fs);
 }
 

@@ -146,10 +146,10 @@ fn views_keep_their_ranges(peer: Peer) {
 
 fn reclaim_in_the_background(peer: Peer) {
     let peer = peer.with_window(Some(64 << 20));
-    let data = content(6, 64 << 20);
+    let data = content(6, 96 << 20);
     peer.put("file", &data);
     let fs = peer.mount();
-    assert_same(&fs.read("file").unwrap(), &data, "fills the window");
+    assert_same(&fs.read("file").unwrap(), &data, "more than fills the window");
     let mut steps = 0;
     while fs.reclaim_step().unwrap() {
         steps += 1;

@@ -9,3 +9,10 @@ pub(crate) mod platform;
 pub(crate) mod ram;
 pub(crate) mod strict;
 pub(crate) mod window;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, whether a test that failed held it or not.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -12,8 +12,8 @@ use krun_devices::{BusDevice, Error};
 use krun_utils::eventfd::EventFd;
 use transport_mmio::Registers;
 
-use super::ram;
 use super::window::Window;
+use super::{lock, ram};
 
 /// Raises interrupts by the eventfd that a virtual machine monitor would give to the hypervisor.
 struct Interrupts;
@@ -69,7 +69,7 @@ impl Krun {
 
     /// What it signals for an interrupt.
     pub(crate) fn interrupt(&self) -> RawFd {
-        self.transport.lock().unwrap().interrupt_evt().as_raw_fd()
+        lock(&self.transport).interrupt_evt().as_raw_fd()
     }
 }
 
@@ -81,12 +81,12 @@ pub(crate) struct KrunRegisters {
 impl KrunRegisters {
     fn read<const N: usize>(&self, offset: usize) -> [u8; N] {
         let mut bytes = [0; N];
-        self.transport.lock().unwrap().read(0, offset as u64, &mut bytes);
+        lock(&self.transport).read(0, offset as u64, &mut bytes);
         bytes
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {
-        self.transport.lock().unwrap().write(0, offset as u64, bytes);
+        lock(&self.transport).write(0, offset as u64, bytes);
     }
 }
 

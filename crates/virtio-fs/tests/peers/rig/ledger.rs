@@ -126,6 +126,8 @@ pub(crate) struct Ledger {
     pub(crate) largest_removal: usize,
     /// Whether the driver was to tell apart what it cannot: after a request that it gave up, debts are not its fault.
     pub(crate) forgiving: bool,
+    /// Whether the device tells the driver what is not so.
+    pub(crate) lies: bool,
 }
 
 impl Ledger {
@@ -219,7 +221,11 @@ impl Ledger {
             }
             op::SETUPMAPPING => wrong.extend(self.set_up(request)),
             op::REMOVEMAPPING => wrong.extend(self.remove(request)),
-            op::DESTROY => self.over = true,
+            op::DESTROY => {
+                // What is still open is closed with the session; look-ups and mappings are to be gone by now.
+                self.over = true;
+                self.handles.clear();
+            }
             _ => {}
         }
         wrong

@@ -13,6 +13,8 @@ use std::sync::{LazyLock, Mutex};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
+use super::lock;
+
 const SIZE: usize = 1 << 30;
 /// Guest-physical address of the RAM for [`UnrelatedHal`]: has nothing to do with where it lies in the process.
 const BASE: u64 = 0x1_8000_0000;
@@ -84,13 +86,13 @@ impl Owner {
 
     /// How many pages it has not given back.
     pub(crate) fn pages(self) -> usize {
-        let state = RAM.state.lock().unwrap();
+        let state = lock(&RAM.state);
         state.blocks.values().filter(|block| block.owner == self.0 && !block.freed).map(|block| block.pages).sum()
     }
 
     /// Checks all that was given back, and makes it ready for others. Returns what was found.
     pub(crate) fn check(self) -> Vec<String> {
-        let mut state = RAM.state.lock().unwrap();
+        let mut state = lock(&RAM.state);
         let state = &mut *state;
         let mut found = Vec::new();
         for (&offset, block) in state.blocks.iter().filter(|(_, block)| block.owner == self.0) {
@@ -121,7 +123,7 @@ pub(crate) fn in_use(address: u64, len: usize) -> bool {
             _ => return false,
         },
     };
-    let state = RAM.state.lock().unwrap();
+    let state = lock(&RAM.state);
     let Some((&start, block)) = state.blocks.range(..=offset).next_back() else { return false };
     !block.freed && offset + len <= start + block.pages * PAGE_SIZE
 }
@@ -144,7 +146,7 @@ fn check(offset: usize, len: usize, value: u8, what: &str) -> Option<String> {
 }
 
 fn allocate(pages: usize) -> usize {
-    let mut state = RAM.state.lock().unwrap();
+    let mut state = lock(&RAM.state);
     let spare = state.spare.get_mut(&pages).and_then(Vec::pop);
     let offset = spare.unwrap_or_else(|| {
         let offset = state.next + PAGE_SIZE;
@@ -160,7 +162,7 @@ fn allocate(pages: usize) -> usize {
 }
 
 fn release(offset: usize, pages: usize) {
-    let mut state = RAM.state.lock().unwrap();
+    let mut state = lock(&RAM.state);
     let block = state.blocks.get_mut(&offset).expect("freed memory was never allocated");
     assert!(!block.freed, "memory freed twice");
     assert_eq!(block.pages, pages, "freed with another length");

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use fuse_backend_rs::abi::virtio_fs::RemovemappingOne;
@@ -25,8 +25,8 @@ use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::ledger::{Ledger, Request, op};
-use super::ram;
 use super::window::Window;
+use super::{lock, logs, ram};
 
 const INDIRECT_DESC: u64 = 1 << 28;
 const EVENT_IDX: u64 = 1 << 29;
@@ -211,33 +211,37 @@ impl Strict {
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.shared.ledger.lock().unwrap()
+        lock(&self.shared.ledger)
     }
 
     /// Asks `hook` about every request from now on. Debts of a driver that was lied to are forgiven.
     pub(crate) fn misbehave(&self, hook: impl FnMut(&Request) -> Act + Send + 'static) {
-        self.ledger().forgiving = true;
-        *self.shared.hook.lock().unwrap() = Some(Box::new(hook));
+        let mut ledger = self.ledger();
+        ledger.forgiving = true;
+        if !std::mem::replace(&mut ledger.lies, true) {
+            logs::LIARS.fetch_add(1, Ordering::SeqCst);
+        }
+        *lock(&self.shared.hook) = Some(Box::new(hook));
     }
 
     /// Asks `hook` about every request from now on, which must not lie: delays are no lies.
     pub(crate) fn watch(&self, hook: impl FnMut(&Request) -> Act + Send + 'static) {
-        *self.shared.hook.lock().unwrap() = Some(Box::new(hook));
+        *lock(&self.shared.hook) = Some(Box::new(hook));
     }
 
     /// Serves every request from now on.
     pub(crate) fn behave(&self) {
-        *self.shared.hook.lock().unwrap() = None;
+        *lock(&self.shared.hook) = None;
     }
 
     /// How many requests it keeps.
     pub(crate) fn held(&self) -> usize {
-        self.shared.held.lock().unwrap().len()
+        lock(&self.shared.held).len()
     }
 
     /// Serves the one of the requests kept that came as number `index`.
     pub(crate) fn release(&self, index: usize) {
-        let exchange = self.shared.held.lock().unwrap().remove(index);
+        let exchange = lock(&self.shared.held).remove(index);
         self.shared.finish(exchange, Act::Serve);
     }
 
@@ -260,6 +264,9 @@ impl Drop for Strict {
             // A panic of it was written down.
             let _ = thread.join();
         }
+        if self.ledger().lies {
+            logs::LIARS.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -273,9 +280,9 @@ impl Shared {
     fn serve_queue(&self, index: u16) {
         loop {
             let Some(exchange) = self.take(index) else { return };
-            let act = self.hook.lock().unwrap().as_mut().map_or(Act::Serve, |hook| hook(&exchange.request));
+            let act = lock(&self.hook).as_mut().map_or(Act::Serve, |hook| hook(&exchange.request));
             match act {
-                Act::Hold => self.held.lock().unwrap().push(exchange),
+                Act::Hold => lock(&self.held).push(exchange),
                 act => self.finish(exchange, act),
             }
         }
@@ -283,7 +290,7 @@ impl Shared {
 
     /// The queue as the driver has set it up.
     fn with_queue<T>(&self, index: u16, act: impl FnOnce(&mut Queue) -> T) -> Option<T> {
-        let mut queues = self.queues.lock().unwrap();
+        let mut queues = lock(&self.queues);
         let set_up = self.device.queue(index).filter(|queue| queue.ready)?;
         let queue = queues.entry(index).or_insert_with(|| {
             let mut queue = Queue::new(self.options.queue_size).expect("a size that a queue can have");
@@ -304,7 +311,7 @@ impl Shared {
 
     /// The next request of a queue, if there is one.
     fn take(&self, index: u16) -> Option<Exchange> {
-        let life = self.quiet.read().unwrap();
+        let life = self.quiet.read().unwrap_or_else(PoisonError::into_inner);
         if self.stopped.load(Ordering::SeqCst) {
             return None;
         }
@@ -348,7 +355,7 @@ impl Shared {
             self.device.blame(format!("queue {index}: a chain that cannot be read"));
         }
         let request = Request { queue: index, head: chain.head_index(), bytes, room };
-        for mistake in self.ledger.lock().unwrap().request(&request) {
+        for mistake in lock(&self.ledger).request(&request) {
             self.device.blame(mistake);
         }
         Some(Exchange { request, chain, life: *life })
@@ -356,7 +363,7 @@ impl Shared {
 
     /// Answers a request.
     fn finish(&self, exchange: Exchange, act: Act) {
-        let life = self.quiet.read().unwrap();
+        let life = self.quiet.read().unwrap_or_else(PoisonError::into_inner);
         if exchange.life != *life || self.stopped.load(Ordering::SeqCst) {
             return;
         }
@@ -375,7 +382,7 @@ impl Shared {
         if let Some(alter) = alter {
             alter(&mut answer);
         }
-        self.ledger.lock().unwrap().reply(&request, &answer.bytes);
+        lock(&self.ledger).reply(&request, &answer.bytes);
         let mut writer = VirtioFsWriter::new(&*self.memory, chain).expect("a chain that was read before");
         let len = answer.bytes.len().min(request.room);
         writer.write_all(&answer.bytes[..len]).expect("there is room");
@@ -421,12 +428,12 @@ impl Shared {
         let memory = &*self.memory;
         let reader = Reader::from_descriptor_chain(memory, chain.clone()).expect("a chain that was read before");
         let writer = VirtioFsWriter::new(memory, chain.clone()).expect("a chain that was read before");
-        let server = self.server.lock().unwrap().clone();
+        let server = lock(&self.server).clone();
         let mappings = self.window.as_ref().filter(|_| self.options.host != Host::Without);
         let mut mapper = mappings.map(|window| Mapper {
             window: window.clone(),
             host: self.options.host,
-            live: self.ledger.lock().unwrap().mappings.iter().map(|(&offset, mapping)| (offset, mapping.len)).collect(),
+            live: lock(&self.ledger).mappings.iter().map(|(&offset, mapping)| (offset, mapping.len)).collect(),
         });
         if mapper.is_none() && matches!(request.opcode(), op::SETUPMAPPING | op::REMOVEMAPPING) {
             return out(request, -libc::ENOSYS, &[]);
@@ -458,12 +465,12 @@ impl Shared {
         if let Some(window) = &self.window {
             window.unmap(0, window.len).expect("the window is there");
         }
-        for debt in self.ledger.lock().unwrap().reset() {
+        for debt in lock(&self.ledger).reset() {
             self.device.blame(debt);
         }
-        self.queues.lock().unwrap().clear();
-        self.held.lock().unwrap().clear();
-        *self.server.lock().unwrap() = server(&self.folder, &self.options);
+        lock(&self.queues).clear();
+        lock(&self.held).clear();
+        *lock(&self.server) = server(&self.folder, &self.options);
     }
 }
 
@@ -547,7 +554,7 @@ impl Registers for StrictRegisters {
 
     fn write32(&mut self, offset: usize, value: u32) {
         if (offset, value) == (STATUS, 0) {
-            let mut life = self.shared.quiet.write().unwrap();
+            let mut life = self.shared.quiet.write().unwrap_or_else(PoisonError::into_inner);
             *life += 1;
             self.shared.reset();
             self.model.write32(offset, value);
