@@ -8,4 +8,6 @@ pub(crate) mod gdt;
 pub(crate) mod ioapic;
 mod mem;
 pub(crate) mod port;
+pub(crate) mod smp;
 pub(crate) mod traps;
+pub(crate) mod user;

@@ -37,6 +37,8 @@ mod listing;
 #[cfg(any(target_os = "none", test))]
 mod memory;
 #[cfg(target_os = "none")]
+mod mmap;
+#[cfg(target_os = "none")]
 mod mount;
 #[cfg(target_os = "none")]
 mod panic;

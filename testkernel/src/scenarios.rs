@@ -9,6 +9,7 @@ pub(crate) mod discovery;
 pub(crate) mod fallback;
 pub(crate) mod files;
 pub(crate) mod machine;
+pub(crate) mod mmap;
 pub(crate) mod reclaim;
 pub(crate) mod rig;
 pub(crate) mod session;
@@ -116,6 +117,18 @@ scenarios! {
     "dax::tail_of_odd_file" => dax::tail_of_odd_file,
     "dax::extending_write" => dax::extending_write,
     "reclaim::small_window" => reclaim::small_window,
+    "mmap::read_fault_4k" => mmap::read_fault_4k,
+    "mmap::huge_fault_2m" => mmap::huge_fault_2m,
+    "mmap::write_fault_marks_dirty" => mmap::write_fault_marks_dirty,
+    "mmap::private_cow" => mmap::private_cow,
+    "mmap::tail_page" => mmap::tail_page,
+    "mmap::past_eof_is_bus_error" => mmap::past_eof_is_bus_error,
+    "mmap::truncate_unmaps" => mmap::truncate_unmaps,
+    "mmap::punch_unmaps" => mmap::punch_unmaps,
+    "mmap::reclaim_unmaps" => mmap::reclaim_unmaps,
+    "mmap::pinned_range_is_skipped" => mmap::pinned_range_is_skipped,
+    "mmap::all_pinned_times_out" => mmap::all_pinned_times_out,
+    "mmap::failed_file" => mmap::failed_file,
     "fallback::unmodified_virtiofsd" => fallback::unmodified_virtiofsd,
 }
 

@@ -24,7 +24,7 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         Ok(info) => START_INFO.call_once(|| info),
         Err(message) => exit::fail(&message),
     };
-    gdt::init();
+    gdt::init(0);
     traps::init();
     // SAFETY: called once, here, on the boot page tables; nothing else is in use yet.
     unsafe { frames::init(info) };

@@ -22,6 +22,7 @@ pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 const ID: u64 = 0x20;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const SPURIOUS: u64 = 0xf0;
+const COMMAND: u64 = 0x300;
 const TIMER: u64 = 0x320;
 const TIMER_INITIAL: u64 = 0x380;
 const TIMER_CURRENT: u64 = 0x390;
@@ -59,6 +60,36 @@ pub(crate) fn init() -> Result<(), MapError> {
     TICK.store(a_tick.clamp(1, u128::from(u32::MAX)) as u32, Ordering::Relaxed);
     tick();
     Ok(())
+}
+
+/// Enables the controller of a further processor and starts its timer, on it.
+pub(crate) fn init_further() {
+    write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+    write(TIMER_DIVIDE, 0b0011);
+    tick();
+}
+
+/// A message to all processors but this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Start over, and wait for the next one.
+    Init,
+    /// Run from this page, in real mode.
+    Start(u8),
+    /// This interrupt.
+    Interrupt(u8),
+}
+
+/// Sends a message to all processors but this one.
+pub(crate) fn send_to_others(message: Message) {
+    // Intel SDM volume 3, 11.6.1: all but oneself, level asserted, and the kind.
+    const OTHERS: u32 = 0b11 << 18 | 1 << 14;
+    let kind = match message {
+        Message::Init => 0b101 << 8,
+        Message::Start(page) => 0b110 << 8 | u32::from(page),
+        Message::Interrupt(vector) => u32::from(vector),
+    };
+    write(COMMAND, OTHERS | kind);
 }
 
 /// Halts for about so long, or until another interrupt. The timer ticks on afterwards.

@@ -1,6 +1,7 @@
-//! Segments, and a stack of its own for faults that may come from a broken stack.
+//! Segments, and a stack of its own for faults that may come from a broken stack. Each processor has its own tables, and
+//! its number as the base of its `gs` segment.
 
-use crate::memory::layout;
+use crate::memory::layout::{self, MAX_PROCESSORS};
 use spin::Once;
 use x86_64::{
     VirtAddr,
@@ -8,6 +9,7 @@ use x86_64::{
         segmentation::{CS, DS, ES, SS, Segment},
         tables::load_tss,
     },
+    registers::model_specific::GsBase,
     structures::{
         gdt::{Descriptor, GlobalDescriptorTable},
         tss::TaskStateSegment,
@@ -17,21 +19,25 @@ use x86_64::{
 /// Index of the fault stack in the task state segment.
 pub(crate) const FAULT_STACK: u16 = 0;
 
-static TSS: Once<TaskStateSegment> = Once::new();
-static GDT: Once<GlobalDescriptorTable> = Once::new();
+static TSS: [Once<TaskStateSegment>; MAX_PROCESSORS] = [const { Once::new() }; MAX_PROCESSORS];
+static GDT: [Once<GlobalDescriptorTable>; MAX_PROCESSORS] = [const { Once::new() }; MAX_PROCESSORS];
 
-/// Loads the tables of the boot processor.
-pub(crate) fn init() {
-    let tss = TSS.call_once(|| {
+/// Loads the tables of a processor, on it; 0 is the one that booted.
+pub(crate) fn init(processor: usize) {
+    let tss = TSS[processor].call_once(|| {
+        let stack = match processor {
+            0 => layout::fault_stack(),
+            further => layout::processor_fault_stack(further),
+        };
         let mut tss = TaskStateSegment::new();
-        tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(layout::fault_stack().end);
+        tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(stack.end);
         tss
     });
     let mut table = GlobalDescriptorTable::new();
     let code = table.append(Descriptor::kernel_code_segment());
     let data = table.append(Descriptor::kernel_data_segment());
     let task = table.append(Descriptor::tss_segment(tss));
-    GDT.call_once(|| table).load();
+    GDT[processor].call_once(|| table).load();
     // SAFETY: the selector names the 64-bit code segment of the table that was just loaded.
     unsafe { CS::set_reg(code) };
     // SAFETY: the selector names its data segment.
@@ -42,4 +48,10 @@ pub(crate) fn init() {
     unsafe { ES::set_reg(data) };
     // SAFETY: the selector names its task state segment, which is static.
     unsafe { load_tss(task) };
+    GsBase::write(VirtAddr::new(processor as u64));
+}
+
+/// The number of the processor that asks; 0 before there are several.
+pub(crate) fn this_processor() -> usize {
+    GsBase::read().as_u64() as usize % MAX_PROCESSORS
 }

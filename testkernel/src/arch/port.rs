@@ -38,3 +38,9 @@ pub(crate) fn read_u32(port: u16) -> u32 {
     unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, nomem, preserves_flags)) };
     value
 }
+
+/// Writes a 16-bit word to a port.
+pub(crate) fn write_u16(port: u16, value: u16) {
+    // SAFETY: touches no memory; see the module.
+    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack, nomem, preserves_flags)) };
+}

@@ -7,6 +7,7 @@ use super::{
     apic::{self, SPURIOUS_VECTOR, TIMER_VECTOR},
     gdt::FAULT_STACK,
     ioapic::Line,
+    smp, user,
 };
 use crate::{
     console::{self, say},
@@ -17,8 +18,14 @@ use core::{
     fmt,
     sync::atomic::{AtomicU32, Ordering},
 };
+use dax::Errno;
 use spin::Once;
-use x86_64::{VirtAddr, registers::control::Cr2, structures::idt::InterruptDescriptorTable};
+use x86_64::{
+    VirtAddr,
+    instructions::interrupts,
+    registers::{control::Cr2, rflags::RFlags},
+    structures::idt::InterruptDescriptorTable,
+};
 
 /// First vector for devices.
 const FIRST_DEVICE_VECTOR: u8 = 0x30;
@@ -48,7 +55,7 @@ pub(crate) struct TrapFrame {
     pub(crate) vector: u64,
     /// Error code of the exception, or 0.
     pub(crate) error: u64,
-    /// Where it happened.
+    /// Where it happened, and where it goes on.
     pub(crate) rip: u64,
     cs: u64,
     rflags: u64,
@@ -218,8 +225,17 @@ pub(crate) struct PageFault {
     pub(crate) present: bool,
 }
 
-/// Handles a page fault; says whether the access can be tried again.
-pub(crate) type PageFaultHandler = fn(&PageFault) -> bool;
+/// What becomes of a page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// The access is tried again.
+    Retry,
+    /// It cannot be: a bus error for the program that made it. A fault of the kernel's own ends the run.
+    BusError(Errno),
+}
+
+/// Handles a page fault, with interrupts on where they were on.
+pub(crate) type PageFaultHandler = fn(&PageFault) -> Resolution;
 
 /// Has page faults handled from now on. The first handler stays.
 pub(crate) fn handle_page_faults(handler: PageFaultHandler) {
@@ -231,16 +247,34 @@ pub(crate) fn handle_page_faults(handler: PageFaultHandler) {
 struct SseState([u8; 512]);
 
 /// Lets the handler try. It may copy through SSE registers, and the interrupted code may have been doing just that.
-fn try_page_fault(frame: &TrapFrame) -> bool {
+fn try_page_fault(frame: &mut TrapFrame) -> bool {
     let Some(handler) = PAGE_FAULTS.get() else { return false };
+    // What runs from here on may fault itself.
     let fault = PageFault { address: Cr2::read_raw(), write: frame.error & 2 != 0, present: frame.error & 1 != 0 };
     let mut state = SseState([0; 512]);
     // SAFETY: the area has the size and alignment that the instruction asks for.
     unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut state, options(nostack, preserves_flags)) };
-    let handled = handler(&fault);
+    // Other processors may want this one's attention, and the device's interrupts end its waits.
+    let interruptible = frame.rflags & RFlags::INTERRUPT_FLAG.bits() != 0;
+    if interruptible {
+        interrupts::enable();
+    }
+    let resolution = handler(&fault);
+    if interruptible {
+        interrupts::disable();
+    }
     // SAFETY: the area holds what `fxsave64` stored.
     unsafe { asm!("fxrstor64 [{}]", in(reg) &raw const state, options(nostack, preserves_flags, readonly)) };
-    handled
+    match resolution {
+        Resolution::Retry => true,
+        Resolution::BusError(errno) => match user::give_up(frame.rip, errno) {
+            Some(instruction) => {
+                frame.rip = instruction;
+                true
+            }
+            None => false,
+        },
+    }
 }
 
 extern "C" fn dispatch(frame: &mut TrapFrame) {
@@ -253,6 +287,10 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
             watchdog::check(frame);
         }
         SPURIOUS_VECTOR => {}
+        smp::ATTENTION_VECTOR => {
+            apic::end_of_interrupt();
+            smp::attend();
+        }
         _ => {
             let index = usize::from(vector.wrapping_sub(FIRST_DEVICE_VECTOR));
             if let Some(count) = COUNTS.get(index) {
@@ -262,6 +300,7 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
                 count.fetch_add(1, Ordering::Release);
             }
             apic::end_of_interrupt();
+            smp::wake_others();
         }
     }
 }

@@ -106,6 +106,10 @@ pub(crate) unsafe fn init(info: &StartInfo) -> Result<(), MapError> {
     ] {
         map(&mut mapper, range, flags)?;
     }
+    for processor in 1..layout::MAX_PROCESSORS {
+        map(&mut mapper, layout::processor_stack(processor), data)?;
+        map(&mut mapper, layout::processor_fault_stack(processor), data)?;
+    }
     for range in info.memory() {
         let whole = PhysRange { start: range.start.next_multiple_of(PAGE).max(PAGE), end: range.end / PAGE * PAGE };
         for part in [
@@ -201,26 +205,6 @@ pub(crate) fn read_word(address: u64) -> Option<u64> {
     lookup(address).filter(|_| address.is_multiple_of(8))?;
     // SAFETY: the address is mapped, readable and aligned; a volatile read of memory that others may change is fine.
     Some(unsafe { ptr::read_volatile(address as *const u64) })
-}
-
-/// Reads a word of the running address space, which a page fault may have to fill in first.
-///
-/// # Panics
-/// For an address that isn't aligned or is the kernel's.
-pub(crate) fn read_user_word(address: u64) -> u64 {
-    assert!(address.is_multiple_of(8) && (USER_START..USER_END).contains(&address), "{address:#x} is no user address");
-    // SAFETY: aligned; what is mapped there is no memory of the kernel's, and where nothing is a fault ends the run.
-    unsafe { ptr::read_volatile(address as *const u64) }
-}
-
-/// Writes a word of the running address space, as [`read_user_word`] reads one.
-///
-/// # Panics
-/// For an address that isn't aligned or is the kernel's.
-pub(crate) fn write_user_word(address: u64, value: u64) {
-    assert!(address.is_multiple_of(8) && (USER_START..USER_END).contains(&address), "{address:#x} is no user address");
-    // SAFETY: as in `read_user_word`; address spaces map only memory that programs may touch.
-    unsafe { ptr::write_volatile(address as *mut u64, value) };
 }
 
 /// The page-aligned range around a range, checked.

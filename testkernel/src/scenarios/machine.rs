@@ -2,14 +2,18 @@
 
 use super::{Machine, Outcome, Stop, ensure};
 use crate::{
-    arch::traps::{self, PageFault},
+    arch::{
+        traps::{self, PageFault, Resolution},
+        user,
+    },
     memory::{
         LARGE_PAGE, PAGE,
         address_space::{Access, AddressSpace},
         frames, paging,
     },
 };
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
+use dax::Errno;
 use spin::Mutex;
 
 /// The address space whose faults are handled, and what was asked for.
@@ -35,10 +39,12 @@ pub(crate) fn faults_resume(_: &Machine) -> Outcome {
         space.activate();
         *PROGRAM.lock() = Some(Program { space, frame, bytes, faults: vec![] });
         let last = virt + bytes - 8;
-        let read = paging::read_user_word(last);
-        paging::write_user_word(last, read.wrapping_add(1));
-        let again = paging::read_user_word(last);
+        let read = load(last)?;
+        store(last, read.wrapping_add(1))?;
+        let again = load(last)?;
         ensure!(again == read.wrapping_add(1), "read {again:#x} after writing {:#x}", read.wrapping_add(1));
+        let beyond = user::load_word(virt + bytes);
+        ensure!(beyond == Err(Errno::EFAULT), "an address that nobody fills in gives {beyond:x?}");
         let there = paging::read_word(frame + bytes - 8);
         ensure!(there == Some(again), "the frame has {there:#x?}, the mapping {again:#x}");
         other.activate();
@@ -55,12 +61,26 @@ pub(crate) fn faults_resume(_: &Machine) -> Outcome {
     Ok(())
 }
 
-fn fill_in(fault: &PageFault) -> bool {
+fn load(address: u64) -> Result<u64, Stop> {
+    user::load_word(address).map_err(|error| Stop::Fail(format!("a bus error at {address:#x}: {error}")))
+}
+
+fn store(address: u64, value: u64) -> Outcome {
+    user::store_word(address, value).map_err(|error| Stop::Fail(format!("a bus error at {address:#x}: {error}")))
+}
+
+fn fill_in(fault: &PageFault) -> Resolution {
     let mut program = PROGRAM.lock();
-    let Some(program) = program.as_mut() else { return false };
+    let Some(program) = program.as_mut() else { return Resolution::BusError(Errno::EFAULT) };
+    let virt = fault.address / program.bytes * program.bytes;
+    if virt != paging::USER_START + 3 * LARGE_PAGE {
+        return Resolution::BusError(Errno::EFAULT);
+    }
     program.faults.push(*fault);
     let access = if fault.write { Access::Write } else { Access::Read };
-    let virt = fault.address / program.bytes * program.bytes;
     // SAFETY: the frame is the program's, and nothing refers to what was mapped there.
-    unsafe { program.space.map(virt, program.frame, program.bytes, access) }.is_ok()
+    match unsafe { program.space.map(virt, program.frame, program.bytes, access) } {
+        Ok(()) => Resolution::Retry,
+        Err(_) => Resolution::BusError(Errno::ENOMEM),
+    }
 }

@@ -8,6 +8,8 @@ use virtio_fs::OpenOptions;
 /// The file, 64 MiB of its stream.
 const NAME: &str = "reclaim/big";
 const SIZE: u64 = 64 << 20;
+/// Both.
+pub(crate) const BIG: (&str, u64) = (NAME, SIZE);
 
 /// Machine: a window of 16 MiB. Share: `reclaim/big`, 64 MiB of its stream. Read from begin to end, backwards, and in
 /// random small pieces. Info `sha256 reclaim/big`. At the daemon every mapping is removed at the end, and never more

@@ -1,0 +1,100 @@
+//! File mappings: programs' address spaces whose pages come by page faults through the driver.
+//!
+//! This is the embedder's side of `dax` and of `virtio_fs::fault`, as small as it can be and still right on several
+//! processors:
+//!
+//! - a [`Process`] has views of files, and one lock around its page tables, which is never held while the driver, the device or
+//!   another processor is waited for;
+//! - [`handle`] is the page-fault handler: it asks the driver with no lock held, and installs under the lock what is still
+//!   current;
+//! - [`PageTables`] is what the driver calls to take pages away: from every process, and out of every processor's TLB, before
+//!   it returns.
+
+mod fault;
+mod process;
+
+use crate::{
+    arch::{
+        gdt, smp,
+        traps::{PageFault, Resolution},
+    },
+    memory::layout::MAX_PROCESSORS,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering};
+use dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
+pub(crate) use process::{Counts, Process, View, ViewRequest};
+use spin::Mutex;
+
+/// A file of the driver's.
+pub(crate) type File = virtio_fs::File<spin::Mutex<()>>;
+
+/// Every process that has views.
+static PROCESSES: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
+
+/// Whose addresses each processor uses.
+static CURRENT: [Mutex<Option<Arc<Process>>>; MAX_PROCESSORS] = [const { Mutex::new(None) }; MAX_PROCESSORS];
+
+/// The page-fault handler.
+pub(crate) fn handle(fault: &PageFault) -> Resolution {
+    let process = CURRENT[gdt::this_processor()].lock().clone();
+    let Some(process) = process else { return Resolution::BusError(Errno::EFAULT) };
+    match process.resolve(fault.address, fault.write) {
+        Ok(()) => Resolution::Retry,
+        Err(errno) => Resolution::BusError(errno),
+    }
+}
+
+fn processes() -> Vec<Arc<Process>> {
+    PROCESSES.lock().clone()
+}
+
+/// The page tables of all processes, for the driver: what the file system's `set_mappings` is given.
+#[derive(Debug, Default)]
+pub(crate) struct PageTables {
+    unmapped: AtomicU64,
+    protected: AtomicU64,
+    protections: AtomicU64,
+}
+
+impl PageTables {
+    /// Page-table entries of window memory that the driver had taken away.
+    pub(crate) fn unmapped(&self) -> u64 {
+        self.unmapped.load(Ordering::Acquire)
+    }
+
+    /// Entries that it had made read-only.
+    pub(crate) fn protected(&self) -> u64 {
+        self.protected.load(Ordering::Acquire)
+    }
+
+    /// How often it asked for that.
+    pub(crate) fn protections(&self) -> u64 {
+        self.protections.load(Ordering::Acquire)
+    }
+}
+
+impl Mappings for PageTables {
+    fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause) {
+        let mut removed = process::Removed::default();
+        for process in processes() {
+            removed.add(process.take_pages(file, range, cause.takes_private_copies()));
+        }
+        self.unmapped.fetch_add(removed.window_pages, Ordering::AcqRel);
+        removed.finish();
+    }
+
+    fn write_protect(&self, file: FileKey, range: FileRange) {
+        let protected: u64 = processes().iter().map(|process| process.write_protect(file, range)).sum();
+        if protected > 0 {
+            smp::flush_tlbs();
+        }
+        self.protected.fetch_add(protected, Ordering::AcqRel);
+        self.protections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The driver keeps pins itself, as references to ranges of its window, and waits for them.
+    fn wait_for_pins(&self, _: FileKey, _: FileRange) -> Result<(), Errno> {
+        Ok(())
+    }
+}
