@@ -49,12 +49,16 @@ impl Demand {
         self.idle_after = config.idle_accesses;
     }
 
-    /// How many ranges to keep free.
+    /// How many ranges to keep free or coming: what is taken during one round trip, and as much again for the next.
     pub(super) fn target(&self, ranges: u32, accesses: u64, config: &ReclaimConfig) -> u32 {
         if config.max_share == 0 || accesses - self.last_setup > self.idle_after {
             return 0;
         }
-        self.during_removal.div_ceil(8).min(ranges / config.max_share)
+        match self.during_removal.div_ceil(8) {
+            0 => 0,
+            // One more, since what is taken just before the next step is missed too.
+            during => ((during + 1) * 2).min(ranges / config.max_share),
+        }
     }
 }
 
@@ -69,7 +73,11 @@ impl Window {
         }
         let target = self.demand.target(self.n, self.stats.accesses, &self.config.reclaim);
         let coming = self.free_len() + self.counts[State::Removing as usize];
-        let ticket = self.victims_ticket(target.checked_sub(coming).filter(|wanted| *wanted > 0)?)?;
+        // Not for each single one: when half is gone.
+        if coming > target / 2 || target == 0 {
+            return None;
+        }
+        let ticket = self.victims_ticket(target - coming)?;
         self.stats.reclaim_batches += 1;
         Some(ticket)
     }
