@@ -90,7 +90,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         memory: args.memory,
         share: &share,
         folder: &folder,
-        words: words(args),
+        words: words(args, &machine),
         deadlines: Deadlines {
             boot: Duration::from_secs(60),
             test: Duration::from_secs(args.timeout.saturating_add(15)),
@@ -163,10 +163,11 @@ fn scratch(paths: &Paths) -> Result<tempfile::TempDir> {
     tempfile::tempdir_in(&parent).with_context(|| format!("cannot create a folder in {}", parent.display()))
 }
 
-fn words(args: &RunArgs) -> Vec<String> {
+fn words(args: &RunArgs, machine: &Machine) -> Vec<String> {
     let mut words = vec![kernel::word("mode", if args.command.is_empty() { "tour" } else { "run" })];
     words.extend(args.command.iter().map(|argument| kernel::word("arg", argument)));
     words.push(kernel::word("deadline", &args.timeout.to_string()));
+    words.push(kernel::word("irq", machine.interrupts));
     words
 }
 
@@ -210,9 +211,10 @@ mod tests {
 
     #[test]
     fn a_command_reaches_the_kernel_as_it_is() {
+        let machine = machine::named("q35-dax").unwrap();
         let args = parse(&["--timeout", "5", "--", "cat", "a b.txt", "--share"]);
-        assert_eq!(words(&args).join(" "), "mode=run arg=cat arg=a%20b.txt arg=--share deadline=5");
-        assert_eq!(words(&parse(&[]))[0], "mode=tour");
+        assert_eq!(words(&args, &machine).join(" "), "mode=run arg=cat arg=a%20b.txt arg=--share deadline=5 irq=poll");
+        assert_eq!(words(&parse(&[]), &machine)[0], "mode=tour");
     }
 
     #[test]

@@ -44,8 +44,10 @@ pub(crate) enum Expect {
 }
 
 const WITH_WINDOW: &[&str] = &["q35-dax"];
-const EVERYWHERE: &[&str] = &["q35-dax", "q35-plain", "microvm-plain"];
+const EVERYWHERE: &[&str] = &["q35-dax", "q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
+const WITH_INTERRUPTS: &[&str] = &["q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
 const WITHOUT_WINDOW: &[&str] = &["q35-plain", "microvm-plain"];
+const BARE: &[&str] = &["q35-bare"];
 const DEFAULT_MACHINES: &[&str] = WITH_WINDOW;
 
 const PLAIN: Scenario = Scenario {
@@ -69,6 +71,8 @@ const TABLE: &[Scenario] = &[
     rig::TRIPLE_FAULT,
     rig::EARLY_EXIT,
     rig::DAEMON_CRASH,
+    Scenario { name: "machine::copy", machines: BARE, ..PLAIN },
+    Scenario { name: "machine::faults_resume", machines: BARE, ..PLAIN },
     Scenario { name: "discovery::pci_window_found", after: dax::window_is_as_offered, ..PLAIN },
     Scenario { name: "discovery::no_window_is_normal", machines: WITHOUT_WINDOW, ..PLAIN },
     Scenario {
@@ -85,6 +89,7 @@ const TABLE: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "session::init", machines: EVERYWHERE, after: files::session_is_described, ..PLAIN },
+    Scenario { name: "session::interrupts", machines: WITH_INTERRUPTS, ..PLAIN },
     Scenario { name: "dirs::listing_matches_host", machines: EVERYWHERE, after: dirs::listing_is_the_hosts, ..PLAIN },
     Scenario { name: "files::read_matches_host", machines: EVERYWHERE, after: files::hashes_are_the_hosts, ..PLAIN },
     Scenario { name: "dax::read_matches_host", after: dax::hashes_through_window, ..PLAIN },

@@ -72,6 +72,7 @@ impl Runner<'_> {
             kernel::word("mode", "test"),
             kernel::word("test", scenario.name),
             kernel::word("deadline", &scenario.seconds.to_string()),
+            kernel::word("irq", machine.interrupts),
         ];
         if let Some(window) = machine.window() {
             words.push(kernel::word("window", &window.to_string()));

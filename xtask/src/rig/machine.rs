@@ -19,6 +19,8 @@ pub(crate) struct Machine {
     pub(crate) board: Board,
     /// The device under test.
     pub(crate) device: Device,
+    /// How the driver learns of answers: the kernel's `irq=` word.
+    pub(crate) interrupts: &'static str,
 }
 
 /// A board.
@@ -49,57 +51,60 @@ pub(crate) enum Device {
     },
 }
 
+/// A q35 with a window of so many bytes, which the driver polls.
+const fn with_window(name: &'static str, about: &'static str, window: u64) -> Machine {
+    Machine { name, about, board: Board::Q35, device: Device::Dax { window }, interrupts: "poll" }
+}
+
 /// Every machine.
-pub(crate) const MACHINES: [Machine; 9] = [
+pub(crate) const MACHINES: [Machine; 11] = [
+    with_window("q35-dax", "PCI, a DAX window of 256 MiB", 256 * MIB),
+    with_window("q35-dax-small", "PCI, a DAX window of 16 MiB", 16 * MIB),
+    with_window("q35-dax-1g", "PCI, a DAX window of 1 GiB", GIB),
+    with_window("q35-dax-4g", "PCI, a DAX window of 4 GiB", 4 * GIB),
     Machine {
-        name: "q35-dax",
-        about: "PCI, a DAX window of 256 MiB",
-        board: Board::Q35,
-        device: Device::Dax { window: 256 * MIB },
+        interrupts: "msix",
+        ..with_window("q35-dax-msix", "PCI, a DAX window of 256 MiB, message-signalled interrupts", 256 * MIB)
     },
     Machine {
-        name: "q35-dax-small",
-        about: "PCI, a DAX window of 16 MiB",
-        board: Board::Q35,
-        device: Device::Dax { window: 16 * MIB },
-    },
-    Machine {
-        name: "q35-dax-1g",
-        about: "PCI, a DAX window of 1 GiB",
-        board: Board::Q35,
-        device: Device::Dax { window: GIB },
-    },
-    Machine {
-        name: "q35-dax-4g",
-        about: "PCI, a DAX window of 4 GiB",
-        board: Board::Q35,
-        device: Device::Dax { window: 4 * GIB },
+        interrupts: "line",
+        ..with_window("q35-dax-line", "PCI, a DAX window of 256 MiB, an interrupt line", 256 * MIB)
     },
     Machine {
         name: "q35-plain",
-        about: "PCI, an unmodified virtiofsd and no window",
+        about: "PCI, an unmodified virtiofsd and no window, message-signalled interrupts",
         board: Board::Q35,
         device: Device::Plain,
+        interrupts: "msix",
     },
     Machine {
         name: "microvm-plain",
-        about: "virtio-mmio, an unmodified virtiofsd and no window",
+        about: "virtio-mmio, an unmodified virtiofsd and no window, an interrupt line",
         board: Board::MicroVm,
         device: Device::Plain,
+        interrupts: "line",
     },
     Machine {
         name: "q35-gpu",
         about: "PCI, a GPU with 256 MiB of host memory",
         board: Board::Q35,
         device: Device::Gpu { window: 256 * MIB },
+        interrupts: "poll",
     },
     Machine {
         name: "q35-gpu-8g",
         about: "PCI, a GPU with 8 GiB of host memory",
         board: Board::Q35,
         device: Device::Gpu { window: 8 * GIB },
+        interrupts: "poll",
     },
-    Machine { name: "q35-bare", about: "PCI, nothing but what the rig needs", board: Board::Q35, device: Device::None },
+    Machine {
+        name: "q35-bare",
+        about: "PCI, nothing but what the rig needs",
+        board: Board::Q35,
+        device: Device::None,
+        interrupts: "poll",
+    },
 ];
 
 /// The machine of this name.

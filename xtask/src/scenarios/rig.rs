@@ -4,7 +4,7 @@ use super::{Expect, PLAIN, Scenario, Stage};
 use crate::rig::verdict::Witness;
 use anyhow::{Result, ensure};
 
-const BARE: Scenario = Scenario { machines: &["q35-bare"], seconds: 30, ..PLAIN };
+const BARE: Scenario = Scenario { machines: super::BARE, seconds: 30, ..PLAIN };
 
 pub(super) const PASS: Scenario = Scenario { name: "rig::pass", ..BARE };
 
