@@ -189,16 +189,6 @@ pub enum EncodeError {
     /// A list that was borrowed in one byte order cannot be sent in the other.
     #[error("the list is not in the connection's byte order")]
     ByteOrder,
-    /// The version of the protocol that is in force has no such request, or not with these parts.
-    #[error("{what} needs version 7.{minor}, and the connection speaks 7.{have}")]
-    Version {
-        /// What is asked for.
-        what: &'static str,
-        /// The minor version that brought it.
-        minor: u32,
-        /// The minor version in force.
-        have: u32,
-    },
     /// What the request needs was not negotiated.
     #[error("{what} was not negotiated")]
     NotNegotiated {

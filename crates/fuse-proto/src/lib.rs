@@ -1,4 +1,88 @@
 //! The FUSE wire protocol, byte-exact in both directions, with no I/O and no allocation.
+//!
+//! For kernels that are clients of a file system outside of them, over virtio-fs or anything else that carries bytes; for
+//! servers that answer them; and for tools that read captures. Everything of `linux/fuse.h` 7.45 is here: all 51 requests
+//! with their replies, the notifications, the sizes of messages in older versions, and the negotiation at the start.
+//!
+//! A client opens a connection, looks a name up, and maps a part of the file:
+//!
+//! ```
+//! use fuse_proto::{Context, InitFlags, MapFlags, Negotiation, NodeId, Offer, Operation, Protocol, Unique, ops};
+//! # use fuse_proto::{ByteOrder, Entry, Request, RequestBody, ServerAnswer, ServerNegotiation, ServerOffer};
+//! # /// A server in a closure: writes its reply over the request, and gives its length.
+//! # fn exchange(protocol: &Protocol, buffer: &mut [u8], len: usize) -> usize {
+//! #     let mut request = [0; 4096];
+//! #     request[..len].copy_from_slice(&buffer[..len]);
+//! #     let request = Request::parse(protocol, &request[..len]).unwrap();
+//! #     let unique = request.header.unique;
+//! #     match &request.body {
+//! #         RequestBody::Init(init) => {
+//! #             let server = ServerNegotiation::new(ServerOffer::new(InitFlags::MAX_PAGES | InitFlags::BIG_WRITES));
+//! #             let ServerAnswer::Agreed { reply, .. } = server.answer(init, ByteOrder::NATIVE) else { panic!() };
+//! #             init.reply(protocol, unique, &reply).unwrap().copy_to(buffer).unwrap()
+//! #         }
+//! #         RequestBody::Lookup(lookup) => {
+//! #             let mut entry = Entry { node: NodeId(2), ..Entry::default() };
+//! #             entry.attr.mode = 0o100_644;
+//! #             lookup.reply(protocol, unique, &entry).unwrap().copy_to(buffer).unwrap()
+//! #         }
+//! #         RequestBody::Setupmapping(map) => map.reply(protocol, unique, &()).unwrap().copy_to(buffer).unwrap(),
+//! #         other => panic!("{other:?}"),
+//! #     }
+//! # }
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let mut buffer = [0; 4096];
+//! let caller = Context::default();
+//!
+//! // INIT is the first request, and the only one until it is answered. `exchange` stands for a virtqueue.
+//! let negotiation = Negotiation::new(Offer::new(InitFlags::MAX_PAGES | InitFlags::MAP_ALIGNMENT));
+//! let init = negotiation.init();
+//! let len = init.encode(&Protocol::INITIAL, Unique(2), caller)?.copy_to(&mut buffer)?;
+//! let used = exchange(&Protocol::INITIAL, &mut buffer, len);
+//! let reply = init.decode_whole(&Protocol::INITIAL, Unique(2), used, &buffer);
+//! let protocol = negotiation.answer(reply)?;
+//!
+//! let lookup = ops::Lookup { parent: NodeId::ROOT, name: b"hello.txt" };
+//! let len = lookup.encode(&protocol, Unique(4), caller)?.copy_to(&mut buffer)?;
+//! let used = exchange(&protocol, &mut buffer, len);
+//! let entry = lookup.decode_whole(&protocol, Unique(4), used, &buffer)?;
+//! assert!(entry.attr.is_file());
+//!
+//! let map = ops::Setupmapping {
+//!     node: entry.node,
+//!     len: 2 << 20,
+//!     flags: MapFlags::READ,
+//!     ..Default::default()
+//! };
+//! let len = map.encode(&protocol, Unique(6), caller)?.copy_to(&mut buffer)?;
+//! let used = exchange(&protocol, &mut buffer, len);
+//! map.decode_whole(&protocol, Unique(6), used, &buffer)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - Writing a request copies no data: a [`Message`] is a header and a fixed body, and the caller's own slices after them,
+//!   ready for a chain of descriptors. Reading borrows.
+//! - What comes from the other side is not trusted. A number that lies, a name that is none, a list that overruns, a
+//!   listing that does not advance is a [`DecodeError`] that names the field and the number. No function here panics on
+//!   what the other side sent, loops without end, or reads beyond what the transport says was written.
+//! - Flags, opcodes and error numbers that are not known here are kept, not lost.
+//! - No `unsafe`, no allocator, no features. It is correct on machines of either byte order and of 32 bits; messages from
+//!   a machine of the other order can be read too ([`ByteOrder`]).
+//!
+//! It does not do I/O, does not remember which requests are in flight (whoever owns the queue checks that a reply's
+//! [`Unique`] belongs to one), and does not speak CUSE or the `io_uring` transport of `/dev/fuse`.
+//!
+//! # Modules
+//!
+//! - [`ops`]: one type for each request, with [`Operation`] for what they have in common.
+//! - [`Negotiation`], [`ServerNegotiation`] and [`Protocol`]: what the two sides agree on.
+//! - [`Message`], [`ReplyMessage`]: what is ready to be sent. [`Request`]: what a server gets. [`Notification`]: what a
+//!   server says without being asked.
+//! - [`Attr`], [`Entry`], [`Directory`]: what replies are made of.
+//! - [`raw`]: the structures of the header as they lie in memory.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,7 @@
 use zerocopy::IntoBytes;
 
 use crate::{
-    ByteOrder, EncodeError, Errno, Opcode, Protocol, ReplyBody, ReplyHeader, RequestHeader, Unique, name, raw,
-    raw::Layout,
+    ByteOrder, EncodeError, Errno, Protocol, ReplyBody, ReplyHeader, RequestHeader, Unique, name, raw, raw::Layout,
 };
 
 /// Header and fixed body of the longest request, `SETATTR`.
@@ -231,11 +230,7 @@ impl<'a> ReplyMessage<'a> {
     ///
     /// # Errors
     /// What the body cannot express, or [`EncodeError::TooLong`].
-    pub fn success<'b: 'a, B: ReplyBody>(
-        protocol: &Protocol,
-        unique: Unique,
-        body: &'a B,
-    ) -> Result<Self, EncodeError> {
+    pub fn success<B: ReplyBody>(protocol: &Protocol, unique: Unique, body: &'a B) -> Result<Self, EncodeError> {
         let mut reply = Self::new(protocol.byte_order());
         body.write(protocol, &mut reply)?;
         reply.finish(0, unique)
@@ -333,12 +328,5 @@ impl<'a> ReplyMessage<'a> {
         head.copy_from_slice(self.head());
         data.copy_from_slice(self.data);
         Ok(need)
-    }
-}
-
-impl EncodeError {
-    /// Refuses an operation that has no reply.
-    pub(crate) const fn no_reply(opcode: Opcode) -> Self {
-        Self::NoReply(opcode)
     }
 }

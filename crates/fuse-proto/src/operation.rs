@@ -190,7 +190,7 @@ pub trait Operation {
         body: &'s Self::Reply<'r>,
     ) -> Result<ReplyMessage<'s>, EncodeError> {
         if Self::REPLY == ReplyRule::Never {
-            return Err(EncodeError::no_reply(Self::OPCODE));
+            return Err(EncodeError::NoReply(Self::OPCODE));
         }
         ReplyMessage::success(protocol, unique, body)
     }

@@ -374,7 +374,6 @@ impl Tracer {
                 match &request.body {
                     $(RequestBody::$name(op) => match op.decode_whole(&protocol, unique, used, reply) {
                         Ok(reply) => {
-                            #[expect(clippy::redundant_closure_call, reason = "one closure a reply")]
                             let text: Result<String, DecodeError> = ($show)(op, reply);
                             text.map_err(ReplyError::Invalid)
                         }

@@ -59,7 +59,8 @@ impl Operation for Setxattr<'_> {
 
 impl<'a> ParseRequest<'a> for Setxattr<'a> {
     fn parse(input: &mut Input<'a>) -> Result<Self, DecodeError> {
-        let raw: raw::SetxattrIn = input.prefix(Self::fixed_size(&input.protocol.clone()))?;
+        let size = Self::fixed_size(&input.protocol);
+        let raw: raw::SetxattrIn = input.prefix(size)?;
         Ok(Self {
             node: input.node(),
             name: input.text(XATTR_NAME)?,
