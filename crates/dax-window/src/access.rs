@@ -151,7 +151,8 @@ impl Around {
     pub(crate) const COUNT: usize = 6;
 }
 
-/// A reference to a range: as long as it exists the mapping stays. Give it back with [`crate::Window::release`].
+/// A reference to a range: as long as it exists the mapping stays. Give it back with [`crate::Window::release`], to the
+/// window that it came from.
 ///
 /// It has no `Drop`, since giving it back needs the window: one that is lost keeps its range in the window for good.
 /// A driver wraps it into a guard of its own that knows the window's lock.

@@ -57,6 +57,8 @@ pub struct Stats {
     pub setups_unknown: u64,
     /// Ranges evicted to make room.
     pub evictions: u64,
+    /// Ranges that the eviction looked at to find those.
+    pub hand_steps: u64,
     /// Ranges whose removal was reported done.
     pub removals: u64,
     /// Removal tickets handed out.

@@ -239,6 +239,24 @@ fn a_loop_larger_than_the_window_keeps_part_of_it() {
 }
 
 #[test]
+fn ranges_in_use_cost_the_hand_one_step_each() {
+    let mut window = Window::on_heap(plain(512, HostRules::STRICT)).unwrap();
+    for chunk in 0..512 {
+        touch(&mut window, &mut Stream::new(), &at(chunk));
+    }
+    let held: Vec<Hold> = (0..500).map(|chunk| get(&mut window, &mut Stream::new(), &at(chunk)).0).collect();
+    for chunk in 1000..3000 {
+        touch(&mut window, &mut Stream::new(), &at(chunk));
+    }
+    let stats = window.stats();
+    assert!(stats.evictions >= 1900 && stats.hand_steps <= 500 + 3 * stats.evictions, "{stats:?}");
+    for hold in held {
+        window.release(hold);
+    }
+    window.check_invariants().unwrap();
+}
+
+#[test]
 fn removals_come_in_batches_over_inodes() {
     let mut config = plain(64, HostRules::STRICT);
     config.max_batch = 5;

@@ -65,7 +65,7 @@ impl Demand {
 impl Window {
     /// A step of background reclaim: ranges to remove now so that later callers find free ones, or `None` when there
     /// are enough. Call it when there is time, best right after an access that was answered by a set-up or an eviction;
-    /// until it says `None`.
+    /// until it says `None`, or what it said could not be carried out.
     pub fn reclaim_step(&mut self) -> Option<RemoveTicket> {
         self.absorb_dropped();
         if self.suspects.head != NIL {
@@ -146,6 +146,7 @@ impl Window {
             if i == NIL {
                 return None;
             }
+            self.stats.hand_steps += 1;
             let node = &mut self.d[i as usize];
             if node.refs > 0 {
                 self.park(i);
