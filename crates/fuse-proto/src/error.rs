@@ -189,6 +189,16 @@ pub enum EncodeError {
     /// A list that was borrowed in one byte order cannot be sent in the other.
     #[error("the list is not in the connection's byte order")]
     ByteOrder,
+    /// The version in force has no such request, and none of its replies would tell.
+    #[error("{what} needs version 7.{minor}, and the connection speaks 7.{have}")]
+    Version {
+        /// What is asked for.
+        what: &'static str,
+        /// The minor version that brought it.
+        minor: u32,
+        /// The minor version in force.
+        have: u32,
+    },
     /// What the request needs was not negotiated.
     #[error("{what} was not negotiated")]
     NotNegotiated {

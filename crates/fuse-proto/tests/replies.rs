@@ -2,9 +2,9 @@
 
 use fuse_proto::{
     Context, DecodeError, Directory, EncodeError, Entry, Errno, Extensions, ExtensionsBuilder, FileHandle, FileType,
-    InitFlags, IoctlFlags, IoctlVector, List, LockFlags, LockOwner, MapFlags, MappingRange, NameError, NodeId,
-    Operation, Protocol, ReplyError, ReplyHeader, ReplyMessage, Request, RequestBody, SecurityContext, SetxattrFlags,
-    Timestamp, Unique, ops,
+    ForgetOne, InitFlags, IoctlFlags, IoctlVector, List, LockFlags, LockOwner, MapFlags, MappingRange, NameError,
+    NodeId, Operation, Protocol, ReplyError, ReplyHeader, ReplyMessage, Request, RequestBody, SecurityContext,
+    SetxattrFlags, Timestamp, Unique, ops,
 };
 
 const UNIQUE: Unique = Unique(0x1_0000_0002);
@@ -385,6 +385,17 @@ fn lists_are_as_long_as_they_say() {
         lie[40..44].copy_from_slice(&count.to_ne_bytes());
         assert!(Request::parse(&protocol, &lie).is_err(), "{count}");
     }
+}
+
+#[test]
+fn what_an_old_server_would_ignore_is_not_sent() {
+    let items = [ForgetOne::new(NodeId(5), 1)];
+    let forget = ops::BatchForget { items: List::new(&items) };
+    assert!(matches!(
+        forget.encode(&protocol(15), UNIQUE, Context::default()),
+        Err(EncodeError::Version { minor: 16, have: 15, .. })
+    ));
+    assert_eq!(sent(&protocol(16), &forget).len(), 40 + 8 + 16);
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl<'a> ParseRequest<'a> for Forget {
 
 /// Gives references on many inodes back. On virtio it goes to the queue for high priority.
 ///
-/// Since 7.16. No reply.
+/// Since 7.16: refused in older versions, where a server would ignore it without a word. No reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchForget<'a> {
     /// What to forget.
@@ -106,6 +106,9 @@ impl Operation for BatchForget<'_> {
     }
 
     fn write_body<'s>(&'s self, protocol: &Protocol, message: &mut Message<'s>) -> Result<(), EncodeError> {
+        if protocol.minor() < 16 {
+            return Err(EncodeError::Version { what: "BATCH_FORGET", minor: 16, have: protocol.minor() });
+        }
         let len = self.items.len();
         let count = u32::try_from(len).map_err(|_| EncodeError::TooLong { len: len as u64 })?;
         message.fixed(raw::BatchForgetIn { count, dummy: 0 })?;
