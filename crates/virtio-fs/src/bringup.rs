@@ -24,7 +24,7 @@ const NOTIFY_BYTES: core::ops::RangeInclusive<u32> = 64..=1 << 20;
 /// Length of the tag in the configuration space (5.11.4).
 pub(crate) const TAG_BYTES: usize = 36;
 /// How long the device may take to reset.
-const RESET_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tries to read a configuration that does not change meanwhile.
 const CONFIG_TRIES: usize = 16;
 
@@ -57,8 +57,10 @@ impl core::fmt::Debug for Tag {
 pub(crate) trait Port: Send {
     fn notify(&mut self, queue: u16);
     fn ack_interrupt(&mut self) -> InterruptStatus;
-    /// Resets the device; returns whether it said that it has stopped.
-    fn reset(&mut self, platform: &dyn Platform) -> bool;
+    /// Tells the device to reset.
+    fn begin_reset(&mut self);
+    /// Whether the device says that it has stopped.
+    fn has_reset(&self) -> bool;
 }
 
 impl<T: Transport + Send> Port for T {
@@ -70,10 +72,12 @@ impl<T: Transport + Send> Port for T {
         Transport::ack_interrupt(self)
     }
 
-    fn reset(&mut self, platform: &dyn Platform) -> bool {
+    fn begin_reset(&mut self) {
         self.set_status(DeviceStatus::empty());
-        let deadline = platform.now() + RESET_TIMEOUT;
-        platform.wait(deadline, &mut || self.get_status().is_empty())
+    }
+
+    fn has_reset(&self) -> bool {
+        self.get_status().is_empty()
     }
 }
 
@@ -96,7 +100,8 @@ pub(crate) fn bring_up<H: Hal, T: Transport + DeviceId + Send, R: RawMutex>(
     if id != FILE_SYSTEM {
         return Err(MountError::NotAFileSystem { device_id: id });
     }
-    if !Port::reset(transport, platform) {
+    transport.begin_reset();
+    if !platform.wait(platform.now() + RESET_TIMEOUT, &mut || transport.has_reset()) {
         return Err(MountError::ResetTimeout { status: status_bits(transport) });
     }
     let brought = negotiate::<H, T, R>(transport, config);

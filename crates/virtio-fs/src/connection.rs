@@ -10,7 +10,7 @@ use fuse_proto::Opcode;
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::transport::InterruptStatus;
 
-use crate::bringup::Port;
+use crate::bringup::{Port, RESET_TIMEOUT};
 use crate::queue::channel::{Channel, DataPool, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token};
 use crate::queue::dma::DmaBuf;
 use crate::queue::notices::NoticeQueue;
@@ -129,7 +129,9 @@ impl Port for NoPort {
         InterruptStatus::empty()
     }
 
-    fn reset(&mut self, _platform: &dyn Platform) -> bool {
+    fn begin_reset(&mut self) {}
+
+    fn has_reset(&self) -> bool {
         false
     }
 }
@@ -350,7 +352,13 @@ impl<R: RawMutex> Connection<R> {
     /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it
     /// takes some hosts down.
     pub(crate) fn stop(&self) {
-        if !self.is_dead() && self.port.lock().reset(&*self.platform) {
+        if self.is_dead() {
+            return;
+        }
+        self.port.lock().begin_reset();
+        // The lock is not held while waiting: an interrupt may want it.
+        let deadline = self.platform.now().saturating_add(RESET_TIMEOUT);
+        if self.platform.wait(deadline, &mut || self.port.lock().has_reset()) {
             self.stopped.store(true, Ordering::Release);
         }
     }

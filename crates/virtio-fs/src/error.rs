@@ -154,7 +154,7 @@ impl Error {
             Self::Os(errno) | Self::Refused { errno, .. } => *errno,
             Self::Encode(EncodeError::Name { error: NameError::TooLong { .. }, .. }) => Errno::ENAMETOOLONG,
             Self::Encode(EncodeError::Name { error: NameError::Empty, .. }) => Errno::ENOENT,
-            Self::Encode(EncodeError::Version { .. } | EncodeError::NotNegotiated { .. }) => Errno::EOPNOTSUPP,
+            Self::Encode(EncodeError::NotNegotiated { .. }) => Errno::EOPNOTSUPP,
             Self::Encode(EncodeError::TooLong { .. }) => Errno::E2BIG,
             Self::Encode(_) => Errno::EINVAL,
             Self::TimedOut { .. } => Errno::ETIMEDOUT,

@@ -329,8 +329,8 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     /// The directory and the name that a path ends in, for an operation on an entry.
     fn parent(&self, path: impl AsRef<[u8]>) -> Result<(Node<R>, Vec<u8>, bool), Error> {
         self.shared.check_mounted()?;
-        let (parent, name, must_be_dir) = self.shared.walk_to_parent(self.who, path.as_ref())?;
-        Ok((self.node(parent), name, must_be_dir))
+        let walked = self.shared.walk_to_parent(self.who, path.as_ref())?;
+        Ok((self.node(walked.parent), walked.name, walked.must_be_dir))
     }
 
     /// Makes a directory.

@@ -47,17 +47,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         walked.inode.ok_or(Error::Os(Errno::ENOENT))
     }
 
-    /// Walks `path` up to its last component, for an operation that creates or removes it.
-    pub(crate) fn walk_to_parent(
-        &self,
-        who: Credentials,
-        path: &[u8],
-    ) -> Result<(Arc<Inode<R>>, Vec<u8>, bool), Error> {
+    /// Walks `path` up to its last component, for an operation that creates or removes it; what it names is not looked up.
+    pub(crate) fn walk_to_parent(&self, who: Credentials, path: &[u8]) -> Result<Walked<R>, Error> {
         let walked = self.walk_components(who, path, false, false)?;
         if walked.name.is_empty() {
             return Err(Error::refused(Errno::EBUSY, "the path names no entry of a directory"));
         }
-        Ok((walked.parent, walked.name, walked.must_be_dir))
+        Ok(walked)
     }
 
     /// Walks `path`; the last component need not exist.

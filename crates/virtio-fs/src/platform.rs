@@ -34,7 +34,8 @@ pub unsafe trait Platform: Send + Sync {
 
     /// Waits until `ready` returns true or the clock reaches `deadline`; returns the last answer of `ready`.
     ///
-    /// `ready` looks at the device's queues and takes no long time. The default spins. A platform with interrupts
+    /// `ready` looks at the device's queues and takes no long time. It may be called from this method only, as often as it
+    /// takes; once it has said yes, the wait is over. The default spins. A platform with interrupts
     /// disables them, asks `ready`, and sleeps with interrupts enabled in one step (`sti; hlt`) when the answer is no.
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
         loop {
