@@ -3,8 +3,10 @@
 //! It is told what to do by the kernel's command line, mounts the share, and says what it found on the console: a
 //! line `GUEST {...}` of JSON for each thing tried. Then it turns the machine off.
 //!
-//! On the command line: `dax=always|inode|never` (how to mount), `tag=TAG`, `run=check|bench`.
+//! On the command line: `dax=always|inode|never` (how to mount), `tag=TAG`, and `run=check` (does it work),
+//! `run=bench` (how fast is it) or `run=thrash` (how fast with a window a quarter of the file).
 
+mod bench;
 mod check;
 mod sys;
 
@@ -59,6 +61,7 @@ fn main() {
     let task = Task::read();
     match task.run.as_str() {
         "check" => check::run(&task),
+        "bench" | "thrash" => bench::run(&task),
         other => say("run", "fail", &format!("{other} is unknown")),
     }
     println!("GUEST {{\"name\":\"end\",\"outcome\":\"done\",\"detail\":\"\"}}");

@@ -57,6 +57,18 @@ pub(crate) fn fallocate(file: &File, mode: i32, offset: u64, len: u64) -> io::Re
     check(unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len) })
 }
 
+/// Asks the server for a file's attributes, past every cache.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn ask_attributes(file: &File) -> io::Result<()> {
+    let mut status = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    // SAFETY: the path is empty and ends with a NUL, and there is room for the result.
+    check(unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_BASIC_STATS, status.as_mut_ptr()) })
+}
+
 /// Whether Linux uses DAX for a file.
 ///
 /// # Errors
@@ -154,6 +166,17 @@ impl Map {
         let at = unsafe { self.start.add(index) };
         // SAFETY: the page is mapped for as long as we live; if not writable, the program ends with a signal.
         unsafe { at.write_volatile(byte) };
+    }
+
+    /// Adds up the mapping's 64-bit words.
+    pub(crate) fn sum(&self) -> u64 {
+        let words = self.start.cast::<u64>();
+        (0..self.len / 8).fold(0u64, |sum, index| {
+            // SAFETY: the index is below the length that was mapped, in words.
+            let at = unsafe { words.add(index) };
+            // SAFETY: the page is mapped readable, and a mapping's start is aligned for words.
+            sum.wrapping_add(unsafe { at.read_volatile() })
+        })
     }
 
     /// Writes what was changed back to the file.
