@@ -46,3 +46,22 @@ impl ByteOrder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_request_shows_the_order() {
+        let mut request = [0; 104];
+        assert_eq!(ByteOrder::detect(&request), None);
+        request[4] = 26;
+        assert_eq!(ByteOrder::detect(&request), Some(ByteOrder::Little));
+        assert_eq!(ByteOrder::detect(&request[..39]), None);
+        request[4..8].reverse();
+        assert_eq!(ByteOrder::detect(&request), Some(ByteOrder::Big));
+        request[4] = 26;
+        assert_eq!(ByteOrder::detect(&request), None);
+        assert!(ByteOrder::NATIVE.is_native() && !ByteOrder::NATIVE.reversed().is_native());
+    }
+}

@@ -196,3 +196,21 @@ impl fmt::Debug for Errno {
 }
 
 impl core::error::Error for Errno {}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn numbers_have_a_range_and_unknown_ones_are_kept() {
+        assert_eq!(Errno::new(2), Some(Errno::ENOENT));
+        assert_eq!(Errno::new(4095).map(Errno::number), Some(4095));
+        for number in [0, -2, 4096, i32::MIN, i32::MAX] {
+            assert_eq!(Errno::new(number), None);
+        }
+        assert_eq!(format!("{} {0:?}", Errno::ENOSYS), "ENOSYS Errno(38 ENOSYS)");
+        assert_eq!(format!("{}", Errno::new(512).unwrap()), "error 512");
+    }
+}

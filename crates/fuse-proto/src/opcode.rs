@@ -150,3 +150,18 @@ impl fmt::Debug for Opcode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn every_code_up_to_53_but_two_has_a_name() {
+        let unnamed: std::vec::Vec<u32> = (1..=53).filter(|&code| Opcode(code).name().is_none()).collect();
+        assert_eq!(unnamed, [7, 19]);
+        assert_eq!(format!("{} {0:?}", Opcode::LOOKUP), "LOOKUP Opcode(1 LOOKUP)");
+        assert_eq!(format!("{} {0:?}", Opcode(54)), "opcode 54 Opcode(54)");
+    }
+}

@@ -181,7 +181,10 @@ impl Tracer {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = self.request(&mut text, &request);
-        let answer = self.answer(&request, &reply, exchange.rep_len)?;
+        let answer = match self.answer(&request, &reply, exchange.rep_len) {
+            Ok(answer) => answer,
+            Err(error) => return Err(format!("{text} -> no valid reply: {error}")),
+        };
         let _ = write!(text, " -> {answer}");
         if exchange.req.len() < exchange.req_len || exchange.rep.len() < exchange.rep_len {
             let _ = write!(text, " [cut in the capture]");
@@ -365,7 +368,7 @@ impl Tracer {
         }
     }
 
-    fn answer(&mut self, request: &Request<'_>, reply: &[u8], used: usize) -> Result<String, String> {
+    fn answer(&mut self, request: &Request<'_>, reply: &[u8], used: usize) -> Result<String, DecodeError> {
         let unique = request.header.unique;
         let protocol = self.protocol;
         /// Reads the reply of an operation and prints it.
@@ -456,9 +459,7 @@ impl Tracer {
         match text {
             Ok(text) => Ok(text),
             Err(ReplyError::Refused(errno)) => Ok(errno.to_string()),
-            Err(ReplyError::Invalid(error)) => {
-                Err(format!("{} nodeid={}: reply: {error}", request.header.opcode, request.header.node))
-            }
+            Err(ReplyError::Invalid(error)) => Err(error),
         }
     }
 
