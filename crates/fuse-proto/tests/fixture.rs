@@ -4,7 +4,7 @@
 //! The capture is little-endian and is decoded as such on every machine: on a big-endian one these tests go through the
 //! code that reverses bytes.
 
-use std::{collections::BTreeSet, io::Read as _, time::Duration};
+use std::{collections::BTreeSet, io::Read as _, sync::LazyLock, time::Duration};
 
 use fuse_proto::{
     ByteOrder, Context, DirEntry, EncodeError, Errno, FallocateMode, FileHandle, FileType, ForgetOne, FsyncFlags,
@@ -19,10 +19,14 @@ mod trace;
 
 const CAPTURE: &[u8] = include_bytes!("../testdata/fuse-wire-linux-7.2-dax.jsonl.gz");
 
-fn capture() -> Vec<trace::Exchange> {
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(CAPTURE).read_to_string(&mut text).unwrap();
-    text.lines().map(|line| trace::Exchange::parse(line).unwrap()).collect()
+/// The exchanges, read once: under Miri that takes longer than all the rest.
+fn capture() -> &'static [trace::Exchange] {
+    static EXCHANGES: LazyLock<Vec<trace::Exchange>> = LazyLock::new(|| {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(CAPTURE).read_to_string(&mut text).unwrap();
+        text.lines().map(|line| trace::Exchange::parse(line).unwrap()).collect()
+    });
+    &EXCHANGES
 }
 
 /// What was agreed on in the capture's first exchange.
