@@ -16,15 +16,33 @@ pub(crate) enum Line {
         #[serde(default)]
         error: i64,
     },
-    /// A mapping was made.
-    Map {},
-    /// A mapping was removed.
-    Unmap {},
+    /// QEMU was asked for a mapping.
+    Map {
+        /// What it said: `ok`, or why not.
+        #[serde(default)]
+        result: String,
+    },
+    /// QEMU was asked to remove a mapping.
+    Unmap {
+        /// What it said: `ok`, `absent` if there was none, or why not.
+        #[serde(default)]
+        result: String,
+    },
     /// The last line.
     Summary(Summary),
     /// Something this rig doesn't know.
     #[serde(other)]
     Other,
+}
+
+impl Line {
+    fn made(&self) -> bool {
+        matches!(self, Self::Map { result } if result == "ok")
+    }
+
+    fn gone(&self) -> bool {
+        matches!(self, Self::Unmap { result } if result == "ok" || result == "absent")
+    }
 }
 
 /// The daemon's own count.
@@ -36,6 +54,9 @@ pub(crate) struct Summary {
     pub(crate) removed: u64,
     /// Mappings alive at the end.
     pub(crate) live: u64,
+    /// Mappings alive when the guest ended its session, if it did.
+    #[serde(default)]
+    pub(crate) live_at_destroy: Option<u64>,
     /// Requests by opcode.
     #[serde(default)]
     pub(crate) requests: BTreeMap<String, u64>,
@@ -71,7 +92,7 @@ impl Record {
 
     /// Mappings made.
     pub(crate) fn maps(&self) -> usize {
-        self.lines.iter().filter(|line| matches!(line, Line::Map {})).count()
+        self.lines.iter().filter(|line| line.made()).count()
     }
 
     /// The most mappings that lived at once.
@@ -79,10 +100,10 @@ impl Record {
         let mut live = 0_usize;
         let mut most = 0;
         for line in &self.lines {
-            match line {
-                Line::Map {} => live += 1,
-                Line::Unmap {} => live = live.saturating_sub(1),
-                _ => {}
+            if line.made() {
+                live += 1;
+            } else if line.gone() {
+                live = live.saturating_sub(1);
             }
             most = most.max(live);
         }
@@ -97,19 +118,21 @@ impl Record {
         })
     }
 
-    /// Why the mappings don't balance; `None` if they do: a summary, none alive, as many removed as made, and the same
-    /// counts as the lines say.
+    /// Why the mappings don't balance; `None` if they do: a summary, none alive, none left to the daemon by the guest, as many
+    /// removed as made, and the same counts as the lines say.
     pub(crate) fn imbalance(&self) -> Option<String> {
         let Some(summary) = self.summary() else {
             return Some("the daemon's record has no summary, so it did not end in order".into());
         };
-        let (made, gone) =
-            (self.maps() as u64, self.lines.iter().filter(|line| matches!(line, Line::Unmap {})).count() as u64);
+        let (made, gone) = (self.maps() as u64, self.lines.iter().filter(|line| line.gone()).count() as u64);
         if summary.live != 0 || summary.set_up != summary.removed {
             return Some(format!(
                 "mappings do not balance at the daemon: {} made, {} removed, {} alive at the end",
                 summary.set_up, summary.removed, summary.live
             ));
+        }
+        if let Some(left @ 1..) = summary.live_at_destroy {
+            return Some(format!("the guest ended its session with {left} mappings that it had not removed"));
         }
         if (summary.set_up, summary.removed) != (made, gone) {
             return Some(format!(
@@ -126,13 +149,14 @@ mod tests {
     use super::*;
 
     const GOOD: &str = r#"{"event":"request","opcode":"READ","nodeid":2,"unique":4,"error":0}
-{"event":"map","offset":0,"len":2097152}
-{"event":"map","offset":2097152,"len":2097152}
-{"event":"unmap","offset":0,"len":2097152}
-{"event":"unmap","offset":2097152,"len":2097152}
-{"event":"map","offset":0,"len":2097152}
-{"event":"unmap","offset":0,"len":2097152}
-{"event":"summary","set_up":3,"removed":3,"live":0,"requests":{"READ":1},"lookups_outstanding":0}
+{"event":"map","offset":0,"len":2097152,"result":"ok"}
+{"event":"map","offset":2097152,"len":2097152,"result":"ok"}
+{"event":"unmap","offset":0,"len":2097152,"result":"ok"}
+{"event":"unmap","offset":2097152,"len":2097152,"result":"ok"}
+{"event":"map","offset":0,"len":2097152,"result":"ok"}
+{"event":"unmap","offset":0,"len":2097152,"result":"ok"}
+{"event":"map","offset":0,"len":2097152,"result":"refused"}
+{"event":"summary","set_up":3,"removed":3,"live":0,"live_at_destroy":0,"requests":{"READ":1},"lookups_outstanding":0}
 "#;
 
     #[test]
@@ -153,6 +177,7 @@ mod tests {
         for (from, to) in [
             (r#""live":0"#, r#""live":1"#),
             (r#""removed":3"#, r#""removed":2"#),
+            (r#""live_at_destroy":0"#, r#""live_at_destroy":8"#),
             (r#""set_up":3,"removed":3"#, r#""set_up":4,"removed":4"#),
         ] {
             assert!(Record::parse(&GOOD.replace(from, to)).unwrap().imbalance().is_some(), "{to}");
