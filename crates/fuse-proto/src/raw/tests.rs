@@ -148,9 +148,11 @@ fn named<F: bitflags::Flags>(prefix: &str) -> Vec<(String, i64)>
 where
     F::Bits: TryInto<i64>,
 {
-    let all = F::all();
-    all.iter_names()
-        .map(|(name, flag)| (format!("{prefix}{name}"), flag.bits().try_into().unwrap_or_default()))
+    // Not `iter_names`, which leaves out a flag whose bits another has.
+    F::FLAGS
+        .iter()
+        .filter(|flag| flag.is_named())
+        .map(|flag| (format!("{prefix}{}", flag.name()), flag.value().bits().try_into().unwrap_or_default()))
         .collect()
 }
 
@@ -249,6 +251,12 @@ fn what_is_newer_than_both_lies_where_7_45_says() {
     assert_eq!(size_of::<super::CopyFileRangeOut>(), 8);
     assert_eq!(size_of::<super::NotifyPruneOut>(), 16);
     assert_eq!(core::mem::offset_of!(super::NotifyPruneOut, spare), 8);
+    // These four the other crate has, if not the header.
+    assert_eq!(InitFlags::CREATE_SUPP_GROUP.bits(), fuse_abi::linux::FUSE_CREATE_SUPP_GROUP);
+    assert_eq!(InitFlags::DIRECT_IO_ALLOW_MMAP.bits(), fuse_abi::linux::FUSE_DIRECT_IO_ALLOW_MMAP);
+    assert_eq!(InitFlags::PASSTHROUGH.bits(), fuse_abi::linux::FUSE_PASSTHROUGH);
+    assert_eq!(InitFlags::HAS_RESEND.bits(), fuse_abi::linux::FUSE_HAS_RESEND);
+    assert_eq!((InitFlags::NO_EXPORT_SUPPORT.bits(), FopenFlags::PASSTHROUGH.bits()), (1 << 38, 1 << 7));
     assert_eq!(InitFlags::ALLOW_IDMAP.bits(), 1 << 40);
     assert_eq!(InitFlags::OVER_IO_URING.bits(), 1 << 41);
     assert_eq!(InitFlags::REQUEST_TIMEOUT.bits(), 1 << 42);
