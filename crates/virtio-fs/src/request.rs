@@ -11,7 +11,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use fuse_proto::{NodeId, Operation, ReplyHeader, Unique, ops};
+use fuse_proto::{Errno, NodeId, Operation, ReplyHeader, Unique, ops};
 use lock_api::RawMutex;
 
 use crate::connection::{HIPRIO, Received, Ticket};
@@ -92,17 +92,19 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     ///
     /// # Errors
     ///
-    /// EPERM for a request about the window; [`Error::Encode`] for what cannot be expressed; otherwise as any request that
-    /// finds no room in the queue before its deadline.
+    /// EAGAIN when the queue or the data buffers are full: requests that were answered keep their place until they are
+    /// polled. EPERM for a request about the window; [`Error::Encode`] for what cannot be expressed.
     pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<R, O>, Error> {
         let shared = &self.shared;
         shared.check_mounted()?;
         if O::OPCODE == ops::Setupmapping::OPCODE || O::OPCODE == ops::Removemapping::OPCODE {
-            return Err(Error::refused(fuse_proto::Errno::EPERM, "the window belongs to the driver"));
+            return Err(Error::refused(Errno::EPERM, "the window belongs to the driver"));
         }
         let channel = shared.connection.pick_channel();
         let who = self.credentials();
-        let pending = shared.connection.submit_op(&shared.protocol, channel, who, &op)?;
+        let Some(pending) = shared.connection.submit_op_or(&shared.protocol, channel, who, &op, false)? else {
+            return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
+        };
         let ticket = pending.into_ticket();
         shared.connection.kick(channel);
         let reply = op.reply_size(&shared.protocol).max as usize;

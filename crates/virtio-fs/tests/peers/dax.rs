@@ -225,7 +225,7 @@ fn a_view_holds_off_truncation(peer: Peer) {
     use std::time::Duration;
     let data = content(1, 4 << 20);
     peer.put("file", &data);
-    let config = virtio_fs::Config { request_timeout: Duration::from_millis(300), ..peer.config() };
+    let config = virtio_fs::Config { window_timeout: Duration::from_millis(300), ..peer.config() };
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     let view = file.map(3 << 20, 4096).unwrap();

@@ -144,7 +144,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (place(), place()).prop_map(|(from, to)| Rename { from, to }),
         2 => (place(), place()).prop_map(|(from, to)| Link { from, to }),
         1 => (place(), place()).prop_map(|(target, place)| Symlink { target, place }),
-        1 => (place(), 0_u32..8).prop_map(|(place, mode)| Mode { place, mode: 0o600 | mode }),
+        1 => (place(), 0_u32..8).prop_map(|(place, mode)| Mode { place, mode: 0o700 | mode }),
         2 => (0_u8..4).prop_map(|folder| List { folder }),
         4 => (slot(), place()).prop_map(|(slot, place)| Open { slot, place }),
         5 => (slot(), offset(), len()).prop_map(|(slot, at, len)| PatchOpen { slot, at, len }),
@@ -375,7 +375,9 @@ fn compare(kind: Kind, window: Option<u64>, operations: &[Operation]) {
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
+    // A few each time; `PROPTEST_CASES` asks for more.
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
 }
 
 proptest! {

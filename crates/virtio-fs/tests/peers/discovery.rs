@@ -274,7 +274,7 @@ fn krun_takes_status_bits_one_at_a_time_only() {
 fn krun_keeps_mappings_over_a_reset() {
     let mut peer = Peer::new(Kind::Krun);
     peer.put("file", &content(9, 2 << 20));
-    let fs = peer.mount_with(Config { request_timeout: Duration::from_millis(50), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(Config { request_timeout: Duration::from_millis(400), ..peer.config() }).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     let map = file.map(0, 4096).unwrap();
     let offset = map.phys_addr() - peer.window().unwrap().address;

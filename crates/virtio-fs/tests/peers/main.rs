@@ -16,6 +16,8 @@ mod discovery;
 #[cfg(target_os = "linux")]
 mod errors;
 #[cfg(target_os = "linux")]
+mod faults;
+#[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod forget;
@@ -25,6 +27,8 @@ mod hostile;
 mod hosts;
 #[cfg(target_os = "linux")]
 mod reclaim;
+#[cfg(target_os = "linux")]
+mod requests;
 #[cfg(target_os = "linux")]
 mod rig;
 #[cfg(target_os = "linux")]

@@ -124,7 +124,8 @@ fn views_keep_their_ranges(peer: Peer) {
     let peer = peer.with_window(Some(8 << 20));
     let data = content(5, 24 << 20);
     peer.put("file", &data);
-    let fs = peer.mount_with(Config { request_timeout: std::time::Duration::from_secs(2), ..peer.config() }).unwrap();
+    let fs =
+        peer.mount_with(Config { window_timeout: std::time::Duration::from_millis(100), ..peer.config() }).unwrap();
     let file = fs.open("file", READ).unwrap();
     let views: Vec<_> = (0..4).map(|index| file.map((index * RANGE) as u64, RANGE).unwrap()).collect();
     let error = file.map(5 * RANGE as u64, 1).unwrap_err();

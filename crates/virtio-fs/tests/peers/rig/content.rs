@@ -4,10 +4,10 @@ use std::path::Path;
 
 /// `len` bytes that look random and are the same each time (SplitMix64 from `seed`).
 pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
+    let mut bytes = vec![0; len.next_multiple_of(8)];
     let mut state = seed;
-    while bytes.len() < len {
-        bytes.extend(next(&mut state).to_le_bytes());
+    for word in bytes.chunks_exact_mut(8) {
+        word.copy_from_slice(&next(&mut state).to_le_bytes());
     }
     bytes.truncate(len);
     bytes

@@ -156,7 +156,8 @@ impl Ledger {
         }
         let silent = matches!(opcode, op::FORGET | op::BATCH_FORGET | op::INTERRUPT);
         match (silent, request.queue) {
-            (true, 0) if request.room == 0 => {}
+            // An INTERRUPT may be answered: EAGAIN for a request that the server doesn't know.
+            (true, 0) if request.room == 0 || opcode == op::INTERRUPT => {}
             (false, 1..) if request.room >= OUT_HEADER => {}
             _ => blame(format!("on queue {} with room for {} bytes", request.queue, request.room)),
         }

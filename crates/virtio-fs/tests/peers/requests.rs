@@ -1,0 +1,170 @@
+//! Requests without waiting, locks and commands.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use fuse_proto::{Errno, NodeId, ops};
+use virtio_fs::{Config, Error, LockRange, OpenOptions};
+
+use crate::rig::content::{assert_same, content};
+use crate::rig::ledger::op;
+use crate::rig::peer::{Kind, Peer, on_both};
+use crate::rig::strict::Act;
+
+on_both! {
+    many_requests_at_a_time,
+    a_request_is_a_future,
+    requests_about_the_window_are_the_drivers_own,
+    a_request_dropped_is_given_up,
+    locks_and_commands,
+}
+
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn many_requests_at_a_time(peer: Peer) {
+    let fs = peer.mount();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let (mut sent, mut answers, mut full) = (Vec::new(), 0, false);
+    while answers < 1000 {
+        assert!(std::time::Instant::now() < deadline, "{answers} of 1000 are answered, {} in flight", sent.len());
+        while answers + sent.len() < 1000 {
+            match fs.submit(ops::Statfs { node: NodeId::ROOT }) {
+                Ok(request) => sent.push(request),
+                Err(error) => {
+                    assert_eq!(error.errno(), Errno::EAGAIN, "{error}");
+                    full = true;
+                    break;
+                }
+            }
+        }
+        sent.retain_mut(|request| match request.poll_answer(None).unwrap() {
+            Some(answer) => {
+                assert!(answer.reply().unwrap().blocks > 0);
+                answers += 1;
+                false
+            }
+            None => true,
+        });
+    }
+    assert!(full, "a queue has an end, which nobody waits at");
+    peer.finish(fs);
+}
+
+fn a_request_is_a_future(peer: Peer) {
+    let fs = peer.mount();
+    let woken = Arc::new(Count::default());
+    let waker = Waker::from(woken.clone());
+    let mut request = Box::pin(fs.submit(ops::Statfs { node: NodeId::ROOT }).unwrap());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let answer = loop {
+        let before = woken.0.load(Ordering::SeqCst);
+        match request.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => break answer.unwrap(),
+            // Asked again only when woken, which somebody who completes requests sees to.
+            Poll::Pending => {
+                while woken.0.load(Ordering::SeqCst) == before {
+                    assert!(std::time::Instant::now() < deadline, "never woken");
+                    fs.poll();
+                    std::thread::yield_now();
+                }
+            }
+        }
+    };
+    assert!(answer.reply().unwrap().blocks > 0);
+    drop(request);
+    peer.finish(fs);
+}
+
+fn requests_about_the_window_are_the_drivers_own(peer: Peer) {
+    peer.put("file", &content(1, 4096));
+    let fs = peer.mount();
+    let node = fs.lookup("file").unwrap();
+    let ranges = [];
+    let refused = fs.submit(ops::Removemapping { ranges: fuse_proto::List::new(&ranges), node: node.node_id() });
+    assert_eq!(refused.err().map(|error| error.errno()), Some(Errno::EPERM));
+    drop(node);
+    peer.finish(fs);
+}
+
+fn a_request_dropped_is_given_up(peer: Peer) {
+    let data = content(2, 10_000);
+    peer.put("file", &data);
+    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let mut given_up = 0;
+    while given_up < 500 {
+        match fs.submit(ops::Statfs { node: NodeId::ROOT }) {
+            Ok(request) => {
+                drop(request);
+                given_up += 1;
+            }
+            // The device still has what was given up.
+            Err(error) => {
+                assert_eq!(error.errno(), Errno::EAGAIN, "{error}");
+                std::thread::yield_now();
+            }
+        }
+    }
+    assert_same(&fs.read("file").unwrap(), &data, "the queue is not used up");
+    peer.finish(fs);
+}
+
+fn locks_and_commands(peer: Peer) {
+    peer.put("file", b"contents");
+    let fs = peer.mount();
+    let file = fs.open("file", OpenOptions::new().read(true).write(true)).unwrap();
+    // Neither server keeps locks for its clients: the driver says so, and goes on.
+    for result in [
+        file.try_lock(LockRange::EXCLUSIVE),
+        file.unlock(LockRange::EXCLUSIVE),
+        file.test_lock(LockRange::SHARED).map(drop),
+    ] {
+        match result {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.errno(), Errno::EOPNOTSUPP, "{error}"),
+        }
+    }
+    let unknown = file.ioctl(0x8008_6601, 0, &[]).unwrap_err();
+    assert!(matches!(unknown.errno(), Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::EINVAL), "{unknown}");
+    assert_eq!(fs.read("file").unwrap(), b"contents");
+    drop(file);
+    peer.finish(fs);
+}
+
+#[test]
+fn a_request_that_hangs_can_be_interrupted_and_times_out() {
+    let mut peer = Peer::new(Kind::Strict);
+    let config = Config { request_timeout: Duration::from_millis(200), max_timeouts: 10, ..peer.config() };
+    let fs = peer.mount_with(config).unwrap();
+    peer.strict().misbehave(|request| if request.opcode() == op::STATFS { Act::Hold } else { Act::Serve });
+    let mut request = fs.submit(ops::Statfs { node: NodeId::ROOT }).unwrap();
+    request.interrupt().unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        match request.poll_answer(None) {
+            Ok(None) => assert!(std::time::Instant::now() < deadline, "no deadline"),
+            Ok(Some(_)) => panic!("it was held"),
+            Err(error) => break error,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!(matches!(request.poll_answer(None), Err(Error::Dead)), "there is nothing more to poll");
+    let seen = peer.strict().ledger().count(op::INTERRUPT);
+    assert_eq!(seen, 1);
+    assert_eq!(fs.root().unwrap().refresh_attr().map(|attr| attr.is_dir()).ok(), Some(true), "the rest works");
+    drop(request);
+    peer.leaks();
+    let _ = fs.unmount();
+    drop(fs);
+    peer.end();
+}
