@@ -18,12 +18,15 @@ global_asm!(
     // Page tables for the way up: the first 4 GiB one to one in 2 MiB pages.
     ".pushsection .bss.boot, \"aw\", @nobits",
     ".balign 4096",
+    // Further processors start on these tables, too.
+    ".global boot_pml4",
     "boot_pml4: .skip 4096",
     "boot_pdpt: .skip 4096",
     "boot_pd: .skip 4 * 4096",
     ".popsection",
     ".pushsection .rodata.boot, \"a\"",
     ".balign 8",
+    ".global boot_gdt",
     "boot_gdt: .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff",
     "boot_gdt_pointer: .word 23",
     ".long boot_gdt",

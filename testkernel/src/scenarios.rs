@@ -13,6 +13,9 @@ pub(crate) mod mmap;
 pub(crate) mod reclaim;
 pub(crate) mod rig;
 pub(crate) mod session;
+pub(crate) mod smp;
+pub(crate) mod sync;
+pub(crate) mod writeback;
 
 use crate::{
     boot::start_info::StartInfo,
@@ -129,6 +132,14 @@ scenarios! {
     "mmap::pinned_range_is_skipped" => mmap::pinned_range_is_skipped,
     "mmap::all_pinned_times_out" => mmap::all_pinned_times_out,
     "mmap::failed_file" => mmap::failed_file,
+    "sync::refused_by_default" => sync::refused_by_default,
+    "sync::fsync_before_writable" => sync::fsync_before_writable,
+    "sync::truth_table" => sync::truth_table,
+    "sync::fsync_error_is_bus_error" => sync::fsync_error_is_bus_error,
+    "writeback::only_dirty" => writeback::only_dirty,
+    "writeback::store_during" => writeback::store_during,
+    "writeback::fsync_fails" => writeback::fsync_fails,
+    "smp::stress" => smp::stress,
     "fallback::unmodified_virtiofsd" => fallback::unmodified_virtiofsd,
 }
 
