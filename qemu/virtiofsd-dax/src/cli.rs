@@ -83,7 +83,10 @@ impl From<LogLevel> for log::LevelFilter {
 /// where num_vqs is the number of request queues plus 1. On the device vhost-user-fs-pci there is no window.
 ///
 /// Files that a program on the host makes shorter while a guest has them mapped are not safe: if the guest touches
-/// what is gone, QEMU dies. Give a virtual machine one such share only: QEMU shows each daemon the files of the others.
+/// what is gone, QEMU dies. A file that a guest makes longer while it has it mapped gets a few bytes longer still for
+/// an instant: programs on the host should not append to the same file at that time.
+///
+/// Give a virtual machine one such share only: QEMU shows each daemon the files of the others.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "virtiofsd-dax", version, max_term_width = 110, verbatim_doc_comment)]
 pub struct Options {

@@ -1,5 +1,7 @@
 //! FUSE's requests by number, as `linux/fuse.h` has them.
 
+/// `FUSE_FORGET`.
+pub const FORGET: u32 = 2;
 /// `FUSE_SETATTR`.
 pub const SETATTR: u32 = 4;
 /// `FUSE_OPEN`.
@@ -8,8 +10,12 @@ pub const OPEN: u32 = 14;
 pub const INIT: u32 = 26;
 /// `FUSE_CREATE`.
 pub const CREATE: u32 = 35;
+/// `FUSE_INTERRUPT`.
+pub const INTERRUPT: u32 = 36;
 /// `FUSE_DESTROY`.
 pub const DESTROY: u32 = 38;
+/// `FUSE_BATCH_FORGET`.
+pub const BATCH_FORGET: u32 = 42;
 /// `FUSE_FALLOCATE`.
 pub const FALLOCATE: u32 = 43;
 /// `FUSE_COPY_FILE_RANGE`.
@@ -40,6 +46,11 @@ pub fn name(opcode: u32) -> &'static str {
         Some(name) if !name.is_empty() => name,
         _ => "UNKNOWN",
     }
+}
+
+/// Whether a request cannot do without room for a reply.
+pub fn has_reply(opcode: u32) -> bool {
+    !matches!(opcode, FORGET | BATCH_FORGET | INTERRUPT | DESTROY)
 }
 
 /// The number of a request by its name, in any case.

@@ -153,30 +153,42 @@ impl<F: HostFs> Share<F> {
         self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn describe(&self, node: u64, attr: &mut Attr) {
-        let mut nodes = self.nodes();
-        nodes.seen.push(node);
+    fn describe(&self, ctx: Context, node: u64, attr: &mut Attr) {
+        self.nodes().seen.push(node);
         if !self.0.dax.load(Ordering::Relaxed) || !self.0.inode_dax.load(Ordering::Relaxed) {
             return;
         }
         let attributes =
             Attributes { mode: attr.mode, uid: attr.uid.into_inner(), gid: attr.gid.into_inner(), size: attr.size };
-        if let Some(held) = nodes.held.get_mut(&node) {
-            // Once announced, a file stays so while all its readers may map it: the guest changes its mind late.
-            held.announced = access::qualifies(&attributes) || held.announced && access::all_readers_may_map(attr.mode);
-            if held.announced {
+        // Once announced, a file stays so while all its readers may map it: the guest changes its mind late.
+        let announced = access::all_readers_may_map(attr.mode)
+            && (self.is_announced(node) || access::qualifies(&attributes) && self.is_writable(ctx, node));
+        if let Some(held) = self.nodes().held.get_mut(&node) {
+            held.announced = announced;
+            if announced {
                 attr.flags |= ATTR_DAX;
             }
         }
     }
 
-    fn hold(&self, mut entry: Entry) -> Entry {
+    /// Whether the file behind a node lies where anything can be written at all.
+    fn is_writable(&self, ctx: Context, node: u64) -> bool {
+        self.0.fs.statfs(ctx, node).is_ok_and(|status| status.f_flag & libc::ST_RDONLY == 0)
+    }
+
+    fn hold(&self, ctx: Context, mut entry: Entry) -> Entry {
+        self.count(&entry);
+        if entry.inode != 0 {
+            self.describe(ctx, entry.inode, &mut entry.attr);
+        }
+        entry
+    }
+
+    fn count(&self, entry: &Entry) {
         if entry.inode != 0 {
             self.nodes().held.entry(entry.inode).or_default().lookups += 1;
             self.0.record.lookups(1);
-            self.describe(entry.inode, &mut entry.attr);
         }
-        entry
     }
 
     fn let_go(&self, node: u64, count: u64) {
@@ -229,7 +241,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn lookup(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<Entry> {
-        self.0.fs.lookup(ctx, parent, name).map(|entry| self.hold(entry))
+        self.0.fs.lookup(ctx, parent, name).map(|entry| self.hold(ctx, entry))
     }
 
     fn forget(&self, ctx: Context, inode: u64, count: u64) {
@@ -246,7 +258,7 @@ impl<F: HostFs> FileSystem for Share<F> {
 
     fn getattr(&self, ctx: Context, inode: u64, handle: Option<u64>) -> io::Result<(Attr, Duration)> {
         let (mut attr, timeout) = self.0.fs.getattr(ctx, inode, handle)?;
-        self.describe(inode, &mut attr);
+        self.describe(ctx, inode, &mut attr);
         Ok((attr, timeout))
     }
 
@@ -259,7 +271,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         valid: SetattrValid,
     ) -> io::Result<(Attr, Duration)> {
         let (mut attr, timeout) = self.0.fs.setattr(ctx, inode, attr, handle, valid)?;
-        self.describe(inode, &mut attr);
+        self.describe(ctx, inode, &mut attr);
         Ok((attr, timeout))
     }
 
@@ -275,7 +287,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         name: &CStr,
         extensions: Extensions,
     ) -> io::Result<Entry> {
-        self.0.fs.symlink(ctx, linkname, parent, name, extensions).map(|entry| self.hold(entry))
+        self.0.fs.symlink(ctx, linkname, parent, name, extensions).map(|entry| self.hold(ctx, entry))
     }
 
     fn mknod(
@@ -288,7 +300,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<Entry> {
-        self.0.fs.mknod(ctx, inode, name, mode, rdev, umask, extensions).map(|entry| self.hold(entry))
+        self.0.fs.mknod(ctx, inode, name, mode, rdev, umask, extensions).map(|entry| self.hold(ctx, entry))
     }
 
     fn mkdir(
@@ -300,7 +312,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<Entry> {
-        self.0.fs.mkdir(ctx, parent, name, mode, umask, extensions).map(|entry| self.hold(entry))
+        self.0.fs.mkdir(ctx, parent, name, mode, umask, extensions).map(|entry| self.hold(ctx, entry))
     }
 
     fn unlink(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<()> {
@@ -324,7 +336,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn link(&self, ctx: Context, inode: u64, newparent: u64, newname: &CStr) -> io::Result<Entry> {
-        self.0.fs.link(ctx, inode, newparent, newname).map(|entry| self.hold(entry))
+        self.0.fs.link(ctx, inode, newparent, newname).map(|entry| self.hold(ctx, entry))
     }
 
     fn open(&self, ctx: Context, inode: u64, kill_priv: bool, flags: u32) -> io::Result<(Option<u64>, OpenOptions)> {
@@ -344,7 +356,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     ) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
         let (entry, handle, options) =
             self.0.fs.create(ctx, parent, name, mode, kill_priv, flags, umask, extensions)?;
-        Ok((self.hold(entry), handle, options))
+        Ok((self.hold(ctx, entry), handle, options))
     }
 
     fn read<W: ZeroCopyWriter>(
@@ -502,7 +514,9 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn tmpfile(&self) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
+        // Nobody says who asks, so nothing is said of DAX.
         let (entry, handle, options) = self.0.fs.tmpfile()?;
-        Ok((self.hold(entry), handle, options))
+        self.count(&entry);
+        Ok((entry, handle, options))
     }
 }

@@ -36,6 +36,8 @@ const INIT_OUT_FLAGS: usize = OUT_HEADER + 12;
 const INIT_OUT_MAP_ALIGNMENT: usize = OUT_HEADER + 30;
 /// Where INIT's reply has the upper half of its flags.
 const INIT_OUT_FLAGS2: usize = OUT_HEADER + 32;
+/// Most ranges that one removal may name: many times what Linux puts into one.
+const MAX_REMOVALS: usize = 1 << 14;
 /// Length of INIT's reply.
 const INIT_OUT_LEN: usize = OUT_HEADER + 64;
 
@@ -219,6 +221,11 @@ impl<F: HostFs> Worker<F> {
     /// Lets virtiofsd's server carry out a request; returns the length of the reply in bytes.
     pub fn serve(&mut self, request: &Request, memory: &Memory, chain: Chain) -> usize {
         let room = ReplyRoom::new(memory, chain.clone());
+        if room.len() < OUT_HEADER && opcode::has_reply(request.header.opcode) {
+            // virtiofsd takes for granted that there is room for a header.
+            log::warn!("request {} has no room for its reply", request.header.unique);
+            return 0;
+        }
         let served = Reader::new(memory, chain.clone())
             .and_then(|reader| Ok((reader, Writer::new(memory, chain)?)))
             .map_err(io::Error::other)
@@ -311,7 +318,7 @@ fn errno(result: &Result<(), SetupError>) -> i32 {
 
 /// The ranges that a removal names: window offset and length of each.
 fn removal(request: &Request, memory: &Memory, chain: Chain) -> Option<Vec<(u64, u64)>> {
-    let count = usize::try_from(request.u32_at(0)?).ok()?;
+    let count = usize::try_from(request.u32_at(0)?).ok().filter(|&count| count <= MAX_REMOVALS)?;
     let len = count.checked_mul(16)?.checked_add(4)?;
     if len > usize::try_from(request.header.len).ok()?.checked_sub(IN_HEADER)? {
         return None;

@@ -357,6 +357,10 @@ fn nonsense_is_survived() {
     let mut lying = guest.encode(REMOVEMAPPING, 1, &removal(&[(0, PAGE)]));
     lying[0..4].copy_from_slice(&10u32.to_ne_bytes());
     guest.raw(1, &[lying], 4096);
+    for (opcode, room) in [(28, 8), (44, 8), (15, 0), (1, 15)] {
+        let cramped = guest.encode(opcode, 1, &[0; 40]);
+        assert_eq!(guest.raw(1, &[cramped], room)[0].0, 0, "request {opcode} with {room} bytes of room");
+    }
     let silent = guest.encode(SETUPMAPPING, 1, &setup(0, PAGE, 0));
     assert_eq!(guest.raw(1, &[silent], 0)[0].0, 0, "there is no room to answer");
     assert_eq!(guest.request(17, 1, &[]).error, 0, "it still works");
