@@ -38,7 +38,9 @@ fn get(window: &mut Window, stream: &mut Stream, req: &Request) -> (Hold, usize,
                 setups += ticket.entries().len();
                 let outcomes = vec![Outcome::Done; ticket.entries().len()];
                 let hold = window.complete_setup(ticket, &outcomes).unwrap().unwrap();
-                window.check_invariants().unwrap();
+                if window.ranges() <= 64 {
+                    window.check_invariants().unwrap();
+                }
                 return (hold, setups, removals);
             }
             Access::Evict(ticket) => {
