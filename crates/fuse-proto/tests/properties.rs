@@ -7,7 +7,7 @@ use proptest::prelude::*;
 mod checks;
 
 /// Under Miri every case is slow.
-const CASES: u32 = if cfg!(miri) { 32 } else { 512 };
+const CASES: u32 = if cfg!(miri) { 8 } else { 512 };
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     // Small numbers are lengths, counts and codes that fit; the rest are those that lie.

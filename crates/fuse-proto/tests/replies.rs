@@ -165,11 +165,22 @@ fn numbers_that_cannot_be() {
     assert!(look(negative).unwrap().is_negative());
 
     // What was just made is there, and is not the root.
-    let mkdir = ops::Mkdir { parent: NodeId::ROOT, name: b"name", ..Default::default() };
+    fn refused<O: for<'a> Operation<Reply<'a> = R>, R: core::fmt::Debug + PartialEq>(op: &O, bytes: &[u8]) {
+        let protocol = protocol(45);
+        let error = invalid(op.decode_whole(&protocol, UNIQUE, bytes.len(), bytes));
+        assert!(matches!(error, DecodeError::Field { field: "fuse_entry_out.nodeid", .. }), "{}: {error}", O::OPCODE);
+    }
     for node in [NodeId::NONE, NodeId::ROOT] {
-        let bytes = written(&protocol, &mkdir, &Entry { node, ..file() });
-        let error = invalid(mkdir.decode_whole(&protocol, UNIQUE, bytes.len(), &bytes));
-        assert_eq!(field(error), "fuse_entry_out.nodeid");
+        let entry = Entry { node, ..file() };
+        let bytes = written(&protocol, &ops::Mkdir::default(), &entry);
+        refused(&ops::Mkdir::default(), &bytes);
+        refused(&ops::Mknod::default(), &bytes);
+        refused(&ops::Symlink::default(), &bytes);
+        refused(&ops::Link::default(), &bytes);
+        let created = ops::Created { entry, opened: ops::Opened::default() };
+        let bytes = written(&protocol, &ops::Create::default(), &created);
+        refused(&ops::Create::default(), &bytes);
+        refused(&ops::Tmpfile::default(), &bytes);
     }
     let create = ops::Create { parent: NodeId::ROOT, name: b"name", ..Default::default() };
     let mut folder = file();
