@@ -166,7 +166,7 @@ fn numbers_that_cannot_be() {
 
     // What was just made is there, and is not the root.
     fn refused<O: for<'a> Operation<Reply<'a> = R>, R: core::fmt::Debug + PartialEq>(op: &O, bytes: &[u8]) {
-        let protocol = protocol(45);
+        let protocol = Protocol::new(45, InitFlags::empty());
         let error = invalid(op.decode_whole(&protocol, UNIQUE, bytes.len(), bytes));
         assert!(matches!(error, DecodeError::Field { field: "fuse_entry_out.nodeid", .. }), "{}: {error}", O::OPCODE);
     }
