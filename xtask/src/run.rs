@@ -91,6 +91,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         share: &share,
         folder: &folder,
         words: words(args, &machine),
+        faults: &[],
         deadlines: Deadlines {
             boot: Duration::from_secs(60),
             test: Duration::from_secs(args.timeout.saturating_add(15)),

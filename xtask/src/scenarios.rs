@@ -6,6 +6,7 @@ mod content;
 mod dax;
 mod dirs;
 mod files;
+mod mmap;
 mod rig;
 mod share;
 mod stage;
@@ -22,6 +23,12 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// The names of the machines that it runs on.
     pub(crate) machines: &'static [&'static str],
+    /// Whether its share has the large file.
+    pub(crate) big: bool,
+    /// What our daemon is to do wrong, as its `--fault` wants it.
+    pub(crate) faults: &'static [&'static str],
+    /// Words for the kernel's command line.
+    pub(crate) words: &'static [(&'static str, &'static str)],
     /// What must come of it.
     pub(crate) expect: Expect,
     /// What the host does while the kernel waits at a point of this name.
@@ -47,12 +54,16 @@ const WITH_WINDOW: &[&str] = &["q35-dax"];
 const EVERYWHERE: &[&str] = &["q35-dax", "q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
 const WITH_INTERRUPTS: &[&str] = &["q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
 const WITHOUT_WINDOW: &[&str] = &["q35-plain", "microvm-plain"];
+const SMALL_WINDOW: &[&str] = &["q35-dax-small"];
 const BARE: &[&str] = &["q35-bare"];
 const DEFAULT_MACHINES: &[&str] = WITH_WINDOW;
 
 const PLAIN: Scenario = Scenario {
     name: "",
     machines: DEFAULT_MACHINES,
+    big: false,
+    faults: &[],
+    words: &[],
     expect: Expect::Pass,
     at: stage::no_such_point,
     after: |_, _| Ok(()),
@@ -101,6 +112,24 @@ const TABLE: &[Scenario] = &[
     dax::EXTENDING_WRITE,
     Scenario { name: "reclaim::small_window", machines: &["q35-dax-small"], after: dax::reclaim_is_balanced, ..PLAIN },
     files::UNMODIFIED_VIRTIOFSD,
+    mmap::WRITE_FAULT_MARKS_DIRTY,
+    mmap::PRIVATE_COW,
+    Scenario { name: "mmap::reclaim_unmaps", machines: SMALL_WINDOW, big: true, ..PLAIN },
+    Scenario { name: "mmap::pinned_range_is_skipped", machines: SMALL_WINDOW, big: true, ..PLAIN },
+    Scenario { name: "mmap::all_pinned_times_out", machines: SMALL_WINDOW, big: true, ..PLAIN },
+    Scenario { name: "sync::fsync_before_writable", after: mmap::metadata_came_first, ..PLAIN },
+    Scenario { name: "sync::fsync_error_is_bus_error", faults: &["fsync:EIO@1", "fsync:ENOSYS@2"], ..PLAIN },
+    Scenario { name: "writeback::store_during", machines: &["q35-dax-2cpu"], faults: &["fsync:delay-3000@1"], ..PLAIN },
+    Scenario { name: "writeback::fsync_fails", faults: &["fsync:EIO@1"], ..PLAIN },
+    Scenario {
+        name: "smp::stress",
+        machines: &["q35-dax-small", "q35-dax-small-2cpu", "q35-dax-small-4cpu"],
+        big: true,
+        words: &[("seconds", "10")],
+        seconds: 240,
+        after: |stage, report| stage.hash_is_the_hosts(report, "smp-own"),
+        ..PLAIN
+    },
 ];
 
 /// The host's side of a scenario of the kernel's.
@@ -108,12 +137,12 @@ pub(crate) fn named(name: &'static str) -> Scenario {
     TABLE.iter().find(|scenario| scenario.name == name).copied().unwrap_or(Scenario { name, ..PLAIN })
 }
 
-/// Makes the share that a scenario finds.
+/// Makes the share that a scenario finds, with the large file if it needs that.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn make_share(root: &Path, scenario: &str) -> Result<()> {
-    share::make(root, scenario.starts_with("reclaim::"))
+pub(crate) fn make_share(root: &Path, big: bool) -> Result<()> {
+    share::make(root, big)
 }
 
 /// The names in the table that the kernel doesn't list: a scenario that was lost.

@@ -66,7 +66,7 @@ impl Runner<'_> {
         share: &Path,
     ) -> Result<Result<Success, Failure>> {
         if machine.has_share() {
-            scenarios::make_share(share, scenario.name)?;
+            scenarios::make_share(share, scenario.big)?;
         }
         let mut words = vec![
             kernel::word("mode", "test"),
@@ -77,6 +77,7 @@ impl Runner<'_> {
         if let Some(window) = machine.window() {
             words.push(kernel::word("window", &window.to_string()));
         }
+        words.extend(scenario.words.iter().map(|(key, value)| kernel::word(key, value)));
         let plan = Plan {
             machine: *machine,
             accelerator: self.accelerator,
@@ -84,6 +85,7 @@ impl Runner<'_> {
             share,
             folder,
             words,
+            faults: scenario.faults,
             deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(scenario.seconds + scenario.grace), end: END },
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);

@@ -49,6 +49,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) folder: &'a Path,
     /// The words of the kernel's command line.
     pub(crate) words: Vec<String>,
+    /// What our daemon is to do wrong, as its `--fault` wants it.
+    pub(crate) faults: &'a [&'a str],
     /// How long it may take.
     pub(crate) deadlines: Deadlines,
 }
@@ -163,8 +165,7 @@ pub(crate) fn boot(tools: &Tools, plan: &Plan<'_>, host: &mut impl Host) -> Resu
     let (sender, receiver) = mpsc::channel();
     let listening = listen(sockets.path(), plan.folder, sender)?;
     let fs_socket = sockets.path().join("fs");
-    let daemon =
-        daemon::start(&tools.daemons, &plan.machine, plan.share, &fs_socket, plan.folder, plan.deadlines.boot)?;
+    let daemon = daemon::start(&tools.daemons, plan, &fs_socket)?;
     let qemu = start_qemu(tools, plan, sockets.path(), &fs_socket)?;
     let mut running = Running {
         qemu,

@@ -1,6 +1,9 @@
 //! The daemon that serves the share: ours with a window, or an unmodified one without.
 
-use super::machine::{Device, Machine, TAG};
+use super::{
+    boot::Plan,
+    machine::{Device, TAG},
+};
 use crate::{
     process::{child::Guarded, interrupt, shown},
     setup::private::Programme,
@@ -37,14 +40,8 @@ pub(crate) struct Daemon {
 ///
 /// # Errors
 /// When it doesn't start, ends at once, or doesn't listen in time; with what it said.
-pub(crate) fn start(
-    daemons: &Daemons,
-    machine: &Machine,
-    share: &Path,
-    socket: &Path,
-    folder: &Path,
-    patience: Duration,
-) -> Result<Option<Daemon>> {
+pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result<Option<Daemon>> {
+    let (machine, folder, patience) = (&plan.machine, plan.folder, plan.deadlines.boot);
     if !machine.has_share() {
         return Ok(None);
     }
@@ -56,6 +53,9 @@ pub(crate) fn start(
             let record = folder.join("daemon.jsonl");
             let mut command = daemons.dax.command();
             command.arg("--window-size").arg(window.to_string()).args(["--tag", TAG]).arg("--record").arg(&record);
+            for fault in plan.faults {
+                command.arg("--fault").arg(fault);
+            }
             (command, Some(record))
         }
         Device::Plain => {
@@ -63,7 +63,7 @@ pub(crate) fn start(
             (plain.command(), None)
         }
     };
-    command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(share);
+    command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(plan.share);
     command.args(["--sandbox", "none", "--log-level", "info"]);
     command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
     fs::write(folder.join("daemon.command"), format!("{}\n", shown(&command)))?;

@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) device: Device,
     /// How the driver learns of answers: the kernel's `irq=` word.
     pub(crate) interrupts: &'static str,
+    /// Processors.
+    pub(crate) processors: u32,
 }
 
 /// A board.
@@ -53,15 +55,24 @@ pub(crate) enum Device {
 
 /// A q35 with a window of so many bytes, which the driver polls.
 const fn with_window(name: &'static str, about: &'static str, window: u64) -> Machine {
-    Machine { name, about, board: Board::Q35, device: Device::Dax { window }, interrupts: "poll" }
+    Machine { name, about, board: Board::Q35, device: Device::Dax { window }, interrupts: "poll", processors: 1 }
 }
 
 /// Every machine.
-pub(crate) const MACHINES: [Machine; 11] = [
+pub(crate) const MACHINES: [Machine; 14] = [
     with_window("q35-dax", "PCI, a DAX window of 256 MiB", 256 * MIB),
     with_window("q35-dax-small", "PCI, a DAX window of 16 MiB", 16 * MIB),
     with_window("q35-dax-1g", "PCI, a DAX window of 1 GiB", GIB),
     with_window("q35-dax-4g", "PCI, a DAX window of 4 GiB", 4 * GIB),
+    Machine { processors: 2, ..with_window("q35-dax-2cpu", "PCI, a DAX window of 256 MiB, two processors", 256 * MIB) },
+    Machine {
+        processors: 2,
+        ..with_window("q35-dax-small-2cpu", "PCI, a DAX window of 16 MiB, two processors", 16 * MIB)
+    },
+    Machine {
+        processors: 4,
+        ..with_window("q35-dax-small-4cpu", "PCI, a DAX window of 16 MiB, four processors", 16 * MIB)
+    },
     Machine {
         interrupts: "msix",
         ..with_window("q35-dax-msix", "PCI, a DAX window of 256 MiB, message-signalled interrupts", 256 * MIB)
@@ -76,6 +87,7 @@ pub(crate) const MACHINES: [Machine; 11] = [
         board: Board::Q35,
         device: Device::Plain,
         interrupts: "msix",
+        processors: 1,
     },
     Machine {
         name: "microvm-plain",
@@ -83,6 +95,7 @@ pub(crate) const MACHINES: [Machine; 11] = [
         board: Board::MicroVm,
         device: Device::Plain,
         interrupts: "line",
+        processors: 1,
     },
     Machine {
         name: "q35-gpu",
@@ -90,6 +103,7 @@ pub(crate) const MACHINES: [Machine; 11] = [
         board: Board::Q35,
         device: Device::Gpu { window: 256 * MIB },
         interrupts: "poll",
+        processors: 1,
     },
     Machine {
         name: "q35-gpu-8g",
@@ -97,6 +111,7 @@ pub(crate) const MACHINES: [Machine; 11] = [
         board: Board::Q35,
         device: Device::Gpu { window: 8 * GIB },
         interrupts: "poll",
+        processors: 1,
     },
     Machine {
         name: "q35-bare",
@@ -104,6 +119,7 @@ pub(crate) const MACHINES: [Machine; 11] = [
         board: Board::Q35,
         device: Device::None,
         interrupts: "poll",
+        processors: 1,
     },
 ];
 
@@ -140,6 +156,8 @@ impl Machine {
             format!("memory-backend-memfd,id=mem,size={memory},share=on").into(),
             "-m".into(),
             format!("{}k", memory >> 10).into(),
+            "-smp".into(),
+            self.processors.to_string().into(),
             "-accel".into(),
             accelerator.into(),
         ];

@@ -90,6 +90,14 @@ impl Record {
         self.lines.iter().filter(|line| matches!(line, Line::Request { opcode, .. } if opcode == name)).count()
     }
 
+    /// Every request with the error that was answered, in order.
+    pub(crate) fn all_requests(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Request { opcode, error } => Some((opcode.as_str(), *error)),
+            _ => None,
+        })
+    }
+
     /// Mappings made.
     pub(crate) fn maps(&self) -> usize {
         self.lines.iter().filter(|line| line.made()).count()
