@@ -150,3 +150,20 @@ fn the_window_itself_is_small() {
     assert!(size_of::<Access>() <= 512, "{}", size_of::<Access>());
     assert_eq!(size_of::<dax_window::Descriptor>(), 64);
 }
+
+#[test]
+fn a_range_whose_upgrade_may_still_come_is_never_used_for_another() {
+    let mut w = window(1, HostRules::REPLACING);
+    let hold = map(&mut w, Request::read(A, 0, 1, END));
+    w.release(hold);
+    let Access::Setup(ticket) = w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)) else { panic!() };
+    assert_eq!(w.complete_setup(ticket, &[Outcome::Lost]), Err(Outcome::Lost));
+    // Whichever mapping is there, it shows the same bytes.
+    let hold = hit(&mut w, Request::read(A, 0, 1, END));
+    w.release(hold);
+    let other = Request::read(A, 2 * MIB, 1, END);
+    let Access::Evict(ticket) = w.access(&mut Stream::new(), &other) else { panic!("mapped over") };
+    assert_eq!(w.complete_remove(ticket, Outcome::Done), 0);
+    assert_eq!(w.stats().retired, 1);
+    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Around(Around::NoCapacity)));
+}
