@@ -213,7 +213,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             return Err(Error::refused(fuse_proto::Errno::EACCES, "the file is not open for writing"));
         }
         Counters::add(&self.counters.faults, 1);
-        let seen = inode.layout.seen();
+        let seen = self.settled_layout(inode)?;
         let metadata = MetadataState::of(&inode.epoch);
         let page_start = offset & !(dirt::PAGE - 1);
         if page_start >= inode.size() {
@@ -232,6 +232,26 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.maps.fetch_add(1, Ordering::AcqRel);
         let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };
         Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+    }
+
+    /// This moment in the history of a file's layout, once nobody is at it: a page that is looked up while somebody cuts the
+    /// file could not be installed anyway.
+    fn settled_layout(&self, inode: &Inode<R>) -> Result<LayoutSeen, Error> {
+        let mut seen = inode.layout.seen();
+        if inode.layout.unchanged(seen) {
+            return Ok(seen);
+        }
+        let deadline = self.now().saturating_add(self.config.window_timeout);
+        let settled = self.connection.platform.wait(deadline, &mut || {
+            self.connection.process();
+            seen = inode.layout.seen();
+            inode.layout.unchanged(seen)
+        });
+        if settled {
+            Ok(seen)
+        } else {
+            Err(Error::refused(fuse_proto::Errno::EAGAIN, "the file was being changed until the deadline"))
+        }
     }
 
     /// Holds the range around a page, and says which bytes of the file lie where in it. `None` if the host cannot map it.
