@@ -151,7 +151,7 @@ fn map_and_read() -> Outcome {
             return Ok(());
         }
         let path = path.to_path_buf();
-        let mut pipe = tempfile_in_memory()?;
+        let mut pipe = trouble_file()?;
         let fine = sys::as_user(0, || {
             let check = || -> Outcome {
                 let map = Map::new(&open(&path)?, len, false)?;
@@ -177,7 +177,7 @@ fn map_and_read() -> Outcome {
 }
 
 /// A file outside the share through which a child tells what was wrong.
-fn tempfile_in_memory() -> io::Result<File> {
+fn trouble_file() -> io::Result<File> {
     File::create("/map-trouble")
 }
 
