@@ -77,8 +77,8 @@ fn padded(bytes: &[u8], len: usize) -> Cow<'_, [u8]> {
     if bytes.len() >= len || len > 1 << 26 {
         return Cow::Borrowed(bytes);
     }
-    let mut whole = bytes.to_vec();
-    whole.resize(len, 0);
+    let mut whole = vec![0; len];
+    whole[..bytes.len()].copy_from_slice(bytes);
     Cow::Owned(whole)
 }
 
