@@ -170,7 +170,7 @@ fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(
 ) -> Result<Channel<R>, MountError> {
     let size = queue_size(transport, index, indirect, config)?;
     let channel = Channel::new::<H>(index, size, indirect, event_idx).ok_or(MountError::NoDmaMemory)?;
-    channel.set_interrupts(config.interrupts && index > 0);
+    channel.set_interrupts(config.interrupts);
     tell_queue(transport, index, channel.layout())?;
     Ok(channel)
 }

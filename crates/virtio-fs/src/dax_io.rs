@@ -286,7 +286,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if end <= offset {
             return Ok(0);
         }
-        let mappable = self.mappable_end(size);
+        let (mut end, mut mappable) = (end, self.mappable_end(size));
         let mut stream = file.stream();
         let mut at = offset;
         while at < end {
@@ -298,6 +298,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 self.read_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
+                    // The file was cut while the range was waited for; while it is held it cannot be.
+                    Got::Hold(hold) if inode.size() < end => {
+                        dax.release(hold);
+                        end = inode.size();
+                        mappable = self.mappable_end(end);
+                        continue;
+                    }
                     Got::Hold(hold) => {
                         let count = dax.memory.read(&*self.connection.platform, span(&hold), rest);
                         let ahead = hold.wants_read_ahead();
@@ -361,6 +368,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 self.write_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
+                    // As above: what was inside the file is past its end now.
+                    Got::Hold(hold) if inode.size() < end => {
+                        dax.release(hold);
+                        self.write_by_requests(file, rest, at)?
+                    }
                     Got::Hold(hold) => {
                         let count = dax.memory.write(&*self.connection.platform, rest, span(&hold));
                         dax.release(hold);
@@ -400,32 +412,36 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             .filter(|dax| dax.memory.access() == WindowAccess::LoadsAndStores)
             .ok_or(Error::refused(Errno::EOPNOTSUPP, "the file cannot be mapped"))?;
         self.refresh_attr_sometimes(file.who, inode, file.fh)?;
-        let size = inode.size();
-        let mappable = self.mappable_end(size);
-        // A page may be mapped whole, but what is past the end of the file is no part of it.
-        let len = (len as u64).min(mappable.min(size).saturating_sub(offset));
-        if len == 0 {
-            return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
-        }
         let writable = file.options.is_writable();
-        let request = if writable {
-            Request::write(inode.key, offset, len, mappable)
-        } else {
-            Request::read(inode.key, offset, len, mappable)
-        }
-        .purpose(Purpose::Map);
-        let mut stream = file.stream();
-        let got = self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)?;
-        file.keep_stream(stream);
-        match got {
-            Got::Hold(hold) => Ok(Map::new(self.clone(), hold, writable)),
-            Got::Around(why) => {
-                self.counters.around(why);
-                Err(match why {
-                    Around::Refused => Error::refused(Errno::EOPNOTSUPP, "the host refused to map the file"),
-                    Around::NotMappable => Error::refused(Errno::ENXIO, "past the last byte that the host can map"),
-                    _ => Error::refused(Errno::EAGAIN, "no range of the window is free"),
-                })
+        loop {
+            let size = inode.size();
+            let mappable = self.mappable_end(size);
+            // A page may be mapped whole, but what is past the end of the file is no part of it.
+            let len = (len as u64).min(mappable.min(size).saturating_sub(offset));
+            if len == 0 {
+                return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
+            }
+            let request = if writable {
+                Request::write(inode.key, offset, len, mappable)
+            } else {
+                Request::read(inode.key, offset, len, mappable)
+            }
+            .purpose(Purpose::Map);
+            let mut stream = file.stream();
+            let got = self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)?;
+            file.keep_stream(stream);
+            match got {
+                // The file was cut while the range was waited for; while it is held it cannot be.
+                Got::Hold(hold) if inode.size() < size => dax.release(hold),
+                Got::Hold(hold) => return Ok(Map::new(self.clone(), hold, writable)),
+                Got::Around(why) => {
+                    self.counters.around(why);
+                    return Err(match why {
+                        Around::Refused => Error::refused(Errno::EOPNOTSUPP, "the host refused to map the file"),
+                        Around::NotMappable => Error::refused(Errno::ENXIO, "past the last byte that the host can map"),
+                        _ => Error::refused(Errno::EAGAIN, "no range of the window is free"),
+                    });
+                }
             }
         }
     }

@@ -67,8 +67,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
         let atomic = self.protocol.has(InitFlags::ATOMIC_O_TRUNC);
         if options.truncates() && atomic {
-            let opened = self.changing_size(inode, 0, || self.op_open(who, inode.nodeid, options.flags(true)))?;
-            inode.set_size(0);
+            let (opened, _) = self.changing_size(inode, 0, || self.op_open(who, inode.nodeid, options.flags(true)))?;
             return Ok(File::new(self.clone(), inode.clone(), opened, who, options));
         }
         let opened = self.op_open(who, inode.nodeid, options.flags(false))?;
@@ -79,27 +78,31 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         Ok(file)
     }
 
-    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile.
+    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile. Returns with it what
+    /// [`Inode::size_changes`] said when it was done.
     fn changing_size<T>(
         &self,
         inode: &Inode<R>,
         size: u64,
         change: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, u64), Error> {
         // Private copies are installed with no hold on the window: they learn from the layout that the file was cut.
         let _layout = inode.layout.change();
         let _epoch = inode.epoch.change(MetadataChange::SizeChange);
         let frozen = self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate)?;
         inode.note_size_change();
+        inode.note_cut();
         let result = change();
         if result.is_ok() {
             // Before anybody is let in again: whoever comes first must not go by the old size.
             inode.set_size(size);
         }
+        inode.note_cut();
         inode.note_size_change();
         inode.expire_attr();
+        let since = inode.size_changes();
         self.thaw(frozen);
-        result
+        result.map(|value| (value, since))
     }
 
     /// Cuts or stretches a file.
@@ -131,9 +134,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if i64::try_from(size).is_err() {
             return Err(Error::refused(Errno::EFBIG, "a size past the largest offset"));
         }
-        let (attr, valid) = self.changing_size(inode, size, send)?;
-        inode.set_size(attr.size);
-        let since = inode.size_changes();
+        let ((attr, valid), since) = self.changing_size(inode, size, send)?;
         self.take_attr(inode, &attr, valid, since);
         Ok(attr)
     }
@@ -158,10 +159,22 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         } else {
             None
         };
+        let cuts = inode.cuts();
         inode.note_size_change();
+        if moves {
+            inode.note_cut();
+        }
         let result = self.op_fallocate(file.who, inode.nodeid, file.fh.unwrap_or_default(), mode, offset, len);
-        if result.is_ok() && !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
-            inode.grow_to(end);
+        if result.is_ok() {
+            if mode.contains(FallocateMode::COLLAPSE_RANGE) {
+                // Before anybody is let in again, as when a file is cut.
+                inode.set_size(inode.size().saturating_sub(len));
+            } else if !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
+                inode.grow_to(end, cuts);
+            }
+        }
+        if moves {
+            inode.note_cut();
         }
         inode.note_size_change();
         inode.expire_attr();
@@ -183,12 +196,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         len: u64,
     ) -> Result<u64, Error> {
         let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
+        let cuts = to.inode.cuts();
         to.inode.note_size_change();
         let result = self.op_copy_file_range(from, offset, to, to_offset, len);
         if let Ok(copied) = &result
             && *copied > 0
         {
-            to.inode.grow_to(to_offset.saturating_add(*copied));
+            to.inode.grow_to(to_offset.saturating_add(*copied), cuts);
         }
         to.inode.note_size_change();
         to.inode.expire_attr();

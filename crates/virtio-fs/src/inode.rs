@@ -45,6 +45,7 @@ pub(crate) struct Inode<R> {
     size: AtomicU64,
     /// Grows with each operation that can change the size, before and after it.
     size_changes: AtomicU64,
+    cuts: AtomicU64,
     /// Tells a fault that the file was cut or punched while it was looked up.
     pub(crate) layout: Layout,
     /// Whether the file's metadata is durable on the host, as far as can be known.
@@ -67,6 +68,7 @@ impl<R: RawMutex> Inode<R> {
             size: AtomicU64::new(attr.attr.size),
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
+            cuts: AtomicU64::new(0),
             layout: Layout::new(),
             epoch: MetadataEpoch::new(),
             dirt: Mutex::new(Dirt::new()),
@@ -115,11 +117,24 @@ impl<R: RawMutex> Inode<R> {
         self.size_changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The file was written up to `end`: it is at least that large now.
-    pub(crate) fn grow_to(&self, end: u64) {
+    /// How many operations that cut the file began or ended so far.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// Marks the begin or the end of an operation that cuts the file.
+    pub(crate) fn note_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The file was written up to `end`: it is at least that large now, unless it was cut since [`Inode::cuts`] said
+    /// `since`; then the server knows.
+    pub(crate) fn grow_to(&self, end: u64, since: u64) {
         let mut cached = self.attr.lock();
-        self.size.fetch_max(end, Ordering::AcqRel);
-        cached.attr.size = cached.attr.size.max(end);
+        if self.cuts() == since {
+            self.size.fetch_max(end, Ordering::AcqRel);
+            cached.attr.size = cached.attr.size.max(end);
+        }
         // Times and blocks have changed too.
         cached.valid_until = Duration::ZERO;
     }

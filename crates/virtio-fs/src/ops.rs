@@ -414,6 +414,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let inode = &file.inode;
         let channel = self.connection.pick_channel();
         let mut sent = heapless::Vec::<_, PIPELINE>::new();
+        let cuts = inode.cuts();
         inode.note_size_change();
         let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
         let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));
@@ -468,7 +469,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             }
         }
         if done > 0 {
-            inode.grow_to(offset.saturating_add(done as u64));
+            inode.grow_to(offset.saturating_add(done as u64), cuts);
             Counters::add(&self.counters.request_write_bytes, done as u64);
         }
         inode.note_size_change();

@@ -47,7 +47,7 @@ impl Operation<'_> {
             Self::Link(from, to) => fs.hard_link(from, to),
             Self::Symlink(target, path) => fs.symlink(target, path).map(drop),
             Self::ReadLink(path) => fs.read_link(path).map(drop),
-            Self::List(path) => fs.read_dir(path).and_then(|entries| entries.map(|entry| entry.map(drop)).collect()),
+            Self::List(path) => fs.read_dir(path)?.try_for_each(|entry| entry.map(drop)),
             Self::Attr(path) => fs.attr(path).map(drop),
             Self::Resize(path, size) => fs.open(path, write).and_then(|file| file.set_len(size)),
             Self::ChangeMode(path, mode) => {

@@ -247,7 +247,7 @@ fn pages_go_before_their_ranges(peer: Peer) {
     let file = fs.open("file", BOTH).unwrap();
     let mut state = 5;
     for _ in 0..200 {
-        let offset = next(&mut state) % (32 << 20) & !4095;
+        let offset = (next(&mut state) % (32 << 20)) & !4095;
         let page = tables.touch(&file, offset, false, Wanted::Base).unwrap();
         let at = offset as usize;
         assert_same(&load(&window, &page, offset, 4096), &data[at..at + 4096], offset);
@@ -305,7 +305,7 @@ fn faults_of_several_threads_against_reclaim_and_truncation() {
                 let file = fs.open("file", BOTH).unwrap();
                 let mut state = index;
                 for _ in 0..300 {
-                    let offset = next(&mut state) % len as u64 & !4095;
+                    let offset = (next(&mut state) % len as u64) & !4095;
                     let write = next(&mut state).is_multiple_of(3);
                     // The page may be gone by the time that a thread would look at it, so none looks.
                     match tables.touch(&file, offset, write, Wanted::Base) {

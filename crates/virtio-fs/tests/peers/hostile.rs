@@ -673,7 +673,7 @@ proptest! {
         let mut seen = 0;
         peer.strict().misbehave(move |_| {
             seen += 1;
-            if seen <= honest || next(&mut state) % rate != 0 {
+            if seen <= honest || !next(&mut state).is_multiple_of(rate) {
                 return Act::Serve;
             }
             let (kind, mut noise) = (next(&mut state) % 16, next(&mut state));
@@ -731,9 +731,9 @@ fn mutate(answer: &mut Answer, kind: u64, noise: &mut u64) {
             answer.used[0].1 = new as u32;
         }
         12 => answer.used[0].1 = next(noise) as u32 % 8192,
-        13 if next(noise) % 4 == 0 => answer.used[0].0 = next(noise) as u32 % 200,
-        14 if next(noise) % 4 == 0 => answer.used.push(answer.used[0]),
-        15 if next(noise) % 4 == 0 => answer.skip = next(noise) as u16,
+        13 if next(noise).is_multiple_of(4) => answer.used[0].0 = next(noise) as u32 % 200,
+        14 if next(noise).is_multiple_of(4) => answer.used.push(answer.used[0]),
+        15 if next(noise).is_multiple_of(4) => answer.skip = next(noise) as u16,
         _ => {}
     }
 }

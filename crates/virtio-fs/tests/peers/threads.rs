@@ -17,6 +17,7 @@ on_both! {
     views_come_and_go,
     one_creates_what_another_lists_and_removes,
     truncation_against_readers,
+    cutting_against_stretching,
     background_reclaim_against_readers,
     more_threads_than_buffers,
 }
@@ -93,8 +94,8 @@ fn every_thread_with_its_own_files(peer: Peer) {
                 fs.remove_file(&renamed).unwrap();
             }
         }
-        let listed = fs.read_dir(&folder).unwrap().map(|entry| entry.unwrap()).count();
-        assert_eq!(listed, std::fs::read_dir(host.join(&folder)).unwrap().count());
+        let listed: Vec<_> = fs.read_dir(&folder).unwrap().map(Result::unwrap).collect();
+        assert_eq!(listed.len(), std::fs::read_dir(host.join(&folder)).unwrap().count());
     });
     peer.finish(fs);
 }
@@ -196,6 +197,36 @@ fn truncation_against_readers(peer: Peer) {
         }
         done.store(true, Ordering::Relaxed);
     });
+    peer.finish(fs);
+}
+
+fn cutting_against_stretching(peer: Peer) {
+    // Two threads cut and stretch, one writes past the end, one reads: whoever goes by a size that is no longer so reads
+    // what is not there, which ends the process.
+    let peer = peer.with_window(Some(8 << 20));
+    let len: u64 = 6 << 20;
+    peer.put("file", &content(5, len as usize));
+    let fs = peer.mount();
+    std::thread::scope(|scope| {
+        for index in 0..THREADS {
+            let fs = &fs;
+            scope.spawn(move || {
+                let file = fs.open("file", BOTH).unwrap();
+                let mut state = index;
+                let mut found = vec![0; 10_000];
+                for _ in 0..150 {
+                    let at = next(&mut state) % len;
+                    match index {
+                        0 | 1 => file.set_len(at).unwrap(),
+                        2 => assert!(file.write_at(&found, at).unwrap() > 0),
+                        _ => drop(file.read_at(&mut found, at).unwrap()),
+                    }
+                    let _ = file.map(at, 4096).map(|view| view.copy_to(0, &mut found));
+                }
+            });
+        }
+    });
+    assert_eq!(fs.lookup("file").unwrap().refresh_attr().unwrap().size, peer.get("file").len() as u64);
     peer.finish(fs);
 }
 

@@ -71,10 +71,11 @@ unsafe impl Platform for TestPlatform {
                     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
                     let timeout = (deadline - now).as_millis().saturating_add(1).try_into().unwrap_or(i32::MAX);
                     // SAFETY: one descriptor, described by one structure.
-                    unsafe { libc::poll(&raw mut poll, 1, timeout) };
-                    let mut count = [0; 8];
-                    // SAFETY: the buffer has the 8 bytes that an eventfd gives.
-                    unsafe { libc::read(fd, count.as_mut_ptr().cast(), 8) };
+                    if unsafe { libc::poll(&raw mut poll, 1, timeout) } == 1 {
+                        let mut count = [0; 8];
+                        // SAFETY: the buffer has the 8 bytes that an eventfd gives.
+                        unsafe { libc::read(fd, count.as_mut_ptr().cast(), 8) };
+                    }
                 }
             }
             tries += 1;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 use super::lock;
 
@@ -64,7 +64,7 @@ pub(crate) fn memory() -> GuestMemoryMmap {
         GuestRegionMmap::new(region, GuestAddress(base)).expect("no overflow")
     });
     let mut regions = Vec::from(regions);
-    regions.sort_by_key(|region| vm_memory::GuestMemoryRegion::start_addr(region));
+    regions.sort_by_key(GuestMemoryRegion::start_addr);
     GuestMemoryMmap::from_regions(regions).expect("regions do not overlap")
 }
 
@@ -221,8 +221,10 @@ fn a_write_after_free_is_found_out() {
     // SAFETY: just allocated.
     unsafe { UnrelatedHal::dma_dealloc(paddr, vaddr, 2) };
     assert!(!in_use(paddr, 1));
+    // SAFETY: the place is in the block that was allocated.
+    let place = unsafe { vaddr.add(17) };
     // SAFETY: the RAM exists for as long as the process; nobody else has got this part yet.
-    unsafe { vaddr.add(17).write(1) };
+    unsafe { place.write(1) };
     assert_eq!(owner.check().len(), 1);
     assert_eq!(owner.pages(), 0);
 }
@@ -232,8 +234,10 @@ fn a_write_beyond_a_block_is_found_out() {
     let owner = Owner::new();
     let (paddr, vaddr) = IdentityHal::dma_alloc(1, BufferDirection::Both);
     assert_eq!(paddr, vaddr.as_ptr().expose_provenance() as u64);
-    // SAFETY: the page after a block is the RAM's own.
-    unsafe { vaddr.add(PAGE_SIZE).write(1) };
+    // SAFETY: the page after a block is in the RAM too.
+    let place = unsafe { vaddr.add(PAGE_SIZE) };
+    // SAFETY: it is the RAM's own.
+    unsafe { place.write(1) };
     // SAFETY: just allocated.
     unsafe { IdentityHal::dma_dealloc(paddr, vaddr, 1) };
     assert_eq!(owner.check().len(), 1);
