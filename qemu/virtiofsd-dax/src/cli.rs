@@ -118,6 +118,10 @@ pub struct Options {
     #[arg(long)]
     pub readonly: bool,
 
+    /// Serve the extended attributes of files
+    #[arg(long)]
+    pub xattr: bool,
+
     /// How the daemon confines itself [default: namespace for root, none for others]
     #[arg(long, value_enum)]
     pub sandbox: Option<SandboxKind>,

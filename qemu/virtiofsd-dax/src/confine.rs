@@ -48,6 +48,7 @@ pub fn enter(options: &Options, listener: Listener) -> anyhow::Result<(Listener,
         proc_sfd_rawfd: sandbox.get_proc_self_fd(),
         proc_mountinfo_rawfd: sandbox.get_mountinfo_fd(),
         announce_submounts: true,
+        xattr: options.xattr,
         inode_file_handles: InodeFileHandlesMode::Prefer,
         guest_fd_limit: descriptors.saturating_sub(OWN_DESCRIPTORS).max(64),
         ..Config::default()
