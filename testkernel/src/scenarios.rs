@@ -10,11 +10,14 @@ pub(crate) mod fallback;
 pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod mmap;
+pub(crate) mod ops;
 pub(crate) mod reclaim;
 pub(crate) mod rig;
+pub(crate) mod robust;
 pub(crate) mod session;
 pub(crate) mod smp;
 pub(crate) mod sync;
+pub(crate) mod window;
 pub(crate) mod writeback;
 
 use crate::{
@@ -119,7 +122,31 @@ scenarios! {
     "dax::map_zero_copy" => dax::map_zero_copy,
     "dax::tail_of_odd_file" => dax::tail_of_odd_file,
     "dax::extending_write" => dax::extending_write,
+    "dax::upgrade" => window::upgrade,
+    "dax::truncate_under_map" => window::truncate_under_map,
+    "dax::inode_mode" => window::inode_mode,
     "reclaim::small_window" => reclaim::small_window,
+    "reclaim::guard" => window::guard,
+    "reclaim::read_ahead" => window::read_ahead,
+    "reclaim::background" => window::background,
+    "ops::create_write_truncate" => ops::data::create_write_truncate,
+    "ops::fallocate_holes" => ops::data::fallocate_holes,
+    "ops::copy_range" => ops::data::copy_range,
+    "ops::lseek_sparse" => ops::data::lseek_sparse,
+    "ops::tmpfile" => ops::data::tmpfile,
+    "ops::names" => ops::names::making_and_renaming,
+    "ops::readdirplus" => ops::names::readdirplus,
+    "ops::paths" => ops::names::paths,
+    "ops::errors" => ops::names::errors,
+    "ops::read_only" => ops::names::read_only,
+    "ops::attributes" => ops::special::attributes,
+    "ops::xattrs" => ops::special::xattrs,
+    "ops::statfs_sync" => ops::special::statfs_sync,
+    "ops::locks" => ops::special::locks,
+    "ops::forget_balance" => ops::session::forget_balance,
+    "ops::unmount_with_open_files" => ops::session::unmount_with_open_files,
+    "ops::pipelined" => ops::session::pipelined,
+    "robust::daemon_stops" => robust::daemon_stops,
     "mmap::read_fault_4k" => mmap::read_fault_4k,
     "mmap::huge_fault_2m" => mmap::huge_fault_2m,
     "mmap::write_fault_marks_dirty" => mmap::write_fault_marks_dirty,

@@ -89,6 +89,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         accelerator: &args.accel,
         memory: args.memory,
         share: &share,
+        daemon: &[],
         folder: &folder,
         words: words(args, &machine),
         faults: &[],

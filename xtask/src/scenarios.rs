@@ -7,9 +7,11 @@ mod dax;
 mod dirs;
 mod files;
 mod mmap;
+mod ops;
 mod rig;
 mod share;
 mod stage;
+mod window;
 
 use crate::rig::{boot::Report, verdict::Witness};
 use anyhow::Result;
@@ -29,6 +31,8 @@ pub(crate) struct Scenario {
     pub(crate) faults: &'static [&'static str],
     /// Words for the kernel's command line.
     pub(crate) words: &'static [(&'static str, &'static str)],
+    /// Further arguments of the daemon.
+    pub(crate) daemon: &'static [&'static str],
     /// What must come of it.
     pub(crate) expect: Expect,
     /// What the host does while the kernel waits at a point of this name.
@@ -64,6 +68,7 @@ const PLAIN: Scenario = Scenario {
     big: false,
     faults: &[],
     words: &[],
+    daemon: &[],
     expect: Expect::Pass,
     at: stage::no_such_point,
     after: |_, _| Ok(()),
@@ -110,7 +115,13 @@ const TABLE: &[Scenario] = &[
     dax::MAP_ZERO_COPY,
     Scenario { name: "dax::tail_of_odd_file", after: dax::tail_hash_is_the_hosts, ..PLAIN },
     dax::EXTENDING_WRITE,
-    Scenario { name: "reclaim::small_window", machines: &["q35-dax-small"], after: dax::reclaim_is_balanced, ..PLAIN },
+    Scenario {
+        name: "reclaim::small_window",
+        machines: SMALL_WINDOW,
+        big: true,
+        after: dax::reclaim_is_balanced,
+        ..PLAIN
+    },
     files::UNMODIFIED_VIRTIOFSD,
     mmap::WRITE_FAULT_MARKS_DIRTY,
     mmap::PRIVATE_COW,
@@ -132,9 +143,13 @@ const TABLE: &[Scenario] = &[
     },
 ];
 
+fn table() -> impl Iterator<Item = &'static Scenario> {
+    TABLE.iter().chain(&ops::ALL).chain(&window::ALL)
+}
+
 /// The host's side of a scenario of the kernel's.
 pub(crate) fn named(name: &'static str) -> Scenario {
-    TABLE.iter().find(|scenario| scenario.name == name).copied().unwrap_or(Scenario { name, ..PLAIN })
+    table().find(|scenario| scenario.name == name).copied().unwrap_or(Scenario { name, ..PLAIN })
 }
 
 /// Makes the share that a scenario finds, with the large file if it needs that.
@@ -147,7 +162,7 @@ pub(crate) fn make_share(root: &Path, big: bool) -> Result<()> {
 
 /// The names in the table that the kernel doesn't list: a scenario that was lost.
 pub(crate) fn lost(listed: &[String]) -> Vec<&'static str> {
-    TABLE.iter().map(|scenario| scenario.name).filter(|name| !listed.iter().any(|other| other == name)).collect()
+    table().map(|scenario| scenario.name).filter(|name| !listed.iter().any(|other| other == name)).collect()
 }
 
 #[cfg(test)]
@@ -157,8 +172,8 @@ mod tests {
 
     #[test]
     fn every_scenario_is_named_once_and_has_machines_that_exist() {
-        for scenario in TABLE {
-            assert_eq!(TABLE.iter().filter(|other| other.name == scenario.name).count(), 1, "{}", scenario.name);
+        for scenario in table() {
+            assert_eq!(table().filter(|other| other.name == scenario.name).count(), 1, "{}", scenario.name);
             assert!(!scenario.machines.is_empty());
             for name in scenario.machines {
                 assert!(machine::named(name).is_some(), "{}: {name}", scenario.name);
@@ -169,6 +184,6 @@ mod tests {
     #[test]
     fn a_scenario_that_only_the_kernel_knows_has_a_side_too() {
         assert_eq!(named("new::one").machines, DEFAULT_MACHINES);
-        assert_eq!(lost(&[]).len(), TABLE.len());
+        assert_eq!(lost(&[]).len(), table().count());
     }
 }

@@ -79,6 +79,22 @@ impl Guarded {
         self.status = self.child.wait().ok();
     }
 
+    /// Stops it and what it started, until [`Guarded::resume`].
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn stop(&self) -> Result<()> {
+        kill_process_group(self.group, Signal::STOP).context("a process cannot be stopped")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn resume(&self) -> Result<()> {
+        kill_process_group(self.group, Signal::CONT).context("a stopped process cannot go on")
+    }
+
     /// Its standard output, if that is a pipe which nobody took yet.
     pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
@@ -139,6 +155,19 @@ mod tests {
             assert!(Instant::now() < deadline, "process {grandchild} lives on");
             thread::sleep(TICK);
         }
+    }
+
+    #[test]
+    fn a_stopped_child_goes_on_when_it_may() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; echo $line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Guarded::spawn(&mut command).unwrap();
+        child.stop().unwrap();
+        std::io::Write::write_all(&mut child.child.stdin.take().unwrap(), b"word\n").unwrap();
+        assert_eq!(child.wait(Duration::from_millis(100)).unwrap(), None);
+        child.resume().unwrap();
+        assert!(child.wait(Duration::from_secs(20)).unwrap().unwrap().success());
+        assert_eq!(child.read_stdout().join().unwrap(), b"word\n");
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Runner<'_> {
             accelerator: self.accelerator,
             memory: MEMORY,
             share,
+            daemon: scenario.daemon,
             folder,
             words,
             faults: scenario.faults,

@@ -45,6 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) memory: u64,
     /// The folder that is shared.
     pub(crate) share: &'a Path,
+    /// Further arguments of the daemon.
+    pub(crate) daemon: &'a [&'a str],
     /// Where the logs go.
     pub(crate) folder: &'a Path,
     /// The words of the kernel's command line.

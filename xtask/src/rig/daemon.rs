@@ -64,7 +64,7 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
         }
     };
     command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(plan.share);
-    command.args(["--sandbox", "none", "--log-level", "info"]);
+    command.args(["--sandbox", "none", "--log-level", "info"]).args(plan.daemon);
     command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
     fs::write(folder.join("daemon.command"), format!("{}\n", shown(&command)))?;
     let mut process = Guarded::spawn(&mut command)?;

@@ -57,6 +57,9 @@ pub(crate) struct Summary {
     /// Mappings alive when the guest ended its session, if it did.
     #[serde(default)]
     pub(crate) live_at_destroy: Option<u64>,
+    /// Look-ups that the guest has not given back.
+    #[serde(default)]
+    pub(crate) lookups_outstanding: i64,
     /// Requests by opcode.
     #[serde(default)]
     pub(crate) requests: BTreeMap<String, u64>,

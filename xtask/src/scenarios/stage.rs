@@ -26,9 +26,17 @@ pub(crate) struct Stage {
     pub(crate) output: Vec<u8>,
     at: fn(&mut Self, &str) -> Result<()>,
     record: Option<PathBuf>,
-    kill: bool,
+    deed: Option<Deed>,
     points: Vec<String>,
     notes: BTreeMap<&'static str, usize>,
+}
+
+/// What happens to the daemon at a point.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Kill,
+    Stop,
+    Resume,
 }
 
 /// For scenarios that wait at no point.
@@ -45,7 +53,7 @@ impl Stage {
             output: Vec::new(),
             at,
             record: None,
-            kill: false,
+            deed: None,
             points: Vec::new(),
             notes: BTreeMap::new(),
         }
@@ -53,7 +61,17 @@ impl Stage {
 
     /// Asks for the daemon's end, which comes before the kernel goes on.
     pub(crate) fn kill_daemon(&mut self) {
-        self.kill = true;
+        self.deed = Some(Deed::Kill);
+    }
+
+    /// Asks for the daemon to be stopped, as SIGSTOP does, before the kernel goes on.
+    pub(crate) fn stop_daemon(&mut self) {
+        self.deed = Some(Deed::Stop);
+    }
+
+    /// Asks for a stopped daemon to go on before the kernel does.
+    pub(crate) fn resume_daemon(&mut self) {
+        self.deed = Some(Deed::Resume);
     }
 
     /// The daemon's record so far.
@@ -132,8 +150,12 @@ impl Host for Stage {
         self.record = daemon.as_ref().and_then(|daemon| daemon.record.clone());
         self.points.push(name.to_owned());
         (self.at)(self, name)?;
-        if std::mem::take(&mut self.kill) {
-            daemon.context("there is no daemon to kill")?.process.kill();
+        let Some(deed) = self.deed.take() else { return Ok(()) };
+        let process = &mut daemon.context("there is no daemon")?.process;
+        match deed {
+            Deed::Kill => process.kill(),
+            Deed::Stop => process.stop()?,
+            Deed::Resume => process.resume()?,
         }
         Ok(())
     }
