@@ -34,10 +34,14 @@ impl Stream {
         Self { inode: 0, chunk: u64::MAX, end: 0, hint: u32::MAX, stride: 0, run: 0 }
     }
 
+    /// The length of the run, as far as it can be no accident: a stride other than 1 must show itself more often.
+    fn believed(&self) -> u16 {
+        if self.stride == 1 { self.run } else { self.run.saturating_sub(2) }
+    }
+
     /// How many ranges to have set up ahead now: doubles with each step of the run, 0 when there is none.
     pub(crate) fn ahead(&self, config: &ReadAheadConfig) -> u32 {
-        // A stride other than 1 must show itself more often before it is believed.
-        let believed = if self.stride == 1 { self.run } else { self.run.saturating_sub(2) };
+        let believed = self.believed();
         if believed == 0 { 0 } else { (1u32 << (believed - 1).min(5)).min(config.max_ranges) }
     }
 
@@ -63,7 +67,7 @@ impl Stream {
                 self.run = 0;
             }
             self.end = end;
-            return Step { visit: false, sequential: self.run > 0 };
+            return Step { visit: false, sequential: self.believed() > 0 };
         }
         let stride = chunk.wrapping_sub(self.chunk).cast_signed();
         let regular = if stride == 1 { near } else { stride == self.stride };
@@ -71,7 +75,7 @@ impl Stream {
         self.stride = stride;
         self.chunk = chunk;
         self.end = end;
-        Step { visit: true, sequential: self.run > 0 }
+        Step { visit: true, sequential: self.believed() > 0 }
     }
 }
 
