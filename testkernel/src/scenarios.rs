@@ -163,6 +163,7 @@ scenarios! {
     "sync::fsync_before_writable" => sync::fsync_before_writable,
     "sync::truth_table" => sync::truth_table,
     "sync::fsync_error_is_bus_error" => sync::fsync_error_is_bus_error,
+    "sync::cut_meanwhile" => sync::cut_meanwhile,
     "writeback::only_dirty" => writeback::only_dirty,
     "writeback::store_during" => writeback::store_during,
     "writeback::fsync_fails" => writeback::fsync_fails,

@@ -40,6 +40,9 @@ pub(crate) struct QemuTestArgs {
     /// Keep the folders of tests that passed, too
     #[arg(long)]
     keep: bool,
+    /// How long tests take that can take any time (smp::stress)
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
     /// Boots at a time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -97,7 +100,8 @@ pub(crate) fn run(context: &Context, args: &QemuTestArgs) -> Result<Tally> {
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
     let jobs = args.jobs.unwrap_or_else(default_jobs).clamp(1, tests.len().max(1));
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let one = one::Runner { tools: &tools, root: &root, accelerator: &args.accel, keep: args.keep };
+    let one =
+        one::Runner { tools: &tools, root: &root, accelerator: &args.accel, keep: args.keep, seconds: args.seconds };
     std::thread::scope(|scope| -> Result<()> {
         let workers: Vec<_> = (0..jobs)
             .map(|_| {

@@ -130,6 +130,7 @@ const TABLE: &[Scenario] = &[
     Scenario { name: "mmap::all_pinned_times_out", machines: SMALL_WINDOW, big: true, ..PLAIN },
     Scenario { name: "sync::fsync_before_writable", after: mmap::metadata_came_first, ..PLAIN },
     Scenario { name: "sync::fsync_error_is_bus_error", faults: &["fsync:EIO@1", "fsync:ENOSYS@2"], ..PLAIN },
+    Scenario { name: "sync::cut_meanwhile", machines: &["q35-dax-2cpu"], faults: &["fsync:delay-1500@1"], ..PLAIN },
     Scenario { name: "writeback::store_during", machines: &["q35-dax-2cpu"], faults: &["fsync:delay-3000@1"], ..PLAIN },
     Scenario { name: "writeback::fsync_fails", faults: &["fsync:EIO@1"], ..PLAIN },
     Scenario {

@@ -3,12 +3,19 @@
 use super::{
     Machine, Outcome, Stop, ensure,
     mmap::{APART, BASE, MIB, World, expect_page, load, map, no_store, shared, store},
+    smp,
 };
 use crate::{
+    arch::{clock::Clock, smp as processors},
+    events,
     memory::{LARGE_PAGE, PAGE},
     mmap::{File, ViewRequest},
 };
 use alloc::{format, sync::Arc};
+use core::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use dax::{
     Area, Decision, Errno, Fault, FaultAccess, FaultOutcome, FileMapping, MapFlags, Sharing, SyncMode, SyncPolicy,
     VirtAddr, Wanted,
@@ -185,6 +192,39 @@ pub(crate) fn fsync_error_is_bus_error(machine: &Machine) -> Outcome {
     expect_page(&world.process, BASE, Some((LARGE_PAGE, true)))?;
     let sent = world.fs.stats().sync_faults;
     ensure!(sent == 3, "{sent} synchronous faults, not 3");
+    drop(file);
+    world.finish()
+}
+
+/// Machine: a window and two processors, and a daemon that takes 1.5 s for the first FSYNC. While a synchronous fault waits
+/// for it, the other processor cuts the file in the same 2 MiB: neither waits for the other, the fault is looked up anew and
+/// synchronised once more.
+pub(crate) fn cut_meanwhile(machine: &Machine) -> Outcome {
+    smp::start(2)?;
+    let world = World::new(machine, Config::default())?;
+    let file = create(&world, "sync-cut", 4 * MIB)?;
+    map(&world.process, &synchronous(&file, SyncPolicy::PersistentHost, BASE, 4 * MIB))?;
+    let begun = Arc::new(AtomicBool::new(false));
+    let cut = Arc::new(AtomicBool::new(false));
+    {
+        let (begun, cut, file) = (begun.clone(), cut.clone(), file.clone());
+        processors::run_on(1, move || {
+            while !begun.load(Ordering::Acquire) {
+                core::hint::spin_loop();
+            }
+            // The fault sends its FSYNC meanwhile. Were it slower, this would prove less, and fail no more.
+            Clock::spin(Duration::from_millis(300));
+            cut.store(file.set_len(MIB + 4 * PAGE).is_ok(), Ordering::Release);
+        });
+    }
+    begun.store(true, Ordering::Release);
+    store(BASE + MIB, 6)?;
+    smp::join(1, Duration::from_secs(30))?;
+    ensure!(cut.load(Ordering::Acquire), "the file could not be cut");
+    ensure!(load(BASE + MIB)? == 6, "the store is gone");
+    no_store(BASE + MIB + 4 * PAGE, Errno::ERANGE)?;
+    let sent = world.fs.stats().sync_faults;
+    events::metric("synchronous faults", sent, "1");
     drop(file);
     world.finish()
 }

@@ -5,7 +5,10 @@ use super::{
     mmap::{APART, BASE, MAP, MIB, OTHER, World, expect_page, load, map, shared, store},
     smp,
 };
-use crate::{arch::smp as processors, arch::user, memory::PAGE};
+use crate::{
+    arch::{clock::Clock, smp as processors, user},
+    memory::PAGE,
+};
 use alloc::sync::Arc;
 use core::{
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
@@ -63,7 +66,8 @@ pub(crate) fn only_dirty(machine: &Machine) -> Outcome {
 }
 
 /// Machine: a window and two processors, and a daemon that takes 3 s for the first FSYNC. While it does, the other processor
-/// stores to a page that is being written back: the page stays dirty, and so the next sync has it again.
+/// stores to a page that is being written back, and that it has stored to before, so that it has to forget what it knows of
+/// it: the page stays dirty, and so the next sync has it again.
 pub(crate) fn store_during(machine: &Machine) -> Outcome {
     const WAITING: u8 = 0;
     const STORED_DURING: u8 = 1;
@@ -76,11 +80,14 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     store(SMALL, 1)?;
     store(SMALL + PAGE, 1)?;
     let (outcome, returned) = (Arc::new(AtomicU8::new(WAITING)), Arc::new(AtomicBool::new(false)));
+    let warm = Arc::new(AtomicBool::new(false));
     {
-        let (outcome, returned) = (outcome.clone(), returned.clone());
+        let (outcome, returned, warm) = (outcome.clone(), returned.clone(), warm.clone());
         let (tables, process) = (world.tables.clone(), world.process.clone());
         processors::run_on(1, move || {
             process.activate();
+            // From here on this processor remembers that the page can be written.
+            warm.store(user::store_word(SMALL, 1).is_ok(), Ordering::Release);
             while tables.protections() == 0 {
                 core::hint::spin_loop();
             }
@@ -94,6 +101,11 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
                 Ordering::Release,
             );
         });
+    }
+    let deadline = Clock::now_ns() + 10_000_000_000;
+    while !warm.load(Ordering::Acquire) {
+        ensure!(Clock::now_ns() < deadline, "the other processor did not store");
+        core::hint::spin_loop();
     }
     file.sync_data()?;
     returned.store(true, Ordering::Release);

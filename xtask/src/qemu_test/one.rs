@@ -22,6 +22,8 @@ use std::{
 const MEMORY: u64 = 512 << 20;
 const BOOT: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(15);
+/// The kernel's word for how long a scenario takes that can take any time.
+const SECONDS: &str = "seconds";
 /// What every test needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner<'a> {
@@ -29,6 +31,8 @@ pub(super) struct Runner<'a> {
     pub(super) root: &'a Path,
     pub(super) accelerator: &'a str,
     pub(super) keep: bool,
+    /// Instead of the seconds that a scenario names to the kernel.
+    pub(super) seconds: Option<u64>,
 }
 
 impl Runner<'_> {
@@ -68,16 +72,21 @@ impl Runner<'_> {
         if machine.has_share() {
             scenarios::make_share(share, scenario.big)?;
         }
+        let longer = self.seconds.filter(|_| scenario.words.iter().any(|&(key, _)| key == SECONDS));
+        let seconds = scenario.seconds + longer.unwrap_or_default();
         let mut words = vec![
             kernel::word("mode", "test"),
             kernel::word("test", scenario.name),
-            kernel::word("deadline", &scenario.seconds.to_string()),
+            kernel::word("deadline", &seconds.to_string()),
             kernel::word("irq", machine.interrupts),
         ];
         if let Some(window) = machine.window() {
             words.push(kernel::word("window", &window.to_string()));
         }
-        words.extend(scenario.words.iter().map(|(key, value)| kernel::word(key, value)));
+        words.extend(scenario.words.iter().map(|&(key, value)| match longer {
+            Some(seconds) if key == SECONDS => kernel::word(key, &seconds.to_string()),
+            _ => kernel::word(key, value),
+        }));
         let plan = Plan {
             machine: *machine,
             accelerator: self.accelerator,
@@ -87,7 +96,7 @@ impl Runner<'_> {
             folder,
             words,
             faults: scenario.faults,
-            deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(scenario.seconds + scenario.grace), end: END },
+            deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(seconds + scenario.grace), end: END },
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);
         let report = boot::boot(self.tools, &plan, &mut stage)?;
