@@ -318,7 +318,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     Got::Around(why) => {
                         self.counters.around(why);
                         let len = self.around_len(at, rest.len(), mappable);
-                        self.read_by_requests(file, &mut rest[..len], at)?
+                        let rest = &mut rest[..len];
+                        self.measured(dax, why, || self.read_by_requests(file, rest, at))?
                     }
                 }
             };
@@ -382,7 +383,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     Got::Around(why) => {
                         self.counters.around(why);
                         let len = self.around_len(at, rest.len(), mappable);
-                        self.write_by_requests(file, &rest[..len], at)?
+                        self.measured(dax, why, || self.write_by_requests(file, &rest[..len], at))?
                     }
                 }
             };
@@ -393,6 +394,18 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
         file.keep_stream(stream);
         Ok((at - offset) as usize)
+    }
+
+    /// Tells the guard what the requests cost that it asks for, so that it weighs them against what remapping costs here.
+    fn measured<T>(&self, dax: &Dax<R>, why: Around, requests: impl FnOnce() -> T) -> T {
+        if why != Around::Guard {
+            return requests();
+        }
+        let started = self.now();
+        let result = requests();
+        let took = self.now().saturating_sub(started);
+        dax.with(|window| window.note_cost(false, took.as_nanos() as u64));
+        result
     }
 
     /// How much of an access goes round the window at once: to the end of the range, so that the next range is asked for
