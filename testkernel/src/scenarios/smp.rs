@@ -11,6 +11,7 @@ use crate::{
     arch::{clock::Clock, cpu, smp},
     digest::Sha256,
     events,
+    memory::LARGE_PAGE,
     mmap::{File, Process},
 };
 use alloc::{format, sync::Arc, vec, vec::Vec};
@@ -30,6 +31,9 @@ const CUT_SIZE: u64 = 12 * MIB;
 const SECONDS: u64 = 20;
 /// How long a processor may take to end what it is at.
 const LAST: Duration = Duration::from_secs(60);
+
+/// How a processor's part ended, once it has.
+type Ended = Option<Result<Worker, Stop>>;
 
 /// Starts all processors, at least so many; a machine with fewer does not do for the scenario.
 pub(super) fn start(least: usize) -> Result<usize, Stop> {
@@ -80,11 +84,10 @@ pub(crate) fn stress(machine: &Machine) -> Outcome {
     for process in [&world.process, &second] {
         stage.map_files(process)?;
     }
-    let results: Arc<Vec<Mutex<Option<Result<Worker, Stop>>>>> =
-        Arc::new((0..processors).map(|_| Mutex::new(None)).collect());
+    let results: Arc<Vec<Mutex<Ended>>> = Arc::new((0..processors).map(|_| Mutex::new(None)).collect());
     let work = |processor: usize| {
         let (stage, results) = (stage.clone(), results.clone());
-        let process = if processor % 2 == 0 { world.process.clone() } else { second.clone() };
+        let process = if processor.is_multiple_of(2) { world.process.clone() } else { second.clone() };
         move || {
             let mut worker = Worker::new(stage.clone(), process, processor as u64);
             let result = worker.run();
@@ -125,7 +128,9 @@ pub(crate) fn stress(machine: &Machine) -> Outcome {
     let stats = world.fs.stats();
     ensure!(stats.timeouts == 0, "{} requests timed out", stats.timeouts);
     events::metric("stat removed_mappings_under_stress", stats.removed_mappings, "1");
-    ensure!(stats.removed_mappings > 8 * seconds, "only {} mappings were ever removed", stats.removed_mappings);
+    // Each range was wanted for something else at least once, however slow the host is.
+    let ranges = world.fs.window_region().map_or(0, |region| region.len()) / LARGE_PAGE;
+    ensure!(stats.removed_mappings > ranges, "only {} mappings were ever removed", stats.removed_mappings);
     drop((stage, results));
     world.finish()
 }

@@ -56,8 +56,11 @@ impl Stage {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts([u64; KINDS.len()]);
 
+/// An operation.
+type Operation = fn(&mut Worker) -> Outcome;
+
 /// The kinds of operations.
-const KINDS: [(&str, fn(&mut Worker) -> Outcome); 11] = [
+const KINDS: [(&str, Operation); 11] = [
     ("load", Worker::load),
     ("read", Worker::read),
     ("store own", Worker::store_own),
@@ -201,7 +204,7 @@ impl Worker {
 
     fn load_own(&mut self) -> Outcome {
         let (index, page) = self.draw_own();
-        self.check_page(index, page, self.drawn % 2 == 0)
+        self.check_page(index, page, self.drawn.is_multiple_of(2))
     }
 
     fn check_page(&self, index: usize, page: u64, by_view: bool) -> Outcome {
