@@ -149,9 +149,10 @@ fn allocate(pages: usize) -> usize {
     let mut state = lock(&RAM.state);
     let spare = state.spare.get_mut(&pages).and_then(Vec::pop);
     let offset = spare.unwrap_or_else(|| {
+        // The pages around it are its own: what is found there is its owner's doing.
         let offset = state.next + PAGE_SIZE;
-        state.next = offset + pages * PAGE_SIZE;
-        assert!(state.next + PAGE_SIZE <= SIZE, "guest RAM is used up");
+        state.next = offset + (pages + 1) * PAGE_SIZE;
+        assert!(state.next <= SIZE, "guest RAM is used up");
         offset
     });
     fill(offset - PAGE_SIZE, PAGE_SIZE, GUARD);
