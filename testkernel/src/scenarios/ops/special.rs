@@ -118,7 +118,7 @@ pub(crate) fn locks(machine: &Machine) -> Outcome {
             refused("giving a lock back", one.unlock(LockRange::EXCLUSIVE), Errno::EOPNOTSUPP)?;
         }
     }
-    events::info("locks", &format!("{}", if taken.is_ok() { "kept" } else { "unsupported" }));
+    events::info("locks", &if taken.is_ok() { "kept" } else { "unsupported" });
     drop((one, other));
     end(&fs)
 }
