@@ -5,7 +5,6 @@ use crate::{
     events,
     scenarios::{Machine, Outcome, Stop, ensure, wait_for_host},
 };
-use alloc::format;
 use fuse_proto::{AccessMask, Errno, Timestamp, XattrFlags};
 use virtio_fs::{LockRange, SetAttr, SetTime};
 
