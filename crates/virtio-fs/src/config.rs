@@ -125,7 +125,11 @@ pub enum TailMapping {
     PartialPage,
 }
 
-/// In whose name a request is made: the server checks permissions against these.
+/// In whose name a request is made.
+///
+/// What comes of it is up to the server. Those that run as root (libkrun, fuse-backend-rs) take the user's part when
+/// something is made, and answer ACCESS by his rights; a file that is there they open as root. A kernel that has users of its
+/// own checks modes and owners itself, as Linux does (`default_permissions`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Credentials {
     /// User id.

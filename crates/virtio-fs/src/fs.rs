@@ -103,7 +103,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         Ok(fs)
     }
 
-    /// The same file system in somebody else's name: the server checks permissions against these credentials.
+    /// The same file system in somebody else's name; see [`Credentials`] for what servers make of it.
     #[must_use]
     pub fn with_credentials(&self, who: Credentials) -> Self {
         Self { shared: self.shared.clone(), who }
