@@ -27,7 +27,7 @@ const DAEMON: &str = "virtiofsd-dax";
 /// The guest's half of comparisons with Linux.
 const LINUX_GUEST: &str = "linux-guest";
 /// Crates whose unit tests Miri runs in little time.
-const MIRI: [&str; 2] = ["virtio-shm", "dax-window"];
+const MIRI: [&str; 2] = ["virtio-shm", "dax"];
 
 /// All steps, the quick ones first.
 pub(super) const STEPS: [Step; 8] = [
