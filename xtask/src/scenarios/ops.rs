@@ -10,7 +10,7 @@ use crate::rig::boot::Report;
 use anyhow::{Context, Result, bail, ensure};
 
 /// The machines that show all sides of the driver.
-const MACHINES: &[&str] = &["q35-dax", "q35-dax-small", "q35-plain"];
+const MACHINES: &[&str] = &["q35-dax", "q35-dax-small", "q35-plain", "microvm-plain"];
 /// Those whose daemon keeps a record.
 const RECORDED: &[&str] = &["q35-dax", "q35-dax-small"];
 const PLAIN: Scenario = Scenario { machines: MACHINES, ..super::PLAIN };
