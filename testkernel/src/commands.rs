@@ -11,7 +11,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use core::{fmt::Write, sync::atomic::Ordering};
-use virtio_fs::{Config, File, OpenOptions};
+use fuse_proto::Errno;
+use virtio_fs::{Config, Error, File, OpenOptions};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
@@ -162,6 +163,16 @@ pub(crate) fn each_block(fs: &Fs, path: &str, mut use_bytes: impl FnMut(&[u8])) 
 }
 
 /// An error with the path that it is about.
-fn about(path: &str, error: &virtio_fs::Error) -> Stop {
-    Stop::Fail(format!("{path}: {error}"))
+fn about(path: &str, error: &Error) -> Stop {
+    let Error::Os(errno) = error else { return Stop::Fail(format!("{path}: {error}")) };
+    let what = match *errno {
+        Errno::ENOENT => "the share has no such file or folder",
+        Errno::EACCES | Errno::EPERM => "the host does not let the daemon do this",
+        Errno::EISDIR => "this is a folder",
+        Errno::ENOTDIR => "a part of the path is no folder",
+        Errno::EROFS => "the share is read-only",
+        Errno::ENOSPC => "the host's disk is full",
+        _ => "the host refused",
+    };
+    Stop::Fail(format!("{path}: {what} ({errno})"))
 }
