@@ -91,7 +91,7 @@ pub(super) const EXTENDING_WRITE: Scenario = Scenario {
     name: "dax::extending_write",
     at: |stage, name| match name {
         "extended" => {
-            let mut expected = Content::of("dax/extend").bytes(0, 4146);
+            let mut expected = Content::of("dax/extend").bytes(0, 3096);
             expected.extend(Content::of("dax/extend#2").bytes(0, 10_000));
             stage.holds("dax/extend", &expected)
         }
