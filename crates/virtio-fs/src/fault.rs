@@ -227,6 +227,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             }
             _ => None,
         };
+        if held.is_none() && !inode.layout.unchanged(seen) {
+            // The host was asked by a size that the file no longer has: its refusal says nothing about the file as it is.
+            return Ok(FaultOutcome::Retry);
+        }
         let (run, hold) = held.unzip();
         let writable = hold.as_ref().is_some_and(Hold::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
@@ -278,7 +282,15 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             Request::read(inode.key, page_start, len, mappable).writable(may_write)
         };
         let nodeid: NodeId = inode.nodeid;
-        match self.acquire(dax, who, nodeid, &mut Stream::new(), &request.purpose(Purpose::Fault))? {
+        let request = request.purpose(Purpose::Fault);
+        let mut got = self.acquire(dax, who, nodeid, &mut Stream::new(), &request)?;
+        if matches!(got, Got::Around(dax_window::Around::Refused)) {
+            // Copies go round the window for a while after a refusal, which may have been about a size that the file no
+            // longer has. A fault has no other way: it has the host asked anew, once.
+            dax.forget_refusals(inode.key);
+            got = self.acquire(dax, who, nodeid, &mut Stream::new(), &request)?;
+        }
+        match got {
             Got::Hold(hold) => {
                 let before = page_start - chunk;
                 let run = MappedRun {
