@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use fuse_proto::{DecodeError, EncodeError, Errno, NameError, NegotiationError, Opcode};
+use fuse_proto::{DecodeError, EncodeError, Errno, NameError, NegotiationError, Opcode, ReplyError};
 use thiserror::Error;
 
 use crate::RingError;
@@ -162,6 +162,14 @@ impl Error {
             Self::Busy { .. } => Errno::EBUSY,
             Self::TooLarge { .. } => Errno::E2BIG,
             Self::Dead | Self::Queue(_) | Self::Reply { .. } => Errno::EIO,
+        }
+    }
+
+    /// What became of a request whose reply says this.
+    pub(crate) fn of_reply(opcode: Opcode, error: ReplyError) -> Self {
+        match error {
+            ReplyError::Refused(errno) => Self::Os(errno),
+            ReplyError::Invalid(error) => Self::Reply { opcode, error },
         }
     }
 

@@ -105,10 +105,8 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
             data[..len].copy_from_slice(&small[..len]);
             small
         };
-        op.decode(protocol, unique, received.written, head, body).map(read).map_err(|error| match error {
-            fuse_proto::ReplyError::Refused(errno) => Error::Os(errno),
-            fuse_proto::ReplyError::Invalid(error) => Error::Reply { opcode: O::OPCODE, error },
-        })
+        let reply = op.decode(protocol, unique, received.written, head, body);
+        reply.map(read).map_err(|error| Error::of_reply(O::OPCODE, error))
     }
 
     /// Sends a request, waits, and reads the reply.

@@ -68,12 +68,8 @@ impl<O: Operation> Answer<O> {
         let bulk = self.op.reply_size(&self.protocol).max as usize > REPLY_BYTES - ReplyHeader::LEN;
         let body =
             if bulk { &self.data[..self.received.data_len] } else { head.get(ReplyHeader::LEN..).unwrap_or(&[]) };
-        self.op.decode(&self.protocol, Unique(self.unique), self.received.written, head, body).map_err(|error| {
-            match error {
-                fuse_proto::ReplyError::Refused(errno) => Error::Os(errno),
-                fuse_proto::ReplyError::Invalid(error) => Error::Reply { opcode: O::OPCODE, error },
-            }
-        })
+        let reply = self.op.decode(&self.protocol, Unique(self.unique), self.received.written, head, body);
+        reply.map_err(|error| Error::of_reply(O::OPCODE, error))
     }
 
     /// The request, back again.
