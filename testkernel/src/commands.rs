@@ -27,7 +27,8 @@ map PATH OFFSET LEN   shows bytes of a file where they lie in the window, with n
 write PATH TEXT       makes a file with this text
 mounts                shows the device, the session and the window
 stats                 shows what the driver did
-bench                 measures, in a folder that it makes and removes
+bench                 measures, with files that it makes and removes
+bench thrash          measures what needs a window smaller than 64 MiB
 help                  shows this
 ";
 
@@ -43,6 +44,8 @@ pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
             events::output(HELP.as_bytes());
             return Ok(());
         }
+        ["bench"] => return bench::run(machine),
+        ["bench", "thrash"] => return bench::thrash(machine),
         ["ls"] | ["ls", _] => ls,
         ["cat", _] => cat,
         ["sha256", _, ..] => sha256,
@@ -51,7 +54,6 @@ pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
         ["write", _, _] => write,
         ["mounts"] => mounts,
         ["stats"] => stats,
-        ["bench"] => |fs, _| bench::run(fs),
         [name @ ("ls" | "cat" | "sha256" | "stat" | "map" | "write" | "mounts" | "stats" | "bench" | "help"), ..] => {
             return Err(Stop::Fail(format!("{name}: wrong number of arguments; `help` shows what it takes")));
         }

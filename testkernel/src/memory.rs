@@ -9,7 +9,7 @@ mod bits;
 #[cfg(target_os = "none")]
 pub(crate) mod frames;
 #[cfg(target_os = "none")]
-mod heap;
+pub(crate) mod heap;
 #[cfg(target_os = "none")]
 pub(crate) mod layout;
 #[cfg(target_os = "none")]

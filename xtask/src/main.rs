@@ -1,8 +1,9 @@
-//! The commands of this repository: `cargo xtask setup`, `run`, `test` and `qemu-test`.
+//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test` and `bench`.
 //!
 //! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
+mod bench;
 mod paths;
 mod process;
 mod progress;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::TestArgs),
     /// Runs the scenarios in QEMU.
     QemuTest(qemu_test::QemuTestArgs),
+    /// Measures, and compares with a Linux guest.
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +58,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::command(&args),
         Command::Test(args) => test::command(&args),
         Command::QemuTest(args) => qemu_test::command(&args),
+        Command::Bench(args) => bench::command(&args),
     }
 }

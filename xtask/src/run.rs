@@ -90,6 +90,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         memory: args.memory,
         share: &share,
         daemon: &[],
+        record: true,
         folder: &folder,
         words: words(args, &machine),
         faults: &[],

@@ -15,6 +15,7 @@ mod window;
 
 use crate::rig::{boot::Report, verdict::Witness};
 use anyhow::Result;
+pub(crate) use content::Content;
 pub(crate) use stage::Stage;
 use std::path::Path;
 

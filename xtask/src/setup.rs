@@ -5,6 +5,7 @@ pub(crate) mod apt;
 pub(crate) mod build;
 pub(crate) mod fetch;
 pub(crate) mod libraries;
+pub(crate) mod linux;
 pub(crate) mod private;
 pub(crate) mod qemu;
 pub(crate) mod rust;

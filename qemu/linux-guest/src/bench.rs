@@ -63,11 +63,16 @@ fn data(file: &File, len: u64) -> io::Result<()> {
     }
     rate("read_warm_4k", len, || blocks(len, SMALL, |at| file.read_exact_at(&mut buffer[..SMALL], at)))?;
     random_reads("read_random_4k", file, len, 2000)?;
+    // The first pass maps the ranges anew, for writing too.
+    for name in ["write_cold_2m", "write_warm_2m"] {
+        rate(name, len, || blocks(len, LARGE, |at| file.write_all_at(&buffer, at)))?;
+    }
+    rate("write_warm_4k", len, || blocks(len, SMALL, |at| file.write_all_at(&buffer[..SMALL], at)))?;
     let bytes = usize::try_from(len).map_err(io::Error::other)?;
+    // Large pages first: where the kernel has used small ones it stays with them.
     let map = Map::new(file, bytes, true)?;
-    let pages = bytes / SMALL;
-    each("fault_4k", pages, |page| {
-        black_box(map.get(page * SMALL));
+    each("fault_2m", bytes / LARGE, |range| {
+        map.set(range * LARGE, 1);
         Ok(())
     })?;
     rate("map_scan", len, || {
@@ -75,17 +80,12 @@ fn data(file: &File, len: u64) -> io::Result<()> {
         Ok(())
     })?;
     drop(map);
-    // Its first touches are whole ranges, where the kernel can do that.
-    let map = Map::new(file, bytes, true)?;
-    each("fault_2m", bytes / LARGE, |range| {
-        map.set(range * LARGE, 1);
+    // A page past a boundary of large pages the kernel has no choice but small ones: every touch is a fault.
+    let map = Map::past_boundary(file, bytes, true, SMALL)?;
+    each("fault_4k", bytes / SMALL, |page| {
+        black_box(map.get(page * SMALL));
         Ok(())
-    })?;
-    drop(map);
-    for (name, block) in [("write_warm_2m", LARGE), ("write_warm_4k", SMALL)] {
-        rate(name, len, || blocks(len, block, |at| file.write_all_at(&buffer[..block], at)))?;
-    }
-    Ok(())
+    })
 }
 
 fn names(folder: &Path, file: &File) -> io::Result<()> {

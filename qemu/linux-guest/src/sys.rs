@@ -114,11 +114,16 @@ pub(crate) fn as_user(uid: u32, work: impl FnOnce() -> bool) -> io::Result<bool>
     Ok(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
 }
 
+/// Bytes of a large page: where both sides of a mapping are at a multiple, the kernel can use one.
+const LARGE_PAGE: usize = 2 << 20;
+
 /// A shared mapping of a whole file.
 #[derive(Debug)]
 pub(crate) struct Map {
     start: *mut u8,
     len: usize,
+    /// What was reserved around it.
+    reserved: (*mut u8, usize),
 }
 
 // SAFETY: the pages belong to the mapping, whichever thread touches them, and are touched only as volatile bytes.
@@ -127,19 +132,37 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps `len` bytes of a file, from its start, for reading and perhaps writing.
+    /// Maps `len` bytes of a file, from its start, for reading and perhaps writing, where large pages fit.
     ///
     /// # Errors
     ///
     /// What the kernel says.
     pub(crate) fn new(file: &File, len: usize, write: bool) -> io::Result<Self> {
-        let protection = if write { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        Self::past_boundary(file, len, write, 0)
+    }
+
+    /// As [`Map::new`], but at `past` bytes, whole pages, past a boundary of large pages: where none fits unless that is 0.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(crate) fn past_boundary(file: &File, len: usize, write: bool, past: usize) -> io::Result<Self> {
+        let room = len + 2 * LARGE_PAGE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: no address is given, so no mapping of ours is replaced.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
+        let around = unsafe { libc::mmap(std::ptr::null_mut(), room, libc::PROT_NONE, flags, -1, 0) };
+        if around == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Map { start: start.cast(), len })
+        let skip = around.addr().next_multiple_of(LARGE_PAGE) - around.addr() + past % LARGE_PAGE;
+        // SAFETY: what is skipped is less than two large pages, which were reserved.
+        let place = unsafe { around.byte_add(skip) };
+        let protection = if write { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        // SAFETY: it replaces a part of what was just reserved, which nobody uses.
+        let start = unsafe { libc::mmap(place, len, protection, flags, file.as_raw_fd(), 0) };
+        let map = Map { start: place.cast(), len, reserved: (around.cast(), room) };
+        if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(map) }
     }
 
     /// One byte; beyond the file's end this ends the program.
@@ -193,6 +216,6 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: the range is the mapping's, and nobody uses it any more.
-        unsafe { libc::munmap(self.start.cast(), self.len) };
+        unsafe { libc::munmap(self.reserved.0.cast(), self.reserved.1) };
     }
 }

@@ -1,7 +1,10 @@
 //! The heap: `talc`, which takes more frames when it runs out.
 
 use super::{LARGE_PAGE, PAGE, frames};
-use core::alloc::Layout;
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    sync::atomic::{AtomicU64, Ordering},
+};
 use talc::{
     TalcLock,
     base::{Talc, binning::Binning},
@@ -12,7 +15,54 @@ use talc::{
 const GROWTH: u64 = 4 * LARGE_PAGE;
 
 #[global_allocator]
-static HEAP: TalcLock<spin::Mutex<()>, FromFrames> = TalcLock::new(FromFrames);
+static HEAP: Heap = Heap { talc: TalcLock::new(FromFrames), allocations: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+
+/// How often memory was asked for.
+pub(crate) fn allocations() -> u64 {
+    HEAP.allocations.load(Ordering::Relaxed)
+}
+
+/// Bytes that are in use, as they were asked for.
+pub(crate) fn bytes() -> u64 {
+    HEAP.bytes.load(Ordering::Relaxed)
+}
+
+/// The allocator, which counts.
+struct Heap {
+    talc: TalcLock<spin::Mutex<()>, FromFrames>,
+    allocations: AtomicU64,
+    bytes: AtomicU64,
+}
+
+// SAFETY: `talc` does everything, and is told what this is told.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.allocations.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        let address = unsafe { self.talc.alloc(layout) };
+        if !address.is_null() {
+            self.bytes.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        }
+        address
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        self.bytes.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { self.talc.dealloc(address, layout) }
+    }
+
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        self.allocations.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        let moved = unsafe { self.talc.realloc(address, layout, size) };
+        if !moved.is_null() {
+            // Wraps round when it shrinks, as it should.
+            self.bytes.fetch_add((size as u64).wrapping_sub(layout.size() as u64), Ordering::Relaxed);
+        }
+        moved
+    }
+}
 
 /// Memory for the heap from the frame allocator; it is never given back.
 #[derive(Debug)]

@@ -93,6 +93,7 @@ impl Runner<'_> {
             memory: MEMORY,
             share,
             daemon: scenario.daemon,
+            record: true,
             folder,
             words,
             faults: scenario.faults,

@@ -47,6 +47,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) share: &'a Path,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'a [&'a str],
+    /// Whether the daemon keeps a record, if it can: it takes time.
+    pub(crate) record: bool,
     /// Where the logs go.
     pub(crate) folder: &'a Path,
     /// The words of the kernel's command line.
@@ -142,10 +144,10 @@ enum Message {
 }
 
 /// The files of a boot.
-const SERIAL: &str = "serial.log";
+pub(crate) const SERIAL: &str = "serial.log";
 const EVENTS: &str = "events.jsonl";
 const OUTPUT: &str = "output.bin";
-const QEMU: &str = "qemu.log";
+pub(crate) const QEMU: &str = "qemu.log";
 const REGISTERS: &str = "registers.log";
 
 /// The logs in a boot's folder that say why it failed, with their names for people.

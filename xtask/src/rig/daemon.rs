@@ -50,13 +50,16 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
     let (mut command, record) = match machine.device {
         Device::None | Device::Gpu { .. } => return Ok(None),
         Device::Dax { window } => {
-            let record = folder.join("daemon.jsonl");
+            let record = plan.record.then(|| folder.join("daemon.jsonl"));
             let mut command = daemons.dax.command();
-            command.arg("--window-size").arg(window.to_string()).args(["--tag", TAG]).arg("--record").arg(&record);
+            command.arg("--window-size").arg(window.to_string()).args(["--tag", TAG]);
+            if let Some(record) = &record {
+                command.arg("--record").arg(record);
+            }
             for fault in plan.faults {
                 command.arg("--fault").arg(fault);
             }
-            (command, Some(record))
+            (command, record)
         }
         Device::Plain => {
             let plain = daemons.plain.as_ref().context("this machine needs an unmodified virtiofsd")?;

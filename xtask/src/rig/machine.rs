@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) interrupts: &'static str,
     /// Processors.
     pub(crate) processors: u32,
+    /// The model that they are of, by QEMU's name; none: QEMU's default, or with KVM the host's own.
+    pub(crate) model: Option<&'static str>,
 }
 
 /// A board.
@@ -55,7 +57,15 @@ pub(crate) enum Device {
 
 /// A q35 with a window of so many bytes, which the driver polls.
 const fn with_window(name: &'static str, about: &'static str, window: u64) -> Machine {
-    Machine { name, about, board: Board::Q35, device: Device::Dax { window }, interrupts: "poll", processors: 1 }
+    Machine {
+        name,
+        about,
+        board: Board::Q35,
+        device: Device::Dax { window },
+        interrupts: "poll",
+        processors: 1,
+        model: None,
+    }
 }
 
 /// Every machine.
@@ -88,6 +98,7 @@ pub(crate) const MACHINES: [Machine; 14] = [
         device: Device::Plain,
         interrupts: "msix",
         processors: 1,
+        model: None,
     },
     Machine {
         name: "microvm-plain",
@@ -96,6 +107,7 @@ pub(crate) const MACHINES: [Machine; 14] = [
         device: Device::Plain,
         interrupts: "line",
         processors: 1,
+        model: None,
     },
     Machine {
         name: "q35-gpu",
@@ -104,6 +116,7 @@ pub(crate) const MACHINES: [Machine; 14] = [
         device: Device::Gpu { window: 256 * MIB },
         interrupts: "poll",
         processors: 1,
+        model: None,
     },
     Machine {
         name: "q35-gpu-8g",
@@ -112,6 +125,7 @@ pub(crate) const MACHINES: [Machine; 14] = [
         device: Device::Gpu { window: 8 * GIB },
         interrupts: "poll",
         processors: 1,
+        model: None,
     },
     Machine {
         name: "q35-bare",
@@ -120,6 +134,7 @@ pub(crate) const MACHINES: [Machine; 14] = [
         device: Device::None,
         interrupts: "poll",
         processors: 1,
+        model: None,
     },
 ];
 
@@ -161,8 +176,8 @@ impl Machine {
             "-accel".into(),
             accelerator.into(),
         ];
-        if accelerator == "kvm" {
-            arguments.extend(["-cpu", "host"].map(OsString::from));
+        if let Some(model) = self.model.or((accelerator == "kvm").then_some("host")) {
+            arguments.extend(["-cpu", model].map(OsString::from));
         }
         if self.board == Board::MicroVm {
             arguments.extend(["-global", "virtio-mmio.force-legacy=false"].map(OsString::from));

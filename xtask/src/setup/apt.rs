@@ -135,6 +135,15 @@ impl Apt {
         Ok(parse_candidate(&String::from_utf8_lossy(&output.stdout)))
     }
 
+    /// The packages whose names match a pattern.
+    ///
+    /// # Errors
+    /// When apt fails.
+    pub(crate) fn names(&self, pattern: &str) -> Result<Vec<String>> {
+        let output = self.call("apt-cache", &["search", "--names-only", pattern])?;
+        Ok(parse_names(&String::from_utf8_lossy(&output.stdout)))
+    }
+
     /// Fetches packages with everything they depend on.
     ///
     /// # Errors
@@ -246,9 +255,20 @@ fn parse_candidate(policy: &str) -> Option<String> {
     (candidate != "(none)").then(|| candidate.to_owned())
 }
 
+/// Reads `NAME - WHAT IT IS` lines.
+fn parse_names(found: &str) -> Vec<String> {
+    found.lines().filter_map(|line| Some(line.split_once(" - ")?.0.trim().to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_from_a_search() {
+        assert_eq!(parse_names("a-1 - the first - of two\nb+2 - b\n"), ["a-1", "b+2"]);
+        assert_eq!(parse_names(""), Vec::<String>::new());
+    }
 
     #[test]
     fn troubles_are_told_apart() {

@@ -21,6 +21,17 @@ const KEYS: [&str; 2] =
 /// Bytes that an unpacked QEMU with its packages needs at most.
 const ROOM: u64 = 600 << 20;
 
+/// What a suite has of what is wanted.
+enum Offer {
+    /// It is fetched.
+    Fetched(Vec<PathBuf>),
+    /// Nothing that would do; perhaps an older version.
+    Nothing(Option<String>),
+}
+
+/// How something is got from one suite of an archive.
+type Get<'a> = &'a dyn Fn(&Apt, &str, &Step) -> Result<Offer>;
+
 /// Fetches Debian packages with all they depend on, unpacks them, has them checked and puts them in place.
 ///
 /// # Errors
@@ -33,6 +44,50 @@ pub(crate) fn debian_packages(
     check: impl Fn(&Path) -> Result<()>,
 ) -> Result<()> {
     let what = packages.join(" and ");
+    let get = |apt: &Apt, suite: &str, step: &Step| {
+        let candidate = packages.first().map(|first| apt.candidate(first, suite)).transpose()?.flatten();
+        let new_enough = match (&candidate, at_least) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(version), Some(needed)) => qemu::parse_version(version).is_some_and(|version| version >= needed),
+        };
+        if !new_enough {
+            return Ok(Offer::Nothing(candidate));
+        }
+        step.at(format!("Downloading {what}"));
+        Ok(Offer::Fetched(apt.fetch_with_dependencies(packages, suite)?))
+    };
+    from_debian(context, &what, &get, place, check)
+}
+
+/// Fetches one Debian package whose name isn't known but chosen among those that match a pattern, without what it
+/// depends on; else as [`debian_packages`].
+///
+/// # Errors
+/// One sentence about what is in the way. Nothing is left behind.
+pub(crate) fn debian_package_like(
+    context: &Context,
+    what: &str,
+    pattern: &str,
+    choose: impl Fn(&[String]) -> Option<String>,
+    place: &Path,
+    check: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let get = |apt: &Apt, _: &str, step: &Step| {
+        let Some(name) = choose(&apt.names(pattern)?) else { return Ok(Offer::Nothing(None)) };
+        step.at(format!("Downloading {name}"));
+        Ok(Offer::Fetched(apt.fetch_alone(&[&name])?))
+    };
+    from_debian(context, what, &get, place, check)
+}
+
+fn from_debian(
+    context: &Context,
+    what: &str,
+    get: Get<'_>,
+    place: &Path,
+    check: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let step = Step::begin(format!("Fetching {what}"));
     let result = (|| {
         need_apt()?;
@@ -45,13 +100,13 @@ pub(crate) fn debian_packages(
         let scratch = scratch(&rig)?;
         let host_keys =
             archive.signed_by.clone().or_else(|| KEYS.map(PathBuf::from).into_iter().find(|file| file.exists()));
-        let fetched = from_archive(scratch.path(), &archive, host_keys.as_deref(), packages, at_least, &step);
+        let fetched = from_archive(scratch.path(), &archive, host_keys.as_deref(), get, &step);
         let debs = match fetched {
             Err(error) if trouble(&error) == Some(Trouble::Signature) => {
                 step.at("Fetching the Debian archive's keys from this machine's own release");
                 let keys = keys_from_own_release(scratch.path(), &sources, &release)
                     .with_context(|| format!("{error:#}, and newer keys cannot be had"))?;
-                from_archive(scratch.path(), &archive, Some(&keys), packages, at_least, &step)?
+                from_archive(scratch.path(), &archive, Some(&keys), get, &step)?
             }
             other => other?,
         };
@@ -108,8 +163,7 @@ fn from_archive(
     scratch: &Path,
     archive: &Source,
     keys: Option<&Path>,
-    packages: &[&str],
-    at_least: Option<Version>,
+    get: Get<'_>,
     step: &Step,
 ) -> Result<Vec<PathBuf>> {
     let mut seen = None;
@@ -122,17 +176,10 @@ fn from_archive(
         step.at(format!("Reading the package lists of {suite}"));
         let apt = Apt::new(&dir, archive, suites, keys)?;
         apt.update()?;
-        let candidate = packages.first().map(|first| apt.candidate(first, suite)).transpose()?.flatten();
-        let new_enough = match (&candidate, at_least) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(version), Some(needed)) => qemu::parse_version(version).is_some_and(|version| version >= needed),
-        };
-        if new_enough {
-            step.at(format!("Downloading {}", packages.join(" and ")));
-            return apt.fetch_with_dependencies(packages, suite);
+        match get(&apt, suite, step)? {
+            Offer::Fetched(debs) => return Ok(debs),
+            Offer::Nothing(older) => seen = older.or(seen),
         }
-        seen = candidate.or(seen);
     }
     match seen {
         Some(version) => bail!("the newest that the Debian archive in this machine's apt sources has is {version}"),

@@ -1,0 +1,179 @@
+//! `cargo xtask bench`: the benchmarks, next to what the same kernel does in its own RAM and, if asked, next to a Linux
+//! guest on the same QEMU, machine, daemon and files.
+
+mod guest;
+mod host;
+mod report;
+mod results;
+mod size;
+mod table;
+
+use crate::{
+    progress::Step,
+    rig::tools::Tools,
+    scenarios::Content,
+    setup::{self, Context, linux::Linux, qemu::QemuArgs},
+};
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use guest::Runner;
+use results::Samples;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use table::{ROWS, Row, Run};
+
+/// Bytes of the file that everybody reads and writes: four of the smaller windows.
+const FILE_BYTES: usize = 64 << 20;
+/// Its name, as both guests know it.
+const FILE: &str = "bench-data";
+/// The least that a median is worth something of.
+const ENOUGH: usize = 5;
+
+/// `cargo xtask bench`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// Measure another guest beside the test kernel, boot by boot in turn
+    #[arg(long, value_name = "GUEST", value_parser = ["linux"])]
+    peer: Option<String>,
+    /// Write the results to a file, an array of {name, unit, better, ours, linux, limit, ratio_linux, ratio_limit}; the
+    /// versions go to a file beside it, FILE with the ending .versions.json
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only the benchmarks whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Boots of each guest for each window; results are medians
+    #[arg(long, value_name = "N", default_value_t = ENOUGH)]
+    repetitions: usize,
+    /// QEMU's accelerator
+    #[arg(long, value_name = "NAME", default_value = "tcg", value_parser = ["tcg", "kvm"])]
+    accel: String,
+    /// The processors' model, by QEMU's name, for all guests (default: QEMU's own default, or with KVM the host's)
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// The Linux kernel to compare with (default: one is fetched into target/)
+    #[arg(long, value_name = "PATH")]
+    linux: Option<PathBuf>,
+    #[command(flatten)]
+    qemu: QemuArgs,
+}
+
+/// Runs `cargo xtask bench`.
+pub(crate) fn command(args: &BenchArgs) -> Result<ExitCode> {
+    let rows = chosen(args.filter.as_deref())?;
+    if args.repetitions == 0 {
+        bail!("--repetitions must be at least 1");
+    }
+    if args.accel == "kvm" {
+        host::need_kvm(Path::new("/dev/kvm"))?;
+    }
+    let context = Context::new(&args.qemu)?;
+    let tools = Tools::ensure(&context, false)?;
+    let linux = args.peer.as_ref().map(|_| linux(&context, args)).transpose()?;
+    let versions = host::Versions::find(&context, &tools, linux.as_ref(), args)?;
+    let samples = measure(&context, args, &tools, linux.as_ref(), &rows)?;
+    let results = samples.results(&rows, linux.is_some())?;
+    println!("{versions}");
+    print!("{}", report::text(&results, linux.is_some()));
+    if args.repetitions < ENOUGH {
+        println!("These are medians of {} repetitions only; {ENOUGH} are needed to compare.", args.repetitions);
+    }
+    if let Some(file) = &args.json {
+        report::write_json(file, &results, &versions)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The benchmarks whose names contain a text.
+fn chosen(filter: Option<&str>) -> Result<Vec<&'static Row>> {
+    let rows: Vec<_> = ROWS.iter().filter(|row| filter.is_none_or(|text| row.name.contains(text))).collect();
+    if rows.is_empty() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        bail!("no benchmark matches; there are {}", names.join(", "));
+    }
+    Ok(rows)
+}
+
+fn linux(context: &Context, args: &BenchArgs) -> Result<Linux> {
+    let _lock = context.lock()?;
+    setup::linux::ensure(context, args.linux.as_deref())
+}
+
+/// Boots every guest as often as asked, in turn, so that what else the machine does meets all alike.
+fn measure(
+    context: &Context,
+    args: &BenchArgs,
+    tools: &Tools,
+    linux: Option<&Linux>,
+    rows: &[&'static Row],
+) -> Result<Samples> {
+    let root = context.paths.target.join("bench");
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
+    }
+    let share = make_share(&root.join("share"))?;
+    let model = args.cpu.clone().map(|model| &*model.leak());
+    let runner = Runner { tools, root: &root, share: &share, accelerator: &args.accel, model };
+    let mut samples = Samples::default();
+    samples.add_ours(&[size::measured(&tools.kernel)?])?;
+    let step = Step::begin("Measuring");
+    for repetition in 1..=args.repetitions {
+        for run in Run::BOOTS.into_iter().filter(|run| rows.iter().any(|row| row.run == *run)) {
+            let at = |guest: &str| format!("repetition {repetition} of {}: {guest}, {run}", args.repetitions);
+            // Whoever is first in one repetition is second in the next.
+            for ours in [repetition % 2 == 1, repetition % 2 == 0] {
+                if ours {
+                    step.at(at("the test kernel"));
+                    let measured = runner.ours(run, repetition).with_context(|| at("the test kernel"))?;
+                    samples.add_ours(&measured)?;
+                } else if let Some(linux) = linux {
+                    step.at(at("Linux"));
+                    let measured = runner.linux(linux, run, repetition).with_context(|| at("Linux"))?;
+                    samples.add_linux(&measured)?;
+                }
+            }
+        }
+    }
+    step.done("Measured");
+    Ok(samples)
+}
+
+/// The share: one file, which guests of any user may write, in a folder where they may make others.
+fn make_share(share: &Path) -> Result<PathBuf> {
+    let make = || -> Result<()> {
+        fs::create_dir_all(share)?;
+        fs::set_permissions(share, fs::Permissions::from_mode(0o777))?;
+        fs::write(share.join(FILE), Content::of(FILE).bytes(0, FILE_BYTES))?;
+        fs::set_permissions(share.join(FILE), fs::Permissions::from_mode(0o666))?;
+        Ok(())
+    };
+    make().with_context(|| format!("cannot make the share {}", share.display()))?;
+    Ok(share.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_chooses_by_name() {
+        let names = |filter| chosen(filter).unwrap().iter().map(|row| row.name).collect::<Vec<_>>();
+        assert_eq!(names(None).len(), ROWS.len());
+        assert_eq!(names(Some("fault")), ["fault_2m", "fault_4k"]);
+        let error = chosen(Some("speed of light")).unwrap_err().to_string();
+        assert!(error.contains("read_warm_2m"), "{error}");
+    }
+
+    #[test]
+    fn the_share_is_for_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let share = make_share(&dir.path().join("share")).unwrap();
+        let file = fs::metadata(share.join(FILE)).unwrap();
+        assert_eq!((file.len(), file.permissions().mode() & 0o777), (64 << 20, 0o666));
+        assert_eq!(fs::metadata(&share).unwrap().permissions().mode() & 0o777, 0o777);
+    }
+}
