@@ -65,7 +65,7 @@ pub struct GuardConfig {
     pub ratio: u32,
     /// Accesses longer than this are never sent round the window, in bytes.
     pub small_len: u64,
-    /// How many evictions are watched before the guard may trip.
+    /// How many evictions are watched before the guard may trip again, once it has gone off.
     pub samples: u32,
 }
 

@@ -34,7 +34,9 @@ impl Guard {
             yielded: ratio.saturating_mul(2),
             ratio,
             samples: 0,
-            tripped: false,
+            // On its guard until something has paid: what a chunk costs before it earns a range is what the range costs,
+            // so to be wrong costs twice as much as to be right, at most.
+            tripped: config.is_some(),
             trips: 0,
             remap_ticks: 0,
             around_ticks: 0,
@@ -97,11 +99,30 @@ impl Guard {
     }
 
     pub(crate) fn note_cost(&mut self, remap: bool, ticks: u64) {
-        let average = if remap { &mut self.remap_ticks } else { &mut self.around_ticks };
-        *average = if *average == 0 { ticks } else { (*average * 7).saturating_add(ticks) / 8 };
-        if self.config.is_some() && self.remap_ticks != 0 && self.around_ticks != 0 {
+        let Some(config) = self.config else { return };
+        let expected = self.remap_ticks / u64::from(config.ratio.max(1));
+        if remap {
+            self.remap_ticks = Self::averaged(self.remap_ticks, ticks);
+            if !self.tripped {
+                // Nobody measures the other way now, so what is known of it grows old.
+                self.around_ticks = (self.around_ticks * 31).saturating_add(expected) / 32;
+            }
+        } else {
+            let before = if self.around_ticks == 0 { expected } else { self.around_ticks };
+            self.around_ticks = Self::averaged(before, ticks);
+        }
+        if self.remap_ticks != 0 && self.around_ticks != 0 {
             let ratio = self.remap_ticks.saturating_mul(u64::from(ONE)) / self.around_ticks;
             self.ratio = ratio.clamp(u64::from(ONE), u64::from(64 * ONE)) as u32;
+        }
+    }
+
+    /// A moving average in which no sample counts for more than four times the average: one that was long because the
+    /// processor was elsewhere says nothing about what the host does.
+    fn averaged(average: u64, ticks: u64) -> u64 {
+        match average {
+            0 => ticks,
+            _ => average.saturating_mul(7).saturating_add(ticks.min(average.saturating_mul(4))) / 8,
         }
     }
 }

@@ -111,11 +111,12 @@
 //!
 //! # The thrash guard
 //! Bringing a range in under pressure costs as much as several READ requests ([`GuardConfig::ratio`], or measured:
-//! [`Window::note_cost`]). The window counts how many accesses each range served that a small random access brought in,
-//! until it was evicted. When the average falls below the price, the guard trips: from then on such accesses, where the
-//! chunk is not mapped and nothing is free, go round the window ([`Around::Guard`]), unless the chunk has lately been
-//! asked for so often that a mapping would have paid, and more often than the one it would push out. Hits, free ranges,
-//! large and sequential accesses, maps and faults are never affected. It resets when what is brought in pays again.
+//! [`Window::note_cost`]). While the guard is on, small random accesses whose chunk is not mapped go round the window when
+//! nothing is free ([`Around::Guard`]), unless the chunk has lately been asked for so often that a mapping would have paid,
+//! and more often than the one it would push out. It is on from the start: what a chunk costs until it has earned a range is
+//! what the range costs, so being wrong costs at most twice as much as having known. The window counts how many accesses each
+//! range served that such an access brought in, until it was evicted. When the average is well above the price the guard goes
+//! off, and on again when it falls below. Hits, free ranges, large and sequential accesses, maps and faults are never affected.
 //!
 //! **Why both paths see the same bytes.** A READ request and a load through a mapping are both answered from the host's page
 //! cache of that file; a WRITE request and a store through a mapping both change that page cache, at once, and the guest has

@@ -127,13 +127,12 @@ pub(crate) fn guard(machine: &Machine) -> Outcome {
             files::check(name, Content::of(name), offset, &buffer)?;
         }
         let stats = fs.stats();
-        let trips = stats.window.map_or(0, |window| window.guard_trips);
-        events::metric("guard_trips", trips, "1");
+        let tripped = stats.window.is_some_and(|window| window.guard_tripped);
         events::metric("around_guard", stats.around.guard, "1");
-        let watched = (trips > 0, stats.around.guard > 0, stats.request_read_bytes > 0);
+        let watched = (tripped, stats.around.guard > 0, stats.request_read_bytes > 0);
         ensure!(
             watched == (thrash_guard, thrash_guard, thrash_guard),
-            "guard {thrash_guard}: {trips} trips, {} accesses sent round, {} bytes by READ",
+            "guard {thrash_guard}, on guard {tripped}: {} accesses sent round, {} bytes by READ",
             stats.around.guard,
             stats.request_read_bytes
         );
