@@ -22,6 +22,8 @@ pub struct Config {
     pub range_size: u64,
     /// Whether the host maps the last, partial page of a file.
     pub tail: TailMapping,
+    /// What becomes of stores where a file has a hole.
+    pub holes: HoleStores,
     /// Most mappings that may live at once, for hosts that limit them; `None` for no limit.
     pub max_mappings: Option<u32>,
     /// What the host does with a mapping over another one. The default assumes nothing and costs a REMOVEMAPPING before a
@@ -64,6 +66,7 @@ impl Default for Config {
             dax_mode: DaxMode::Always,
             range_size: 2 << 20,
             tail: TailMapping::WholePages,
+            holes: HoleStores::AskHost,
             max_mappings: None,
             host: HostRules::STRICT,
             read_ahead: true,
@@ -123,6 +126,21 @@ pub enum TailMapping {
     WholePages,
     /// It can be mapped, with zeros after the end of the file (libkrun, crosvm).
     PartialPage,
+}
+
+/// What becomes of stores where a file has a hole, for which the host must find room on its disk.
+///
+/// A request that finds none is refused, with ENOSPC. A store into the window cannot be: the host gets a bus error in its
+/// stead, of which QEMU dies. Whether a file has holes is told by its blocks (fewer than its size needs), as good as the
+/// host counts them and as fresh as the attributes are. Not covered are holes that somebody else punches meanwhile, hosts
+/// that copy on write and so need room for stores anywhere, and the host's tmpfs, which needs it for loads from holes too.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HoleStores {
+    /// The host is asked: writes to such a file go by WRITE, and what is mapped for writing is allocated first (FALLOCATE).
+    #[default]
+    AskHost,
+    /// They go through the window like any other: faster for sparse files, on hosts that never run out of room.
+    Trust,
 }
 
 /// In whose name a request is made.

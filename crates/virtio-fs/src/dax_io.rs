@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use dax::{FileKey, Mappings, UnmapCause};
+use dax::{FileKey, Mappings, MetadataChange, UnmapCause};
 use dax_window::{
     Access, Around, Cursor, Events, FileRange, Frozen, Hold, InodeId, InvalidateKind, Outcome, Purpose, RemoveEntry,
     RemoveTicket, Request, SetupTicket, Step, Stream, Wait, Window,
 };
-use fuse_proto::{Errno, NodeId};
+use fuse_proto::{Errno, FallocateMode, NodeId};
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::PAGE_SIZE;
 
@@ -20,7 +20,7 @@ use crate::map::Map;
 use crate::shared::Shared;
 use crate::stats::{Counters, DaxStatus};
 use crate::window_memory::{Span, WindowMemory};
-use crate::{Credentials, DaxMode, Error, TailMapping, WindowAccess};
+use crate::{Credentials, DaxMode, Error, HoleStores, TailMapping, WindowAccess};
 
 /// The window and what is needed to use it.
 pub(crate) struct Dax<R> {
@@ -367,6 +367,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             Counters::add(&self.counters.around_extending, 1);
             return self.write_by_requests(file, buffer, offset);
         }
+        if self.needs_room(inode) {
+            Counters::add(&self.counters.around_holes, 1);
+            return self.write_by_requests(file, buffer, offset);
+        }
         let mappable = self.mappable_end(size);
         let mut stream = file.stream();
         let mut at = offset;
@@ -378,8 +382,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 self.write_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
-                    // As above: what was inside the file is past its end now.
-                    Got::Hold(hold) if inode.size() < end => {
+                    // As above: what was inside the file is past its end now, or in a hole.
+                    Got::Hold(hold) if inode.size() < end || self.needs_room(inode) => {
                         dax.release(hold);
                         self.write_by_requests(file, rest, at)?
                     }
@@ -455,6 +459,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             match got {
                 // The file was cut while the range was waited for; while it is held it cannot be.
                 Got::Hold(hold) if inode.size() < size => dax.release(hold),
+                Got::Hold(hold) if writable && self.needs_room(inode) => {
+                    if let Err(error) = self.make_room(file, offset, hold.len()) {
+                        dax.release(hold);
+                        return Err(error);
+                    }
+                    return Ok(Map::new(self.clone(), hold, writable));
+                }
                 Got::Hold(hold) => return Ok(Map::new(self.clone(), hold, writable)),
                 Got::Around(why) => {
                     self.counters.around(why);
@@ -466,6 +477,25 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 }
             }
         }
+    }
+
+    /// Whether stores into the file have to ask the host for room first.
+    pub(crate) fn needs_room(&self, inode: &Inode<R>) -> bool {
+        self.config.holes == HoleStores::AskHost && inode.has_holes()
+    }
+
+    /// Has the host set room aside for stores into these bytes, which are inside the file.
+    pub(crate) fn make_room(&self, file: &File<R>, offset: u64, len: u64) -> Result<(), Error> {
+        let inode = &file.inode;
+        let _change = inode.epoch.change(MetadataChange::Allocate);
+        let page = PAGE_SIZE as u64;
+        let start = offset & !(page - 1);
+        let end = offset.saturating_add(len).next_multiple_of(page).min(inode.size());
+        let len = end.saturating_sub(start).max(1);
+        let fh = file.fh.unwrap_or_default();
+        self.op_fallocate(file.who, inode.nodeid, fh, FallocateMode::KEEP_SIZE, start, len)?;
+        inode.expire_attr();
+        Ok(())
     }
 
     /// Freezes a byte range of a file, takes it out of page tables, waits until nobody holds its ranges, and removes their

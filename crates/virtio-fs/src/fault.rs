@@ -22,7 +22,7 @@ use core::sync::atomic::Ordering;
 
 use dax::{
     AllocateFault, Backing, Fault, FaultOutcome, FileRange, LayoutSeen, MappedRun, MetadataChange, MetadataState, Page,
-    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome,
+    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome, Wanted,
 };
 use dax_window::{Hold, Purpose, Request, Stream};
 use fuse_proto::{FallocateMode, NodeId};
@@ -95,7 +95,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     /// Answers a page fault on a mapping of this file; see the [module](self) for what to do with the answer.
     ///
     /// Bus errors: ERANGE past the end of the file, EFAULT outside the mapping, EACCES for a shared store to a file that is not
-    /// open for writing, EAGAIN when no range of the window became free before the deadline, EIO for a failed file, and what
+    /// open for writing, ENOSPC for a store into a hole on a full disk, EAGAIN when no range of the window became free before the deadline, EIO for a failed file, and what
     /// the server says.
     pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
         match self.shared.fault(self, fault) {
@@ -231,11 +231,47 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             // The host was asked by a size that the file no longer has: its refusal says nothing about the file as it is.
             return Ok(FaultOutcome::Retry);
         }
-        let (run, hold) = held.unzip();
+        let (mut run, hold) = held.unzip();
+        if fault.is_shared_write()
+            && self.needs_room(inode)
+            && let (Some(dax), Some(whole)) = (&self.dax, run)
+        {
+            match self.room_for_store(file, fault, page_start, whole) {
+                Ok(covered) => run = Some(covered),
+                Err(error) => {
+                    hold.into_iter().for_each(|hold| dax.release(hold));
+                    return Err(error);
+                }
+            }
+        }
         let writable = hold.as_ref().is_some_and(Hold::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
         let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };
         Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+    }
+
+    /// Has the host set room aside for a store into a file with holes; returns how much of `run` it did that for, which is
+    /// how large the page can be.
+    fn room_for_store(
+        &self,
+        file: &File<R>,
+        fault: &Fault,
+        page_start: u64,
+        run: MappedRun,
+    ) -> Result<MappedRun, Error> {
+        if fault.wanted != Wanted::Base {
+            match self.make_room(file, run.file_offset, run.len) {
+                Err(error) if error.errno() == fuse_proto::Errno::ENOSPC => {}
+                result => return result.map(|()| run),
+            }
+        }
+        let before = page_start - run.file_offset;
+        self.make_room(file, page_start, dirt::PAGE)?;
+        Ok(MappedRun {
+            file_offset: page_start,
+            phys: PhysAddr(run.phys.0 + before),
+            len: dirt::PAGE.min(run.len - before),
+        })
     }
 
     /// This moment in the history of a file's layout, once nobody is at it: a page that is looked up while somebody cuts the

@@ -170,7 +170,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 // Before anybody is let in again, as when a file is cut.
                 inode.set_size(inode.size().saturating_sub(len));
             } else if !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
-                inode.grow_to(end, cuts);
+                inode.grow_to(offset, end, cuts);
+            }
+            if moves || mode.contains(FallocateMode::PUNCH_HOLE) {
+                inode.note_hole();
             }
         }
         if moves {
@@ -202,7 +205,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if let Ok(copied) = &result
             && *copied > 0
         {
-            to.inode.grow_to(to_offset.saturating_add(*copied), cuts);
+            to.inode.grow_to(to_offset, to_offset.saturating_add(*copied), cuts);
         }
         to.inode.note_size_change();
         to.inode.expire_attr();

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use dax::{FailureState, Layout, MetadataEpoch};
@@ -14,6 +14,9 @@ use lock_api::{Mutex, RawMutex};
 
 use crate::dirt::Dirt;
 
+/// The unit in which attributes count what a file takes up on the host, in bytes.
+const BLOCK: u64 = 512;
+
 /// What is known of an inode's attributes.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedAttr {
@@ -22,6 +25,13 @@ pub(crate) struct CachedAttr {
     pub(crate) valid_until: Duration,
     /// When they were fetched.
     pub(crate) fetched: Duration,
+}
+
+impl CachedAttr {
+    /// Whether blocks are missing, as far as their number tells.
+    fn has_holes(&self) -> bool {
+        self.attr.blocks.saturating_mul(BLOCK) < self.attr.size
+    }
 }
 
 /// A name in a directory, as far as the server vouches for it.
@@ -43,6 +53,8 @@ pub(crate) struct Inode<R> {
     attr: Mutex<R, CachedAttr>,
     /// The file's size: `attr.size` once more, for the paths that need nothing else.
     size: AtomicU64,
+    /// Whether its blocks are too few for its size, by the attributes.
+    holes: AtomicBool,
     /// Grows with each operation that can change the size, before and after it.
     size_changes: AtomicU64,
     cuts: AtomicU64,
@@ -66,6 +78,7 @@ impl<R: RawMutex> Inode<R> {
             generation: entry.generation,
             lookups: AtomicU64::new(0),
             size: AtomicU64::new(attr.attr.size),
+            holes: AtomicBool::new(attr.has_holes()),
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
@@ -80,6 +93,11 @@ impl<R: RawMutex> Inode<R> {
     /// The file's size in bytes, as last heard.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Whether the file has holes, as far as the number of its blocks tells: a store there has to find room on the host.
+    pub(crate) fn has_holes(&self) -> bool {
+        self.holes.load(Ordering::Acquire)
     }
 
     pub(crate) fn cached_attr(&self) -> CachedAttr {
@@ -98,6 +116,7 @@ impl<R: RawMutex> Inode<R> {
             return None;
         }
         *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
+        self.holes.store(cached.has_holes(), Ordering::Release);
         let before = self.size.swap(attr.size, Ordering::AcqRel);
         (attr.size < before).then_some(before)
     }
@@ -127,13 +146,17 @@ impl<R: RawMutex> Inode<R> {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The file was written up to `end`: it is at least that large now, unless it was cut since [`Inode::cuts`] said
-    /// `since`; then the server knows.
-    pub(crate) fn grow_to(&self, end: u64, since: u64) {
+    /// The file was written from `start` to `end`: it is at least that large now, unless it was cut since [`Inode::cuts`]
+    /// said `since`; then the server knows.
+    pub(crate) fn grow_to(&self, start: u64, end: u64, since: u64) {
         let mut cached = self.attr.lock();
         if self.cuts() == since {
             self.size.fetch_max(end, Ordering::AcqRel);
+            // The host has found room for what is new; whether it had to for the rest is asked again soon.
+            let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
+            cached.attr.blocks = cached.attr.blocks.saturating_add(new);
             cached.attr.size = cached.attr.size.max(end);
+            self.holes.store(cached.has_holes(), Ordering::Release);
         }
         // Times and blocks have changed too.
         cached.valid_until = Duration::ZERO;
@@ -143,8 +166,21 @@ impl<R: RawMutex> Inode<R> {
     pub(crate) fn set_size(&self, size: u64) {
         let mut cached = self.attr.lock();
         self.size.store(size, Ordering::Release);
+        if size < cached.attr.size {
+            // Which blocks went is not known.
+            cached.attr.blocks = 0;
+        }
         cached.attr.size = size;
         cached.valid_until = Duration::ZERO;
+        self.holes.store(cached.has_holes(), Ordering::Release);
+    }
+
+    /// A hole was punched by an operation of this driver: until the server is asked again, it may be anywhere.
+    pub(crate) fn note_hole(&self) {
+        let mut cached = self.attr.lock();
+        cached.attr.blocks = 0;
+        cached.valid_until = Duration::ZERO;
+        self.holes.store(cached.has_holes(), Ordering::Release);
     }
 
     pub(crate) fn is_dir(&self) -> bool {

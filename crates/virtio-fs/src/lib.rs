@@ -116,7 +116,7 @@ mod test_hal;
 mod window_memory;
 
 pub use bringup::Tag;
-pub use config::{Config, Credentials, DaxMode, TailMapping};
+pub use config::{Config, Credentials, DaxMode, HoleStores, TailMapping};
 pub use dax_window::HostRules;
 pub use dir::{DirEntry, ReadDir};
 pub use error::{Error, MountError};

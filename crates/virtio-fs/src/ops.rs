@@ -467,7 +467,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             }
         }
         if done > 0 {
-            inode.grow_to(offset.saturating_add(done as u64), cuts);
+            inode.grow_to(offset, offset.saturating_add(done as u64), cuts);
             Counters::add(&self.counters.request_write_bytes, done as u64);
         }
         inode.note_size_change();

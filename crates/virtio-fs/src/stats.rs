@@ -104,6 +104,8 @@ pub struct AroundStats {
     pub tail: u64,
     /// A write that reaches past the end of the file.
     pub extending: u64,
+    /// A write to a file with holes ([`crate::HoleStores`]).
+    pub holes: u64,
     /// The host refused to map the file.
     pub refused: u64,
     /// The thrash guard.
@@ -133,6 +135,7 @@ pub(crate) struct Counters {
     pub(crate) around_direct: AtomicU64,
     pub(crate) around_tail: AtomicU64,
     pub(crate) around_extending: AtomicU64,
+    pub(crate) around_holes: AtomicU64,
     pub(crate) notifications: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) faults_huge: AtomicU64,
@@ -168,6 +171,7 @@ impl Counters {
             direct: get(&self.around_direct),
             tail: get(&self.around_tail),
             extending: get(&self.around_extending),
+            holes: get(&self.around_holes),
             refused: get(&self.around_refused),
             guard: get(&self.around_guard),
             busy: get(&self.around_busy),

@@ -35,7 +35,7 @@ type Entry = (Page, bool, FileKey);
 
 /// The page tables of one address space.
 #[derive(Default)]
-struct Tables {
+pub(crate) struct Tables {
     entries: Mutex<BTreeMap<u64, Entry>>,
     unmapped: AtomicU64,
     protected: AtomicU64,
@@ -76,7 +76,13 @@ impl Tables {
     }
 
     /// What a processor and a kernel do until an access to a byte of a file goes through. `Err`: a bus error.
-    fn touch(&self, file: &File<spin::Mutex<()>>, offset: u64, write: bool, wanted: Wanted) -> Result<Page, Errno> {
+    pub(crate) fn touch(
+        &self,
+        file: &File<spin::Mutex<()>>,
+        offset: u64,
+        write: bool,
+        wanted: Wanted,
+    ) -> Result<Page, Errno> {
         let start = base(file);
         let area = Area::new(VirtAddr(start), 1 << 40, 0).unwrap();
         let access = if write { FaultAccess::Write } else { FaultAccess::Read };
@@ -128,7 +134,7 @@ fn load(window: &Window, page: &Page, offset: u64, len: usize) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(memory(window, page, offset), len) }.to_vec()
 }
 
-fn tables(fs: &virtio_fs::VirtioFs) -> Arc<Tables> {
+pub(crate) fn tables(fs: &virtio_fs::VirtioFs) -> Arc<Tables> {
     let tables = Arc::new(Tables::default());
     assert!(fs.set_mappings(Some(tables.clone())).is_none());
     tables

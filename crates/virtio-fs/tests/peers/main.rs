@@ -22,6 +22,8 @@ mod files;
 #[cfg(target_os = "linux")]
 mod forget;
 #[cfg(target_os = "linux")]
+mod full;
+#[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]
 mod hosts;

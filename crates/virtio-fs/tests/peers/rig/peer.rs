@@ -42,6 +42,7 @@ enum Device {
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
     folder: TempDir,
+    elsewhere: Option<PathBuf>,
     window_len: Option<u64>,
     interrupts: bool,
     read_only: bool,
@@ -68,6 +69,7 @@ impl Peer {
         Self {
             kind,
             folder,
+            elsewhere: None,
             window_len: Some(WINDOW),
             interrupts: false,
             read_only: false,
@@ -122,14 +124,20 @@ impl Peer {
         self
     }
 
+    /// Shares this folder instead of one of its own.
+    pub(crate) fn with_folder(mut self, folder: &Path) -> Self {
+        self.elsewhere = Some(folder.to_owned());
+        self
+    }
+
     /// The folder on the host.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        self.elsewhere.as_deref().unwrap_or(self.folder.path())
     }
 
     /// A file in it.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder().join(name)
     }
 
     /// Writes a file on the host.
