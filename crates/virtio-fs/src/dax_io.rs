@@ -50,15 +50,6 @@ impl<R: RawMutex> Dax<R> {
         decide(&mut self.window.lock())
     }
 
-    /// Has the window ask the host again whether it maps a file: a freeze of no bytes does that and nothing else.
-    pub(crate) fn forget_refusals(&self, inode: InodeId) {
-        self.with(|window| {
-            if let Ok(frozen) = window.begin_invalidate(inode, FileRange::new(0, 0), InvalidateKind::Quiesce) {
-                window.end_invalidate(frozen);
-            }
-        });
-    }
-
     pub(crate) fn release(&self, hold: Hold) {
         self.window.lock().release(hold);
     }

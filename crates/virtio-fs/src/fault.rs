@@ -323,7 +323,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if matches!(got, Got::Around(dax_window::Around::Refused)) {
             // Copies go round the window for a while after a refusal, which may have been about a size that the file no
             // longer has. A fault has no other way: it has the host asked anew, once.
-            dax.forget_refusals(inode.key);
+            dax.with(|window| window.forget_refusals(inode.key));
             got = self.acquire(dax, who, nodeid, &mut Stream::new(), &request)?;
         }
         match got {

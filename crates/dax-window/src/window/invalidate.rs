@@ -132,9 +132,15 @@ impl Window {
             self.close(claim);
             return Err(self.wait(WaitReason::Tickets));
         }
+        self.forget_refusals(inode);
+        Ok(Frozen { claim, inode, range })
+    }
+
+    /// Has the host asked again whether it maps the file, at the next access that misses: for who has reason to think that
+    /// an earlier refusal is of no importance any more.
+    pub fn forget_refusals(&mut self, inode: InodeId) {
         self.refusals.forget(inode.0, false);
         self.refusals.forget(inode.0, true);
-        Ok(Frozen { claim, inode, range })
     }
 
     /// Freezes all of an inode, to take it out of the window: as [`Window::begin_invalidate`] of everything.

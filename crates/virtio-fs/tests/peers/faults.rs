@@ -12,7 +12,7 @@ use virtio_fs::{Config, File, OpenOptions, TailMapping};
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer, on_both};
-use crate::rig::strict::Act;
+use crate::rig::strict::{Act, Host};
 use crate::rig::window::Window;
 
 on_both! {
@@ -335,4 +335,55 @@ fn faults_of_several_threads_against_reclaim_and_truncation() {
     });
     peer.finish(fs);
     assert!(tables.entries.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_fault_that_waited_while_the_file_was_cut_is_not_told_that_it_cannot_be_mapped() {
+    let peer = Peer::new(Kind::Strict).with_options(|options| options.host = Host::Stingy);
+    peer.put("file", &content(8, 4 << 20));
+    let fs = peer.mount_with(Config { window_timeout: Duration::from_secs(20), ..peer.config() }).unwrap();
+    let _tables = tables(&fs);
+    let file = fs.open("file", BOTH).unwrap();
+    let start = base(&file);
+    let fault = Fault {
+        area: Area::new(VirtAddr(start), 1 << 40, 0).unwrap(),
+        at: VirtAddr(start + (2 << 20)),
+        access: FaultAccess::Read,
+        sharing: Sharing::Shared,
+        sync: SyncMode::None,
+        wanted: Wanted::Base,
+    };
+    let mut kept = 0;
+    peer.strict().watch(move |request| {
+        kept += u64::from(request.opcode() == op::SETUPMAPPING);
+        if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::Hold } else { Act::Serve }
+    });
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !done() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        // The range is being set up for a reader, the fault waits for that, the cut waits for both.
+        let reader = scope.spawn(|| file.read_at(&mut [0; 10], 2 << 20));
+        until("a set-up", &|| peer.strict().held() == 1);
+        let faulting = scope.spawn(|| file.fault(&fault));
+        until("a fault that waits", &|| fs.stats().window_waits == 1);
+        let cut = scope.spawn(|| file.set_len(3 << 20));
+        until("a cut that waits", &|| fs.stats().window_waits >= 2);
+        peer.strict().release(0);
+        assert_eq!(reader.join().unwrap().unwrap(), 10);
+        cut.join().unwrap().unwrap();
+        // The size that the fault went by is gone: the host has refused to map what is past the end.
+        let outcome = faulting.join().unwrap();
+        assert!(matches!(outcome, FaultOutcome::Retry), "{outcome:?}");
+        assert_eq!(fs.stats().setup_refused, 2, "{:?}", fs.stats());
+    });
+    // The refusal was of no importance for the file as it is now.
+    let outcome = file.fault(&fault);
+    assert!(matches!(&outcome, FaultOutcome::Map(mapping) if mapping.page.file_offset == 2 << 20), "{outcome:?}");
+    drop((outcome, file));
+    peer.finish(fs);
 }
