@@ -3,15 +3,18 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use fuse_proto::Opcode;
+use fuse_proto::{NodeId, Opcode};
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::transport::InterruptStatus;
 
 use crate::bringup::{Port, RESET_TIMEOUT};
-use crate::queue::channel::{Channel, DataPool, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token};
+use crate::queue::channel::{
+    About, Channel, DataPool, Late, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token,
+};
 use crate::queue::dma::DmaBuf;
 use crate::queue::notices::NoticeQueue;
 use crate::{Error, Platform};
@@ -21,8 +24,7 @@ pub(crate) const HIPRIO: usize = 0;
 
 /// A request as bytes.
 pub(crate) struct Outgoing<'a> {
-    pub(crate) opcode: Opcode,
-    pub(crate) unique: u64,
+    pub(crate) about: About,
     /// Header, body, names, data, in this order.
     pub(crate) parts: &'a [&'a [u8]],
     /// Bytes of the reply that go to the slot's own buffer; 0 if there is no reply.
@@ -109,6 +111,9 @@ pub(crate) struct Connection<R> {
     queues: Arc<Queues<R>>,
     stopped: AtomicBool,
     data_buffer_size: usize,
+    /// Replies that came for nobody, for [`Connection::take_late`].
+    late: Mutex<R, Vec<Late>>,
+    has_late: AtomicBool,
     next_unique: AtomicU64,
     next_channel: AtomicU32,
     timeout: Duration,
@@ -160,6 +165,8 @@ impl<R: RawMutex> Connection<R> {
             queues: Arc::new(Queues { channels, notices, pool }),
             stopped: AtomicBool::new(false),
             data_buffer_size: config.data_buffer_size,
+            late: Mutex::new(Vec::new()),
+            has_late: AtomicBool::new(false),
             next_unique: AtomicU64::new(2),
             next_channel: AtomicU32::new(0),
             timeout: config.request_timeout,
@@ -252,19 +259,24 @@ impl<R: RawMutex> Connection<R> {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let no_room = || if patient { Err(self.timed_out(request.opcode)) } else { Ok(None) };
+            let no_room = || if patient { Err(self.timed_out(request.about.opcode)) } else { Ok(None) };
             let Some(message) = self.message(channel, request, until)? else { return no_room() };
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    let ticket = Ticket { channel, token, opcode: request.opcode, unique: request.unique, deadline };
+                    let About { opcode, unique, .. } = request.about;
+                    let ticket = Ticket { channel, token, opcode, unique, deadline };
                     return Ok(Some(Pending { connection: self, ticket, finished: false }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Full) => {
                     self.kick(channel);
                     let channel = &self.queues.channels[channel];
-                    let mut room = || channel.process(&self.queues.pool) > 0 || channel.has_free();
+                    let mut room = || {
+                        channel.process(&self.queues.pool);
+                        self.collect_late(channel);
+                        channel.has_free()
+                    };
                     let found = if patient { self.platform.wait(until, &mut room) } else { room() };
                     if !found {
                         return no_room();
@@ -339,14 +351,44 @@ impl<R: RawMutex> Connection<R> {
 
     /// Takes what the device has returned on any queue; returns the number of completions.
     pub(crate) fn process(&self) -> usize {
+        let completions = self.complete();
+        self.queues.channels.iter().for_each(|channel| self.collect_late(channel));
+        completions
+    }
+
+    /// As [`Connection::process`], without anything that allocates.
+    fn complete(&self) -> usize {
         self.queues.channels.iter().map(|channel| channel.process(&self.queues.pool)).sum()
+    }
+
+    /// Copies late replies out of the slots and buffers that they keep from others.
+    fn collect_late(&self, channel: &Channel<R>) {
+        while let Some(late) = channel.take_late(&self.queues.pool) {
+            self.late.lock().push(late);
+            self.has_late.store(true, Ordering::Release);
+        }
+    }
+
+    /// The nodes that the server may yet open, or has opened, for somebody who gave up.
+    pub(crate) fn abandoned_opens(&self) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        self.queues.channels.iter().for_each(|channel| channel.abandoned_opens(&mut nodes));
+        nodes
+    }
+
+    /// Replies that came when nobody waited for them any more, to be made good.
+    pub(crate) fn take_late(&self) -> Vec<Late> {
+        if !self.has_late.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.late.lock())
     }
 
     /// Acknowledges an interrupt and takes what the device has returned.
     pub(crate) fn handle_interrupt(&self) -> usize {
         let status = self.port.lock().ack_interrupt();
         log::trace!("virtio-fs: interrupt {:#x}", status.bits());
-        self.process()
+        self.complete()
     }
 
     /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it
@@ -433,7 +475,7 @@ impl<R: RawMutex> Connection<R> {
             };
             data_in = Some((buffer, len));
         }
-        Ok(Some(Message { unique: request.unique, parts, data_out, reply_len: request.reply_len, data_in }))
+        Ok(Some(Message { about: request.about, parts, data_out, reply_len: request.reply_len, data_in }))
     }
 
     fn data_buffer(&self, channel: usize, deadline: Duration) -> Option<DmaBuf> {

@@ -214,7 +214,6 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
         Counters::add(&self.counters.faults, 1);
         let seen = self.settled_layout(inode)?;
-        let metadata = MetadataState::of(&inode.epoch);
         let page_start = offset & !(dirt::PAGE - 1);
         if page_start >= inode.size() {
             // The host may have let the file grow.
@@ -244,6 +243,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 }
             }
         }
+        // Room that was made is a change of the file's metadata.
+        let metadata = MetadataState::of(&inode.epoch);
         let writable = hold.as_ref().is_some_and(Hold::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
         let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };

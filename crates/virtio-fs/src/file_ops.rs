@@ -183,7 +183,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         inode.expire_attr();
         self.thaw(frozen);
         result?;
-        if moves {
+        if moves || self.needs_room(inode) {
+            // Where the holes are now, the server knows.
             self.refresh_attr(file.who, inode, file.fh)?;
         }
         Ok(())
@@ -342,6 +343,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             && let Some(dax) = &self.dax
         {
             dax.memory.unmap(&*self.connection.platform);
+        }
+        if !self.connection.is_dead() {
+            // Late replies are answers to requests about inodes that are not forgotten yet.
+            self.connection.quiesce();
+            self.settle_late();
         }
         let root = self.take_root();
         let inodes = self.inodes.lock().drain();

@@ -147,6 +147,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
             dax: shared.dax_status(),
             requests: get(&shared.connection.requests),
             timeouts: get(&shared.connection.timeouts),
+            late_replies: get(&counters.late_replies),
             entry_hits: get(&counters.entry_hits),
             negative_hits: get(&counters.negative_hits),
             forgets: get(&counters.forgets),
@@ -179,7 +180,9 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     /// Completes requests that the device has answered and acts upon its notifications, for embedders that poll. Returns how
     /// many. Not for interrupt handlers: what a notification says can take a request.
     pub fn poll(&self) -> usize {
-        self.shared.connection.process() + self.shared.take_notices()
+        let count = self.shared.connection.process() + self.shared.take_notices();
+        self.shared.settle_late();
+        count
     }
 
     /// Says who takes pages out of page tables: needed before any page of the window is installed in one. Returns who did

@@ -99,6 +99,7 @@ mod file;
 mod file_ops;
 mod fs;
 mod inode;
+mod late;
 mod lock;
 mod map;
 mod node;

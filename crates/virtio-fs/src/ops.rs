@@ -17,7 +17,7 @@ use lock_api::RawMutex;
 use crate::connection::{Connection, HIPRIO, Outgoing, Pending, Received};
 use crate::file::{SetAttr, SetTime};
 use crate::inode::Inode;
-use crate::queue::channel::REPLY_BYTES;
+use crate::queue::channel::{About, REPLY_BYTES};
 use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::{Credentials, Error, File, OpenOptions};
@@ -67,7 +67,8 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
             _ if reply <= SMALL => (ReplyHeader::LEN + reply, 0),
             _ => (ReplyHeader::LEN, reply),
         };
-        let outgoing = Outgoing { opcode: O::OPCODE, unique, parts: &parts, reply_len, reply_data };
+        let about = About { opcode: O::OPCODE, node: op.node(), unique };
+        let outgoing = Outgoing { about, parts: &parts, reply_len, reply_data };
         self.submit_or(channel, &outgoing, patient)
     }
 

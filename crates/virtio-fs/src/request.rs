@@ -93,6 +93,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<R, O>, Error> {
         let shared = &self.shared;
         shared.check_mounted()?;
+        shared.settle_late();
         if O::OPCODE == ops::Setupmapping::OPCODE || O::OPCODE == ops::Removemapping::OPCODE {
             return Err(Error::refused(Errno::EPERM, "the window belongs to the driver"));
         }

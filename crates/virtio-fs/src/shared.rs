@@ -134,6 +134,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         name: &[u8],
     ) -> Result<Arc<Inode<R>>, Error> {
         self.take_notices();
+        self.settle_late();
         let now = self.now();
         match parent.cached_name(name, now) {
             Some(None) => {
@@ -317,6 +318,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     fn send_forgets(&self, batch: &[(NodeId, u64)]) {
+        // A node that is opened for somebody who gave up has to be released first.
+        let opened = self.connection.abandoned_opens();
+        let (later, batch): (Vec<_>, Vec<_>) = batch.iter().partition(|(node, _)| opened.contains(node));
+        if !later.is_empty() {
+            self.owed_forgets.lock().extend(later);
+        }
         for some in batch.chunks(FORGET_BATCH) {
             if let Err(error) = self.op_forget(some) {
                 log::warn!("virtio-fs: {} FORGETs were not sent: {error}", some.len());

@@ -48,6 +48,8 @@ pub struct Stats {
     pub requests: u64,
     /// Requests whose answer did not come in time.
     pub timeouts: u64,
+    /// Replies that came after their request was given up, and whose look-ups and handles were given back.
+    pub late_replies: u64,
     /// Look-ups answered by the entry cache.
     pub entry_hits: u64,
     /// Look-ups of names that the entry cache knew not to exist.
@@ -119,6 +121,7 @@ pub struct AroundStats {
 /// The same while they count.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) late_replies: AtomicU64,
     pub(crate) entry_hits: AtomicU64,
     pub(crate) negative_hits: AtomicU64,
     pub(crate) forgets: AtomicU64,

@@ -4,12 +4,16 @@
 //! data; bulk data comes from a [`DataPool`] shared by all queues. A slot is given out again only after the device has
 //! returned its chain, so a caller that gives up waiting costs a slot for as long as the device keeps it, never memory
 //! that the device might still write.
+//!
+//! A reply that comes when nobody waits for it any more can still leave something to be given back: a look-up, an open
+//! handle. Such replies are kept until [`Channel::take_late`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
 
-use fuse_proto::ReplyHeader;
+use fuse_proto::{NodeId, Opcode, ReplyHeader};
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::{BufferDirection, Hal};
 
@@ -49,10 +53,49 @@ impl<R: RawMutex> DataPool<R> {
     }
 }
 
-/// A request, ready to be sent.
-pub(crate) struct Message<'a> {
+/// Which request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) opcode: Opcode,
+    pub(crate) node: NodeId,
     /// Its number, unique among all requests in flight.
     pub(crate) unique: u64,
+}
+
+impl About {
+    const NOTHING: Self = Self { opcode: Opcode(0), node: NodeId(0), unique: 0 };
+
+    /// Whether a reply to it gives the driver something that it has to give back.
+    fn gives(&self) -> bool {
+        matches!(
+            self.opcode,
+            Opcode::LOOKUP
+                | Opcode::MKNOD
+                | Opcode::MKDIR
+                | Opcode::SYMLINK
+                | Opcode::LINK
+                | Opcode::CREATE
+                | Opcode::TMPFILE
+                | Opcode::OPEN
+                | Opcode::OPENDIR
+                | Opcode::READDIRPLUS
+        )
+    }
+}
+
+/// A reply that nobody waited for any more.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) about: About,
+    /// Bytes that the device says it wrote.
+    pub(crate) written: usize,
+    /// Those of them that there was room for.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A request, ready to be sent.
+pub(crate) struct Message<'a> {
+    pub(crate) about: About,
     /// Header and body, and as much of the rest as is small, in this order.
     pub(crate) parts: &'a [&'a [u8]],
     /// Data after the parts: a buffer and how many of its bytes count.
@@ -103,11 +146,15 @@ enum Phase {
     Done {
         written: u32,
     },
+    /// Back, with nobody waiting, and it may have to be made good.
+    Late {
+        written: u32,
+    },
 }
 
 struct Slot {
     phase: Phase,
-    unique: u64,
+    about: About,
     request: DmaBuf,
     reply: DmaBuf,
     reply_len: usize,
@@ -129,6 +176,8 @@ struct State {
 pub(crate) struct Channel<R> {
     index: u16,
     state: Mutex<R, State>,
+    /// Slots whose reply is late.
+    late: AtomicUsize,
 }
 
 impl<R: RawMutex> Channel<R> {
@@ -144,7 +193,7 @@ impl<R: RawMutex> Channel<R> {
             .zip(replies)
             .map(|(request, reply)| Slot {
                 phase: Phase::Free,
-                unique: 0,
+                about: About::NOTHING,
                 request,
                 reply,
                 reply_len: 0,
@@ -161,7 +210,7 @@ impl<R: RawMutex> Channel<R> {
             completed: 0,
             _regions: [requests_region, replies_region],
         };
-        Some(Self { index, state: Mutex::new(state) })
+        Some(Self { index, state: Mutex::new(state), late: AtomicUsize::new(0) })
     }
 
     /// The queue's number.
@@ -219,12 +268,12 @@ impl<R: RawMutex> Channel<R> {
                 Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: true };
             count += 1;
         }
-        slot.unique = message.unique;
+        slot.about = message.about;
         slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
         slot.data_out = message.data_out.map(|(buffer, _)| buffer);
         slot.data_in = message.data_in;
         state.ring.push(index, &segments[..count]);
-        Ok(Token { slot: index, unique: message.unique })
+        Ok(Token { slot: index, unique: message.about.unique })
     }
 
     /// Makes the submitted requests visible to the device. Returns whether the device wants to be notified.
@@ -240,7 +289,7 @@ impl<R: RawMutex> Channel<R> {
             let more = {
                 let mut state = self.state.lock();
                 let before = state.completed;
-                let more = state.process(pool, &mut wakers);
+                let more = state.process(pool, &self.late, &mut wakers);
                 completions += (state.completed - before) as usize;
                 more
             };
@@ -258,17 +307,10 @@ impl<R: RawMutex> Channel<R> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.unique == token.unique
+        if slot.about.unique == token.unique
             && let Phase::Done { written } = slot.phase
         {
-            let written = written as usize;
-            let mut reply = Reply { written, head: [0; REPLY_BYTES], head_len: 0, data: None };
-            reply.head_len = reply.written.min(slot.reply_len);
-            slot.reply.read(0, &mut reply.head[..reply.head_len]);
-            let rest = reply.written - reply.head_len;
-            reply.data = slot.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
-            slot.phase = Phase::Free;
-            slot.waker = None;
+            let reply = slot.take_reply(written);
             state.free.push(token.slot);
             return Ok(Some(reply));
         }
@@ -282,7 +324,7 @@ impl<R: RawMutex> Channel<R> {
     pub(crate) fn set_waker(&self, token: Token, waker: &Waker) {
         let mut state = self.state.lock();
         let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.unique == token.unique && !slot.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if slot.about.unique == token.unique && !slot.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             slot.waker = Some(waker.clone());
         }
     }
@@ -292,18 +334,52 @@ impl<R: RawMutex> Channel<R> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.unique != token.unique {
+        if slot.about.unique != token.unique {
             return;
         }
         slot.waker = None;
         match slot.phase {
             Phase::InFlight => slot.phase = Phase::Detached,
+            Phase::Done { written } if slot.about.gives() => slot.set_late(written, &self.late),
             Phase::Done { .. } => {
                 slot.recycle(pool);
                 state.free.push(token.slot);
             }
-            Phase::Free | Phase::Detached | Phase::Trailing => {}
+            Phase::Free | Phase::Detached | Phase::Trailing | Phase::Late { .. } => {}
         }
+    }
+
+    /// Adds the nodes that the server may yet open, or has opened, for somebody who gave up.
+    pub(crate) fn abandoned_opens(&self, nodes: &mut Vec<NodeId>) {
+        let state = self.state.lock();
+        let opens = |about: &About| matches!(about.opcode, Opcode::OPEN | Opcode::OPENDIR);
+        let given_up = state.slots.iter().filter(|slot| matches!(slot.phase, Phase::Detached | Phase::Late { .. }));
+        nodes.extend(given_up.map(|slot| slot.about).filter(opens).map(|about| about.node));
+    }
+
+    /// A reply that came for nobody and may have to be made good; its slot is free again.
+    pub(crate) fn take_late(&self, pool: &DataPool<R>) -> Option<Late> {
+        if self.late.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let (about, reply) = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            let late = |slot: &Slot| if let Phase::Late { written } = slot.phase { Some(written) } else { None };
+            let (index, written) = (0..).zip(&*state.slots).find_map(|(index, slot)| Some((index, late(slot)?)))?;
+            let slot = &mut state.slots[usize::from(index)];
+            let taken = (slot.about, slot.take_reply(written));
+            state.free.push(index);
+            self.late.fetch_sub(1, Ordering::Release);
+            taken
+        };
+        let mut bytes = Vec::from(&reply.head[..reply.head_len]);
+        if let Some((buffer, len)) = reply.data {
+            bytes.resize(reply.head_len + len, 0);
+            buffer.read(0, &mut bytes[reply.head_len..]);
+            pool.give(buffer);
+        }
+        Some(Late { about, written: reply.written, bytes })
     }
 
     /// As [`Channel::abandon`], but [`Channel::has_trailing`] until the device returns it.
@@ -311,7 +387,7 @@ impl<R: RawMutex> Channel<R> {
         {
             let mut state = self.state.lock();
             let slot = &mut state.slots[usize::from(token.slot)];
-            if slot.unique == token.unique && matches!(slot.phase, Phase::InFlight) {
+            if slot.about.unique == token.unique && matches!(slot.phase, Phase::InFlight) {
                 slot.phase = Phase::Trailing;
                 return;
             }
@@ -346,7 +422,7 @@ type Wakers = heapless::Vec<Waker, 8>;
 
 impl State {
     /// Takes what the device has returned. Returns true when it stopped early because `wakers` is full.
-    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, wakers: &mut Wakers) -> bool {
+    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, late: &AtomicUsize, wakers: &mut Wakers) -> bool {
         while self.broken.is_none() && self.ring.can_pop() {
             if wakers.is_full() {
                 return true;
@@ -359,7 +435,9 @@ impl State {
                     if let Some(buffer) = slot.data_out.take() {
                         pool.give(buffer);
                     }
-                    if matches!(slot.phase, Phase::Detached | Phase::Trailing) {
+                    if matches!(slot.phase, Phase::Detached) && slot.about.gives() {
+                        slot.set_late(written, late);
+                    } else if matches!(slot.phase, Phase::Detached | Phase::Trailing) {
                         slot.recycle(pool);
                         self.free.push(index);
                     } else {
@@ -391,6 +469,23 @@ impl State {
 }
 
 impl Slot {
+    /// The reply that has come; the slot is free then, and its number to be noted as such.
+    fn take_reply(&mut self, written: u32) -> Reply {
+        let written = written as usize;
+        let mut reply = Reply { written, head: [0; REPLY_BYTES], head_len: written.min(self.reply_len), data: None };
+        self.reply.read(0, &mut reply.head[..reply.head_len]);
+        let rest = written - reply.head_len;
+        reply.data = self.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
+        self.phase = Phase::Free;
+        self.waker = None;
+        reply
+    }
+
+    fn set_late(&mut self, written: u32, late: &AtomicUsize) {
+        self.phase = Phase::Late { written };
+        late.fetch_add(1, Ordering::Release);
+    }
+
     fn recycle<R: RawMutex>(&mut self, pool: &DataPool<R>) {
         self.phase = Phase::Free;
         for buffer in self.data_out.take().into_iter().chain(self.data_in.take().map(|(buffer, _)| buffer)) {

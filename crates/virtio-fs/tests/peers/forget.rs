@@ -1,10 +1,16 @@
 //! What the server counts for the driver goes back to zero, and stays small meanwhile.
 
-use virtio_fs::{Config, OpenOptions};
+use std::time::{Duration, Instant};
+
+use fuse_proto::ops;
+use virtio_fs::{Config, Error, OpenOptions, VirtioFs};
 
 use crate::rig::content::content;
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer};
+use crate::rig::strict::Act;
+
+type ReadDir = virtio_fs::ReadDir<spin::Mutex<()>>;
 
 /// Every test with our own device checks at its end that all look-ups are forgotten and all handles released. These look
 /// at it in between.
@@ -42,16 +48,13 @@ fn inodes_are_kept_within_the_limit() {
     for plus in [false, true] {
         assert_eq!(walk(&fs, plus), 500);
         // FORGETs are under way for a moment.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let (nodes, handles) = peer.strict().ledger().held();
             if nodes <= 80 && handles == 0 {
                 break;
             }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "{nodes} inodes are held, the limit is 32; {handles} handles"
-            );
+            assert!(Instant::now() < deadline, "{nodes} inodes are held, the limit is 32; {handles} handles");
             std::thread::yield_now();
         }
     }
@@ -115,13 +118,9 @@ fn files_that_are_removed_are_forgotten() {
         fs.rename(&name, "same").unwrap();
     }
     fs.remove_file("same").unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while peer.strict().ledger().held().0 > 64 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{:?} nodes and handles of one folder",
-            peer.strict().ledger().held()
-        );
+        assert!(Instant::now() < deadline, "{:?} nodes and handles of one folder", peer.strict().ledger().held());
         fs.poll();
         std::thread::yield_now();
     }
@@ -143,13 +142,165 @@ fn krun_closes_what_was_forgotten() {
     };
     let fs = peer.mount_with(Config { max_inodes: 16, max_entries: 16, ..peer.config() }).unwrap();
     walk(&fs, true);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while open() > 40 {
-        assert!(std::time::Instant::now() < deadline, "{} descriptors for at most 16 inodes", open());
+        assert!(Instant::now() < deadline, "{} descriptors for at most 16 inodes", open());
         std::thread::yield_now();
     }
     fs.unmount().unwrap();
     drop(fs);
     assert_eq!(open(), 0);
     peer.end();
+}
+
+/// A request that makes the server count something, and what it does to a file system with `file` and `folder` in it: an
+/// error, and a listing that is still open.
+type Counted = (u32, fn(&VirtioFs) -> (Error, Option<ReadDir>));
+
+fn failed<T>(result: Result<T, Error>) -> (Error, Option<ReadDir>) {
+    (result.err().expect("its request is kept"), None)
+}
+
+const READ: OpenOptions = OpenOptions::new().read(true);
+
+const COUNTED: [Counted; 10] = [
+    (op::LOOKUP, |fs| failed(fs.attr("folder"))),
+    (op::CREATE, |fs| failed(fs.open("new", OpenOptions::new().write(true).create(true)))),
+    (op::MKDIR, |fs| failed(fs.create_dir("new", 0o755))),
+    (op::MKNOD, |fs| failed(fs.root().unwrap().make_node("new", 0o100_644, 0))),
+    (op::SYMLINK, |fs| failed(fs.symlink("target", "new"))),
+    (op::LINK, |fs| failed(fs.hard_link("file", "new"))),
+    (op::OPEN, |fs| failed(fs.open("file", READ))),
+    (op::OPENDIR, |fs| failed(fs.read_dir("folder"))),
+    (op::READDIRPLUS, |fs| {
+        let mut listing = fs.read_dir("folder").unwrap().with_attributes();
+        (listing.next().unwrap().unwrap_err(), Some(listing))
+    }),
+    (op::TMPFILE, |fs| failed(fs.root().unwrap().create_unnamed(READ.write(true)))),
+];
+
+/// A device that keeps a request whose caller has given up.
+fn given_up((opcode, operation): Counted) -> (Peer, VirtioFs, Option<ReadDir>) {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    std::fs::create_dir(peer.path("folder")).unwrap();
+    for name in 0..20 {
+        peer.put(format!("folder/{name}"), b"contents");
+    }
+    let config = Config {
+        dax: false,
+        request_timeout: Duration::from_millis(200),
+        max_timeouts: 10,
+        // What is held can be counted: little else is.
+        max_inodes: 1,
+        ..peer.config()
+    };
+    let fs = peer.mount_with(config).unwrap();
+    let mut kept = false;
+    peer.strict().watch(move |request| {
+        if request.opcode() == opcode && !kept {
+            kept = true;
+            return Act::Hold;
+        }
+        Act::Serve
+    });
+    let (error, listing) = operation(&fs);
+    assert!(matches!(error, Error::TimedOut { .. }), "{opcode}: {error:?}");
+    assert_eq!(peer.strict().held(), 1, "{opcode}");
+    (peer, fs, listing)
+}
+
+#[test]
+fn what_a_late_reply_gives_is_given_back() {
+    for (opcode, operation) in COUNTED {
+        let (peer, fs, listing) = given_up((opcode, operation));
+        let (nodes, handles) = peer.strict().ledger().held();
+        peer.strict().release(0);
+        let now = peer.strict().ledger().held();
+        assert!(now.0 > nodes || now.1 > handles || matches!(opcode, op::LINK | op::TMPFILE), "{opcode}: {now:?}");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while fs.stats().late_replies == 0 {
+            assert!(Instant::now() < deadline, "{opcode}: a late reply that nobody takes");
+            fs.poll();
+        }
+        // The next requests find everything as it was.
+        assert_eq!(fs.read("file").unwrap(), b"contents", "{opcode}");
+        assert_eq!(fs.read_dir("folder").unwrap().with_attributes().count(), 20, "{opcode}");
+        drop(listing);
+        // All look-ups and handles are checked when it ends.
+        peer.finish(fs);
+    }
+}
+
+#[test]
+fn what_comes_late_during_the_unmount_is_given_back() {
+    for counted in COUNTED {
+        let (peer, fs, listing) = given_up(counted);
+        std::thread::scope(|scope| {
+            let unmount = scope.spawn(|| fs.unmount());
+            peer.strict().release(0);
+            unmount.join().unwrap().unwrap();
+        });
+        drop((fs, listing));
+        peer.end();
+    }
+}
+
+#[test]
+fn late_replies_keep_no_slot_and_no_buffer_from_others() {
+    let peer = Peer::new(Kind::Strict).with_options(|options| {
+        options.queue_size = 8;
+        options.request_queues = 1;
+    });
+    tree(&peer, 1, 40);
+    let config = Config { dax: false, data_buffers: 2, ..peer.config() };
+    let fs = peer.mount_with(config).unwrap();
+    let folder = fs.lookup("folder-0").unwrap().node_id();
+    peer.strict().watch(|request| if request.opcode() == op::LOOKUP { Act::Hold } else { Act::Serve });
+    for round in 0..5 {
+        let names: Vec<_> = (0..7).map(|file| format!("file-{}", round * 7 + file)).collect();
+        for name in &names {
+            drop(fs.submit(ops::Lookup { parent: folder, name: name.as_bytes() }).unwrap());
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while peer.strict().held() < names.len() {
+            assert!(Instant::now() < deadline, "{} are held", peer.strict().held());
+            std::thread::yield_now();
+        }
+        for _ in &names {
+            peer.strict().release(0);
+        }
+    }
+    // Nobody has polled; still there is room for these.
+    peer.strict().behave();
+    assert_eq!(fs.read("folder-0/file-39").unwrap(), content(1, 10));
+    assert!(fs.stats().late_replies >= 28, "{:?}", fs.stats());
+    peer.finish(fs);
+}
+
+#[test]
+fn a_file_opened_late_is_released_before_it_is_forgotten() {
+    let (peer, fs, _) = given_up((op::OPEN, |fs| failed(fs.open("file", READ))));
+    let node = fs.lookup("file").unwrap().node_id().into();
+    let forgets = || {
+        let ledger = peer.strict().ledger();
+        ledger.count(op::FORGET) + ledger.count(op::BATCH_FORGET)
+    };
+    let before = forgets();
+    fs.remove_file("file").unwrap();
+    // What is forgotten after it is no longer held, which it still is: the server may yet open it.
+    fs.write("other", b"").unwrap();
+    fs.remove_file("other").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while forgets() == before {
+        assert!(Instant::now() < deadline, "nothing is forgotten");
+        std::thread::yield_now();
+    }
+    assert!(peer.strict().ledger().holds(node));
+    peer.strict().release(0);
+    while peer.strict().ledger().held() != (0, 0) {
+        assert!(Instant::now() < deadline, "{:?}", peer.strict().ledger().held());
+        fs.poll();
+    }
+    peer.finish(fs);
 }

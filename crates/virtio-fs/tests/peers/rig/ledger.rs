@@ -313,8 +313,13 @@ impl Ledger {
         (self.nodes.len(), self.handles.len())
     }
 
+    /// Whether the driver holds a look-up of a node.
+    pub(crate) fn holds(&self, node: u64) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
     fn knows(&self, node: u64) -> bool {
-        node == ROOT || self.nodes.contains_key(&node)
+        node == ROOT || self.holds(node)
     }
 
     fn found(&mut self, node: u64) {
