@@ -1,8 +1,8 @@
 //! Which range goes when the window is full: policies compared on traces, and what the guard saves.
 //!
 //! `cargo run -p dax-window --release --features alloc --example eviction [ranges]` prints the tables of `POLICIES.md`.
-//! An access here is a visit: many small accesses to one range in a row count once. Everything is seeded; two runs print
-//! the same.
+//! An access here is a visit: many small accesses to one range in a row count once. Traces are made from seeds, or were
+//! recorded (`testdata/traces`); two runs print the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -97,6 +97,22 @@ fn traces(c: u64) -> Vec<(&'static str, Vec<u64>)> {
                 .collect(),
         ),
     ]
+}
+
+/// What real programs asked for: see `testdata/traces/README.md`.
+const RECORDED: [(&str, &str); 3] = [
+    ("recorded: PostgreSQL", include_str!("../testdata/traces/postgresql.txt")),
+    ("recorded: SQLite", include_str!("../testdata/traces/sqlite.txt")),
+    ("recorded: a build", include_str!("../testdata/traces/build.txt")),
+];
+
+/// The visits of a recorded trace, all files side by side.
+fn recorded(text: &str) -> Vec<u64> {
+    let visit = |word: &str| {
+        let (file, chunk) = word.split_once(':')?;
+        Some(file.parse::<u64>().ok()? << 32 | chunk.parse::<u64>().ok()?)
+    };
+    text.split_whitespace().map(|word| visit(word).unwrap_or_else(|| panic!("no visit: {word}"))).collect()
 }
 
 trait Policy {
@@ -261,7 +277,7 @@ impl Ours {
 
 impl Policy for Ours {
     fn visit(&mut self, chunk: u64) -> bool {
-        let req = Request::read(InodeId(1), chunk * RANGE, 4096, u64::MAX);
+        let req = Request::read(InodeId(chunk >> 32), (chunk & 0xffff_ffff) * RANGE, 4096, u64::MAX);
         match self.window.access(&mut Stream::new(), &req) {
             Access::Hit(hold) => {
                 self.window.release(hold);
@@ -309,7 +325,8 @@ fn policies(ranges: u64) {
         "| trace | insertion order | random | LRU | clock, 1 visit | clock, 3 visits | clock, newest first | SIEVE | **this crate** | best possible |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (name, trace) in traces(ranges) {
+    let recorded = RECORDED.iter().map(|(name, text)| (*name, recorded(text)));
+    for (name, trace) in traces(ranges).into_iter().chain(recorded) {
         let mut contenders: Vec<Box<dyn Policy>> = vec![
             Box::new(Fifo { size, queue: VecDeque::new(), set: HashSet::new() }),
             Box::new(Random { size, chunks: Vec::new(), set: HashSet::new(), rng: Rng(7) }),
@@ -432,7 +449,7 @@ fn cost(ranges: u64, guard: bool, accesses: &[(u64, u64, usize)]) -> (f64, u64) 
                 sum += HIT;
             }
             Access::Setup(ticket) => {
-                let outcomes = vec![Outcome::Done; ticket.entries().len()];
+                let outcomes = vec![Outcome::Done; ticket.len()];
                 if let Ok(Some(hold)) = window.complete_setup(ticket, &outcomes) {
                     window.release(hold);
                 }

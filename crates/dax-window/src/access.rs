@@ -82,7 +82,6 @@ impl Request {
 /// What to do next. Every variant is to be acted upon; none blocks.
 #[derive(Debug)]
 #[must_use = "the answer holds a reference or a ticket"]
-#[expect(clippy::large_enum_variant, reason = "tickets carry their entries so that nothing is allocated")]
 pub enum Access {
     /// The bytes are in the window: use them, then [`crate::Window::release`].
     Hit(Hold),

@@ -75,7 +75,8 @@ pub struct Descriptor {
     pub(crate) ghost: u32,
     pub(crate) flags: u16,
     pub(crate) state: State,
-    pub(crate) height: u8,
+    /// Which of its subtrees is the higher one.
+    pub(crate) tilt: u8,
     /// Accesses served since it was set up, saturating.
     pub(crate) served: u8,
     /// Accesses served lately: halved each epoch.
@@ -104,7 +105,7 @@ impl Descriptor {
             ghost: 0,
             flags: 0,
             state: State::Free,
-            height: 0,
+            tilt: 0,
             served: 0,
             recent: 0,
             epoch: 0,

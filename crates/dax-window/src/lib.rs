@@ -18,7 +18,7 @@
 //!         Access::Hit(hold) => break hold,
 //!         Access::Setup(ticket) => {
 //!             // Drop the lock, send one SETUPMAPPING for each entry, take the lock again, and report.
-//!             let outcomes = ticket.entries().iter().map(|_entry| Outcome::Done).collect::<Vec<_>>();
+//!             let outcomes = window.setup_entries(&ticket).map(|_entry| Outcome::Done).collect::<Vec<_>>();
 //!             match window.complete_setup(ticket, &outcomes) {
 //!                 Ok(Some(hold)) => break hold,
 //!                 _ => continue, // ask again: the window knows what became of it
@@ -58,7 +58,7 @@
 //!
 //! # How to use it
 //! - Keep [`Window`] under a lock. Every call is short: a hit is a look-up and a reference; nothing waits, and what could
-//!   be long (a sweep, a large fsync) comes in pieces.
+//!   be long (a sweep, a large fsync) comes in pieces. Where hits are the rule, ask [`Window::hit`] first.
 //! - **Do no I/O under the lock.** That is what tickets are for.
 //! - Report a removal and ask again under *one* lock hold: then what you freed cannot be taken by another.
 //! - [`Access::Wait`]: wait until [`Events::seq`] differs, or your deadline passes. The counter moves on everything that can

@@ -13,37 +13,43 @@ impl List {
     pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL, len: 0 };
 
     pub(crate) fn push_back(&mut self, d: &mut [Descriptor], i: u32) {
-        d[i as usize].prev = self.tail;
-        d[i as usize].next = NIL;
-        match self.tail {
-            NIL => self.head = i,
-            tail => d[tail as usize].next = i,
+        let node = &mut d[i as usize];
+        node.prev = self.tail;
+        node.next = NIL;
+        match d.get_mut(self.tail as usize) {
+            Some(last) => last.next = i,
+            None => self.head = i,
         }
         self.tail = i;
         self.len += 1;
     }
 
     pub(crate) fn unlink(&mut self, d: &mut [Descriptor], i: u32) {
-        let (prev, next) = (d[i as usize].prev, d[i as usize].next);
-        match prev {
-            NIL => self.head = next,
-            prev => d[prev as usize].next = next,
+        let node = &mut d[i as usize];
+        let (prev, next) = (node.prev, node.next);
+        node.prev = NIL;
+        node.next = NIL;
+        match d.get_mut(prev as usize) {
+            Some(before) => before.next = next,
+            None => self.head = next,
         }
-        match next {
-            NIL => self.tail = prev,
-            next => d[next as usize].prev = prev,
+        match d.get_mut(next as usize) {
+            Some(after) => after.prev = prev,
+            None => self.tail = prev,
         }
-        d[i as usize].prev = NIL;
-        d[i as usize].next = NIL;
         self.len -= 1;
     }
 
     pub(crate) fn pop_front(&mut self, d: &mut [Descriptor]) -> Option<u32> {
         let head = self.head;
-        if head == NIL {
-            return None;
+        let node = d.get_mut(head as usize)?;
+        self.head = node.next;
+        node.next = NIL;
+        match d.get_mut(self.head as usize) {
+            Some(next) => next.prev = NIL,
+            None => self.tail = NIL,
         }
-        self.unlink(d, head);
+        self.len -= 1;
         Some(head)
     }
 }

@@ -19,7 +19,7 @@ const SELDOM: u32 = 32;
 #[derive(Debug)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 struct Miniature {
-    tags: [u32; SIZE],
+    tags: [u16; SIZE],
     visits: [u8; SIZE],
     /// The queue is a full ring: the head is evicted next, the entry before it is the newest.
     head: usize,
@@ -29,7 +29,7 @@ impl Miniature {
     const EMPTY: Self = Self { tags: [0; SIZE], visits: [0; SIZE], head: 0 };
 
     /// Whether the chunk was there; if not, it is now.
-    fn visit(&mut self, tag: u32, newest_first: bool) -> bool {
+    fn visit(&mut self, tag: u16, newest_first: bool) -> bool {
         // Looked through to the end, which takes a few wide comparisons.
         let place = self.tags.iter().enumerate().fold(SIZE, |place, (i, other)| if *other == tag { i } else { place });
         if place < SIZE {
@@ -71,12 +71,12 @@ impl Placement {
     /// Learns from a visit to a chunk with this hash.
     pub(crate) fn visit(&mut self, hash: u64) {
         if (hash as u32) < self.followed {
-            self.follow((hash >> 32) as u32 | 1);
+            self.follow((hash >> 48) as u16 | 1);
         }
     }
 
     #[cold]
-    fn follow(&mut self, tag: u32) {
+    fn follow(&mut self, tag: u16) {
         self.seldom = (self.seldom + 1) % SELDOM;
         let by_age = self.oldest.visit(tag, false);
         let by_youth = self.newest.visit(tag, self.seldom != 0);

@@ -19,10 +19,13 @@ struct Entry {
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Refusals {
     entries: [Entry; ENTRIES],
+    /// Nothing was ever refused, which is the rule.
+    none: bool,
 }
 
 impl Refusals {
-    pub(crate) const EMPTY: Self = Self { entries: [Entry { inode: 0, writable: false, left: 0, pause: 0 }; ENTRIES] };
+    pub(crate) const EMPTY: Self =
+        Self { entries: [Entry { inode: 0, writable: false, left: 0, pause: 0 }; ENTRIES], none: true };
 
     fn entry(&mut self, inode: u64, writable: bool) -> &mut Entry {
         let hash = (inode ^ (u64::from(writable) << 63)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -34,10 +37,14 @@ impl Refusals {
         let known = entry.pause != 0 && entry.inode == inode && entry.writable == writable;
         let pause = if known { (entry.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
         *entry = Entry { inode, writable, left: pause, pause };
+        self.none = false;
     }
 
     /// Whether an access that misses should go round.
     pub(crate) fn refuses(&mut self, inode: u64, writable: bool) -> bool {
+        if self.none {
+            return false;
+        }
         let entry = self.entry(inode, writable);
         if entry.inode != inode || entry.writable != writable || entry.left == 0 {
             return false;
@@ -48,6 +55,9 @@ impl Refusals {
 
     /// The file changed, or such a mapping succeeded: try again.
     pub(crate) fn forget(&mut self, inode: u64, writable: bool) {
+        if self.none {
+            return;
+        }
         let entry = self.entry(inode, writable);
         if entry.inode == inode && entry.writable == writable {
             entry.pause = 0;

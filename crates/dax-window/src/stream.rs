@@ -19,6 +19,9 @@ pub struct Stream {
     run: u16,
 }
 
+/// The chunk of a stream that has seen no access: no range is so small that a file has this one.
+const NO_CHUNK: u64 = u64::MAX;
+
 /// What an access is to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -31,7 +34,7 @@ pub(crate) struct Step {
 impl Stream {
     /// A file that was not read yet.
     pub const fn new() -> Self {
-        Self { inode: 0, chunk: u64::MAX, end: 0, hint: u32::MAX, stride: 0, run: 0 }
+        Self { inode: 0, chunk: NO_CHUNK, end: 0, hint: u32::MAX, stride: 0, run: 0 }
     }
 
     /// The length of the run, as far as it can be no accident: a stride other than 1 must show itself more often.
@@ -52,25 +55,37 @@ impl Stream {
 
     #[inline]
     pub(crate) fn observe(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
-        let end = offset.saturating_add(len);
-        // The same end again is the rest of the same request, or the same question.
-        let near = end == self.end || offset.abs_diff(self.end) <= config.slack;
-        if inode != self.inode || self.chunk == u64::MAX {
-            // A first access at the start of a file is most often the first of many.
-            let hint = self.hint;
-            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0) };
-            return Step { visit: true, sequential: offset == 0 };
-        }
-        if chunk == self.chunk {
+        if chunk == self.chunk && inode == self.inode {
             // Asking again, or going on within the chunk, neither proves nor disproves a run; jumping about does.
-            if !near {
+            let end = offset.saturating_add(len);
+            if !self.is_near(config, offset, end) {
                 self.run = 0;
             }
             self.end = end;
             return Step { visit: false, sequential: self.believed() > 0 };
         }
+        self.move_on(config, inode, chunk, offset, len)
+    }
+
+    /// Whether an access goes on where the last one ended. The same end again is the rest of the same request, or the
+    /// same question.
+    #[inline]
+    fn is_near(&self, config: &ReadAheadConfig, offset: u64, end: u64) -> bool {
+        end == self.end || offset.abs_diff(self.end) <= config.slack
+    }
+
+    /// The access goes to another chunk than the last one.
+    #[inline]
+    fn move_on(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
+        let end = offset.saturating_add(len);
+        if inode != self.inode || self.chunk == NO_CHUNK {
+            // A first access at the start of a file is most often the first of many.
+            let hint = self.hint;
+            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0) };
+            return Step { visit: true, sequential: offset == 0 };
+        }
         let stride = chunk.wrapping_sub(self.chunk).cast_signed();
-        let regular = if stride == 1 { near } else { stride == self.stride };
+        let regular = if stride == 1 { self.is_near(config, offset, end) } else { stride == self.stride };
         self.run = if regular && stride == self.stride { self.run.saturating_add(1) } else { u16::from(regular) };
         self.stride = stride;
         self.chunk = chunk;

@@ -45,42 +45,35 @@ pub struct SetupEntry {
     pub kind: SetupKind,
 }
 
-impl SetupEntry {
-    const NONE: Self = Self {
-        range: RangeIndex(0),
-        window_offset: WindowOffset(0),
-        file_offset: FileOffset(0),
-        len: 0,
-        writable: false,
-        kind: SetupKind::New,
-    };
-}
-
 /// A place in the window's table of tickets. Dropping it without having closed it tells the window so.
 #[derive(Debug)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Claim {
-    pub(crate) shared: SharedRef,
+    /// Whom to tell; `None` once it is closed.
+    pub(crate) shared: Option<SharedRef>,
     pub(crate) slot: u8,
-    pub(crate) open: bool,
 }
 
 impl Claim {
+    #[inline]
     pub(crate) fn belongs_to(&self, shared: &SharedRef) -> bool {
-        core::ptr::eq::<crate::Shared>(&*self.shared, &**shared)
+        self.shared.as_ref().is_some_and(|mine| core::ptr::eq::<crate::Shared>(&**mine, &**shared))
     }
 }
 
 impl Drop for Claim {
+    #[inline]
     fn drop(&mut self) {
-        if self.open {
-            self.shared.drop_ticket(self.slot);
+        if let Some(shared) = &self.shared {
+            shared.drop_ticket(self.slot);
         }
     }
 }
 
 /// Mappings to set up: the wanted one first, then those ahead of the reader.
 ///
+/// Go through them with [`crate::Window::setup_entry`], best before the lock is dropped, send them all in one submission,
+/// and report each with [`crate::Window::report_setup`].
 /// Dropped before every entry was reported, the rest counts as [`Outcome::Unknown`].
 #[derive(Debug)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
@@ -88,13 +81,20 @@ impl Drop for Claim {
 pub struct SetupTicket {
     pub(crate) claim: Claim,
     pub(crate) inode: InodeId,
-    pub(crate) entries: [SetupEntry; MAX_AHEAD + 1],
-    pub(crate) len: u8,
+    ranges: [u32; MAX_AHEAD + 1],
+    len: u8,
+    pub(crate) writable: bool,
     /// One bit for each entry that was not reported yet.
-    pub(crate) pending: u32,
+    pending: u16,
+    /// One bit for each entry that takes the place of another mapping.
+    replaces: u16,
+    /// How much the only entry is to be widened to in units of [`crate::PAGE`], or 0 when there is no mapping yet.
+    pub(crate) widened: u32,
     /// The access that the first entry is for, or `None` when all are read-ahead.
     pub(crate) wanted: Option<Wanted>,
 }
+
+const _: () = assert!(MAX_AHEAD < u16::BITS as usize);
 
 /// The access that a set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,14 +105,45 @@ pub(crate) struct Wanted {
 }
 
 impl SetupTicket {
-    pub(crate) fn new(claim: Claim, inode: InodeId, wanted: Option<Wanted>) -> Self {
-        Self { claim, inode, entries: [SetupEntry::NONE; MAX_AHEAD + 1], len: 0, pending: 0, wanted }
+    /// A ticket without entries. All that are added are writable, or none is.
+    #[inline]
+    pub(crate) fn new(claim: Claim, inode: InodeId, wanted: Option<Wanted>, writable: bool) -> Self {
+        Self { claim, inode, ranges: [0; MAX_AHEAD + 1], len: 0, writable, pending: 0, replaces: 0, widened: 0, wanted }
     }
 
-    pub(crate) fn push(&mut self, entry: SetupEntry) {
-        self.entries[usize::from(self.len)] = entry;
+    #[inline]
+    pub(crate) fn push(&mut self, range: u32, replaces: bool) {
+        self.ranges[usize::from(self.len)] = range;
         self.pending |= 1 << self.len;
+        self.replaces |= u16::from(replaces) << self.len;
         self.len += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(crate) fn range(&self, entry: usize) -> Option<u32> {
+        self.ranges[..usize::from(self.len)].get(entry).copied()
+    }
+
+    /// Takes an entry's range as reported, unless it was before or does not exist.
+    #[inline]
+    pub(crate) fn take(&mut self, entry: usize) -> Option<u32> {
+        let range = self.range(entry)?;
+        let bit = 1 << entry;
+        let pending = self.pending & bit != 0;
+        self.pending &= !bit;
+        pending.then_some(range)
+    }
+
+    pub(crate) fn kind(&self, entry: usize) -> SetupKind {
+        match self.replaces & (1 << entry) {
+            0 if self.widened > 0 => SetupKind::Upgrade,
+            0 => SetupKind::New,
+            _ => SetupKind::Replace,
+        }
     }
 
     /// The file whose bytes are mapped.
@@ -120,9 +151,10 @@ impl SetupTicket {
         self.inode
     }
 
-    /// What to send, all in one submission. The first entry is the one that is wanted (see [`SetupTicket::is_ahead`]).
-    pub fn entries(&self) -> &[SetupEntry] {
-        &self.entries[..usize::from(self.len)]
+    /// How many entries there are, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a ticket without entries is never handed out")]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
     }
 
     /// Whether nobody waits for it: all entries are read-ahead.

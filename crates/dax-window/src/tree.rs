@@ -8,6 +8,22 @@ use crate::descriptor::{Descriptor, NIL};
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
+/// [`Descriptor::tilt`] of a range both of whose subtrees are equally high,
+const EVEN: u8 = 0;
+/// and of one whose subtree on this side is one level higher than the other.
+const TALLER: [u8; 2] = [1, 2];
+
+/// What is known of a range's place in the tree before it is inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// It directly follows this one.
+    After(u32),
+    /// It directly precedes this one.
+    Before(u32),
+    /// Nothing.
+    Unknown,
+}
+
 #[derive(Debug)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub(crate) struct Tree {
@@ -54,29 +70,34 @@ impl Tree {
         at
     }
 
-    /// Inserts range `i`, whose key is set and not yet in the tree. `before` is the range that directly precedes it
-    /// when that is known (a sequential reader's last chunk), which spares the search; else `NIL`.
-    pub(crate) fn insert(&mut self, d: &mut [Descriptor], i: u32, before: u32) {
-        let (parent, side) =
-            if before == NIL { self.place(d, d[i as usize].key()) } else { Self::place_after(d, before) };
+    /// Inserts range `i`, whose key is set and not yet in the tree. A neighbour (a sequential reader's last chunk) spares
+    /// the search.
+    pub(crate) fn insert(&mut self, d: &mut [Descriptor], i: u32, beside: Beside) {
+        let (parent, side) = match beside {
+            Beside::After(before) => Self::place_after(d, before),
+            Beside::Before(after) => Self::place_before(d, after),
+            Beside::Unknown => {
+                let Descriptor { inode, chunk, .. } = d[i as usize];
+                self.place(d, inode, chunk)
+            }
+        };
         let node = &mut d[i as usize];
         node.child = [NIL; 2];
-        node.height = 1;
+        node.tilt = EVEN;
         node.parent = parent;
         if parent == NIL {
             self.root = i;
         } else {
             d[parent as usize].child[side] = i;
-            self.rebalance(d, parent);
+            self.grown(d, parent, side);
         }
     }
 
-    fn place(&self, d: &[Descriptor], key: (u64, u64)) -> (u32, usize) {
+    fn place(&self, d: &[Descriptor], inode: u64, chunk: u64) -> (u32, usize) {
         let (mut at, mut parent, mut side) = (self.root, NIL, LEFT);
-        while at != NIL {
-            let node = &d[at as usize];
+        while let Some(node) = d.get(at as usize) {
             parent = at;
-            side = if key < node.key() { LEFT } else { RIGHT };
+            side = if node.inode == inode { usize::from(chunk > node.chunk) } else { usize::from(inode > node.inode) };
             at = node.child[side];
         }
         (parent, side)
@@ -89,100 +110,142 @@ impl Tree {
         }
     }
 
+    fn place_before(d: &[Descriptor], after: u32) -> (u32, usize) {
+        let mut at = d[after as usize].child[LEFT];
+        if at == NIL {
+            return (after, LEFT);
+        }
+        while d[at as usize].child[RIGHT] != NIL {
+            at = d[at as usize].child[RIGHT];
+        }
+        (at, RIGHT)
+    }
+
     /// Takes range `i` out.
     pub(crate) fn remove(&mut self, d: &mut [Descriptor], i: u32) {
-        let [left, right] = d[i as usize].child;
-        let parent = d[i as usize].parent;
-        let lowest = if left == NIL || right == NIL {
+        let Descriptor { child: [left, right], parent, tilt, .. } = d[i as usize];
+        let (shrunk, side) = if left == NIL || right == NIL {
             let only = if left == NIL { right } else { left };
-            self.replace(d, parent, i, only);
-            parent
+            (parent, self.replace(d, parent, i, only))
         } else {
             // The next range in order has no left child, so it can leave its place and take this one.
             let heir = Self::first(d, right);
-            let mut lowest = d[heir as usize].parent;
-            if lowest == i {
-                lowest = heir;
-            } else {
-                let heirs_right = d[heir as usize].child[RIGHT];
-                self.replace(d, lowest, heir, heirs_right);
+            let mut shrunk = (heir, RIGHT);
+            if heir != right {
+                let Descriptor { child: [_, heirs_right], parent: heirs_parent, .. } = d[heir as usize];
+                shrunk = (heirs_parent, self.replace(d, heirs_parent, heir, heirs_right));
                 d[heir as usize].child[RIGHT] = right;
                 d[right as usize].parent = heir;
             }
             d[heir as usize].child[LEFT] = left;
             d[left as usize].parent = heir;
-            d[heir as usize].height = d[i as usize].height;
+            d[heir as usize].tilt = tilt;
             self.replace(d, parent, i, heir);
-            lowest
+            shrunk
         };
-        let node = &mut d[i as usize];
-        node.child = [NIL; 2];
-        node.parent = NIL;
-        node.height = 0;
-        self.rebalance(d, lowest);
+        self.shrunk(d, shrunk, side);
     }
 
-    /// Hangs `new` where `old` hung under `parent`.
-    fn replace(&mut self, d: &mut [Descriptor], parent: u32, old: u32, new: u32) {
-        if parent == NIL {
-            self.root = new;
+    /// Hangs `new` where `old` hung under `parent`; returns on which side that is.
+    fn replace(&mut self, d: &mut [Descriptor], parent: u32, old: u32, new: u32) -> usize {
+        let mut side = LEFT;
+        if let Some(node) = d.get_mut(parent as usize) {
+            side = usize::from(node.child[RIGHT] == old);
+            node.child[side] = new;
         } else {
-            let side = usize::from(d[parent as usize].child[RIGHT] == old);
-            d[parent as usize].child[side] = new;
+            self.root = new;
         }
-        if new != NIL {
-            d[new as usize].parent = parent;
+        if let Some(node) = d.get_mut(new as usize) {
+            node.parent = parent;
         }
+        side
     }
 
     /// Moves `at`'s child on `side` up into its place; returns that child.
     fn rotate(&mut self, d: &mut [Descriptor], at: u32, side: usize) -> u32 {
-        let up = d[at as usize].child[side];
+        let Descriptor { child, parent, .. } = d[at as usize];
+        let up = child[side];
         let across = d[up as usize].child[1 - side];
-        let parent = d[at as usize].parent;
         self.replace(d, parent, at, up);
         d[up as usize].child[1 - side] = at;
         d[at as usize].parent = up;
         d[at as usize].child[side] = across;
-        if across != NIL {
-            d[across as usize].parent = at;
+        if let Some(node) = d.get_mut(across as usize) {
+            node.parent = at;
         }
-        Self::measure(d, at);
-        Self::measure(d, up);
         up
     }
 
-    fn height(d: &[Descriptor], at: u32) -> u8 {
-        if at == NIL { 0 } else { d[at as usize].height }
-    }
-
-    fn measure(d: &mut [Descriptor], at: u32) {
-        let [left, right] = d[at as usize].child;
-        d[at as usize].height = 1 + Self::height(d, left).max(Self::height(d, right));
-    }
-
-    /// Restores the balance from `at` up to where the height no longer changes.
-    fn rebalance(&mut self, d: &mut [Descriptor], mut at: u32) {
-        while at != NIL {
-            let before = d[at as usize].height;
-            let [left, right] = d[at as usize].child;
-            let (l, r) = (Self::height(d, left), Self::height(d, right));
-            let top = if l.abs_diff(r) > 1 {
-                let side = if l > r { LEFT } else { RIGHT };
-                let tall = d[at as usize].child[side];
-                let [inner, outer] = [d[tall as usize].child[1 - side], d[tall as usize].child[side]];
-                if Self::height(d, inner) > Self::height(d, outer) {
-                    self.rotate(d, tall, 1 - side);
-                }
-                self.rotate(d, at, side)
+    /// The subtree on `side` of `at` grew by one level: restores the balance up to where the height no longer changes.
+    fn grown(&mut self, d: &mut [Descriptor], mut at: u32, mut side: usize) {
+        loop {
+            let node = &mut d[at as usize];
+            if node.tilt == EVEN {
+                node.tilt = TALLER[side];
+                let (below, parent) = (at, node.parent);
+                let Some(node) = d.get(parent as usize) else { return };
+                side = usize::from(node.child[RIGHT] == below);
+                at = parent;
+            } else if node.tilt == TALLER[1 - side] {
+                node.tilt = EVEN;
+                return;
             } else {
-                d[at as usize].height = 1 + l.max(r);
-                at
-            };
-            if d[top as usize].height == before {
-                break;
+                self.even_out(d, at, side);
+                return;
+            }
+        }
+    }
+
+    /// The subtree on `side` of `at` lost one level: the same.
+    fn shrunk(&mut self, d: &mut [Descriptor], mut at: u32, mut side: usize) {
+        while let Some(node) = d.get_mut(at as usize) {
+            let mut top = at;
+            if node.tilt == EVEN {
+                node.tilt = TALLER[1 - side];
+                return;
+            } else if node.tilt == TALLER[side] {
+                node.tilt = EVEN;
+            } else {
+                top = self.even_out(d, at, 1 - side);
+                if d[top as usize].tilt != EVEN {
+                    return;
+                }
             }
             at = d[top as usize].parent;
+            side = d.get(at as usize).map_or(LEFT, |node| usize::from(node.child[RIGHT] == top));
         }
+    }
+
+    /// The subtree on `side` of `at` is two levels taller than the other: rotates. Returns the new top, which is even
+    /// unless the height is what it was.
+    fn even_out(&mut self, d: &mut [Descriptor], at: u32, side: usize) -> u32 {
+        let tall = d[at as usize].child[side];
+        let tilt = d[tall as usize].tilt;
+        if tilt == TALLER[1 - side] {
+            let middle = self.rotate(d, tall, 1 - side);
+            self.rotate(d, at, side);
+            let tilt = d[middle as usize].tilt;
+            d[at as usize].tilt = if tilt == TALLER[side] { TALLER[1 - side] } else { EVEN };
+            d[tall as usize].tilt = if tilt == TALLER[1 - side] { TALLER[side] } else { EVEN };
+            d[middle as usize].tilt = EVEN;
+            return middle;
+        }
+        self.rotate(d, at, side);
+        let was_even = tilt == EVEN;
+        d[at as usize].tilt = if was_even { TALLER[side] } else { EVEN };
+        d[tall as usize].tilt = if was_even { TALLER[1 - side] } else { EVEN };
+        tall
+    }
+
+    /// The height of the subtree at `at` if it is balanced everywhere and says so, for the check of the invariants.
+    pub(crate) fn balanced_height(d: &[Descriptor], at: u32) -> Option<u32> {
+        let Some(node) = d.get(at as usize) else { return Some(0) };
+        let [left, right] = [Self::balanced_height(d, node.child[LEFT])?, Self::balanced_height(d, node.child[RIGHT])?];
+        let said = match node.tilt {
+            EVEN => left == right,
+            tilt if tilt == TALLER[LEFT] => left == right + 1,
+            _ => right == left + 1,
+        };
+        said.then_some(1 + left.max(right))
     }
 }

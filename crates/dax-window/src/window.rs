@@ -17,7 +17,7 @@ pub use writeback::Writeback;
 
 use crate::access::{Around, Hold, Pin, Wait, WaitReason};
 use crate::config::{Config, ConfigError, Overlap};
-use crate::descriptor::{Descriptor, STATES, State, flag};
+use crate::descriptor::{Descriptor, NIL, STATES, State, flag};
 use crate::guard::Guard;
 use crate::index::Index;
 use crate::list::List;
@@ -26,7 +26,7 @@ use crate::refusals::Refusals;
 use crate::shared::{EventSeq, Events, MAX_TICKETS, Ranges, SharedRef, Storage, WORDS};
 use crate::stats::Stats;
 use crate::ticket::Claim;
-use crate::tree::Tree;
+use crate::tree::{Beside, Tree};
 use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
 use evict::Demand;
 use invalidate::Freezes;
@@ -78,6 +78,10 @@ pub struct Window {
     slots_used: [u32; WORDS],
     freezes: Freezes,
     shared: SharedRef,
+    /// A reference to `shared` for the next ticket: cloning one costs an atomic operation.
+    spare: Option<SharedRef>,
+    /// Someone was told to wait since the event counter last moved.
+    told_to_wait: bool,
     guard: Guard,
     placement: Placement,
     refusals: Refusals,
@@ -125,6 +129,8 @@ impl Window {
             slots_used: [0; WORDS],
             freezes: Freezes::EMPTY,
             shared,
+            spare: None,
+            told_to_wait: false,
             guard: Guard::new(config.guard, n),
             placement: Placement::new(n),
             refusals: Refusals::EMPTY,
@@ -271,7 +277,7 @@ impl Window {
         self.settle(i);
         if self.ref_waiters {
             self.ref_waiters = false;
-            self.shared.bump();
+            self.tell();
         }
     }
 
@@ -279,13 +285,16 @@ impl Window {
     fn settle(&mut self, i: u32) {
         let node = &mut self.d[i as usize];
         if node.state == State::Mapped && node.refs == 0 && node.has(flag::PARKED) && !node.has(flag::WRITEBACK) {
-            node.clear(flag::PARKED);
-            if node.has(flag::NEWCOMER) {
-                self.newcomers.push_back(&mut self.d, i);
-            } else {
-                self.queue.push_back(&mut self.d, i);
-            }
+            self.enqueue(i);
         }
+    }
+
+    /// Puts a mapped range that is in no list on the eviction queue. It may be referenced: the eviction parks it then.
+    fn enqueue(&mut self, i: u32) {
+        let node = &mut self.d[i as usize];
+        node.clear(flag::PARKED);
+        let list = if node.has(flag::NEWCOMER) { &mut self.newcomers } else { &mut self.queue };
+        list.push_back(&mut self.d, i);
     }
 
     /// Takes a mapped range off the eviction queue if it is on it.
@@ -305,18 +314,32 @@ impl Window {
         node.state = state;
     }
 
-    /// Gives range `i` its key and enters it into index and tree.
-    fn enter(&mut self, i: u32, inode: u64, chunk: u64) {
-        let before = match chunk.checked_sub(1) {
-            Some(before) => self.index.find(&self.d, inode, before),
-            None => crate::descriptor::NIL,
+    /// Gives range `i` its key and enters it into index and tree. `near` is a guess at the range that directly precedes
+    /// it (the one that its stream used last), which spares the tree's search when it is right.
+    fn enter(&mut self, i: u32, inode: u64, chunk: u64, near: u32) {
+        let beside = match self.d.get(near as usize) {
+            Some(node) if node.inode == inode && node.chunk.wrapping_add(1) == chunk && node.has(flag::KEYED) => {
+                Beside::After(near)
+            }
+            _ => self.beside(inode, chunk),
         };
         let node = &mut self.d[i as usize];
         node.inode = inode;
         node.chunk = chunk;
         node.set(flag::KEYED);
         self.index.insert(&mut self.d, i);
-        self.tree.insert(&mut self.d, i, before);
+        self.tree.insert(&mut self.d, i, beside);
+    }
+
+    /// A chunk's neighbour in the tree, if the chunk before or after it has a range. Two look-ups cost less than a search
+    /// from the root, each level of which is a branch that cannot be predicted and, in a large window, a cache miss.
+    fn beside(&self, inode: u64, chunk: u64) -> Beside {
+        let find = |chunk: Option<u64>| chunk.map_or(NIL, |chunk| self.index.find(&self.d, inode, chunk));
+        match (find(chunk.checked_sub(1)), find(chunk.checked_add(1))) {
+            (NIL, NIL) => Beside::Unknown,
+            (NIL, after) => Beside::Before(after),
+            (before, _) => Beside::After(before),
+        }
     }
 
     /// Takes range `i` out of index and tree; the key stays readable.
@@ -400,19 +423,29 @@ impl Window {
         self.slots_used[word] |= 1 << bit;
         let slot = (word as u32 * 32 + bit) as u8;
         self.slots[usize::from(slot)] = Slot { kind, list: List::EMPTY, stamp: self.demand.setups };
-        Some(Claim { shared: self.shared.clone(), slot, open: true })
+        let shared = self.spare.take().unwrap_or_else(|| self.shared.clone());
+        Some(Claim { shared: Some(shared), slot })
     }
 
     /// Gives the slot of a ticket free that has no ranges any more.
     fn free_slot(&mut self, slot: u8) {
         self.slots[usize::from(slot)].kind = SlotUse::Unused;
         self.slots_used[usize::from(slot) / 32] &= !(1 << (slot % 32));
-        self.shared.bump();
+        self.tell();
     }
 
-    fn close(&mut self, mut claim: Claim) {
-        claim.open = false;
+    /// Ends a ticket that has no ranges any more; its claim does nothing when it is dropped.
+    fn close(&mut self, claim: &mut Claim) {
+        self.spare = claim.shared.take();
         self.free_slot(claim.slot);
+    }
+
+    /// Moves the event counter if anyone was told to wait since it last moved.
+    fn tell(&mut self) {
+        if self.told_to_wait {
+            self.told_to_wait = false;
+            self.shared.bump();
+        }
     }
 
     /// Notes a ticket of another window; it is dropped, and its own window hears of that.
@@ -456,6 +489,7 @@ impl Window {
         if matches!(reason, WaitReason::References) {
             self.ref_waiters = true;
         }
+        self.told_to_wait = true;
         Wait { seq: self.shared.seq(), reason }
     }
 

@@ -35,7 +35,7 @@ fn miss_then_hit() {
     let mut w = window(2, HostRules::STRICT);
     let req = Request::read(A, 3 * MIB, MIB, END);
     let Access::Setup(ticket) = w.access(&mut Stream::new(), &req) else { panic!() };
-    let [entry] = ticket.entries() else { panic!() };
+    let (1, Some(entry)) = (ticket.len(), w.setup_entry(&ticket, 0)) else { panic!() };
     assert_eq!((entry.file_offset, entry.window_offset, entry.len), (FileOffset(2 * MIB), WindowOffset(0), 2 * MIB));
     assert_eq!((entry.writable, entry.kind), (false, SetupKind::New));
 
@@ -76,7 +76,7 @@ fn a_replacing_host_needs_no_removal() {
     let hold = map(&mut w, Request::read(A, 0, 1, END));
     w.release(hold);
     let Access::Setup(ticket) = w.access(&mut Stream::new(), &Request::read(A, 2 * MIB, 1, END)) else { panic!() };
-    assert_eq!(ticket.entries()[0].kind, SetupKind::Replace);
+    assert_eq!(w.setup_entry(&ticket, 0).unwrap().kind, SetupKind::Replace);
     let hold = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
     w.release(hold);
     w.check_invariants().unwrap();
@@ -87,8 +87,11 @@ fn upgrade_in_place_reuses_the_window_offset() {
     let mut w = window(2, HostRules::REPLACING);
     let reader = map(&mut w, Request::read(A, 0, 1, END));
     let Access::Setup(ticket) = w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)) else { panic!() };
-    assert_eq!((ticket.entries()[0].range, ticket.entries()[0].kind), (reader.range(), SetupKind::Upgrade));
-    assert!(ticket.entries()[0].writable);
+    assert_eq!(
+        (w.setup_entry(&ticket, 0).unwrap().range, w.setup_entry(&ticket, 0).unwrap().kind),
+        (reader.range(), SetupKind::Upgrade)
+    );
+    assert!(w.setup_entry(&ticket, 0).unwrap().writable);
     let second = hit(&mut w, Request::read(A, 0, 1, END));
     assert!(matches!(w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)), Access::Wait(_)));
     let writer = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();

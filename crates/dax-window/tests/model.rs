@@ -103,7 +103,7 @@ fn step(rig: &mut Rig, op: Op) {
         Op::Report { n, entry, outcome: number, applied } => {
             if let Some(n) = pick(&rig.setups, n) {
                 let ticket = &rig.setups[n].ticket;
-                let open: Vec<usize> = (0..ticket.entries().len()).filter(|entry| ticket.is_pending(*entry)).collect();
+                let open: Vec<usize> = (0..ticket.len()).filter(|entry| ticket.is_pending(*entry)).collect();
                 let entry = open[entry % open.len()];
                 rig.report_setup(n, entry, outcome(number), applied);
             }

@@ -35,8 +35,8 @@ fn get(window: &mut Window, stream: &mut Stream, req: &Request) -> (Hold, usize,
         match window.access(stream, req) {
             Access::Hit(hold) => return (hold, setups, removals),
             Access::Setup(ticket) => {
-                setups += ticket.entries().len();
-                let outcomes = vec![Outcome::Done; ticket.entries().len()];
+                setups += ticket.len();
+                let outcomes = vec![Outcome::Done; ticket.len()];
                 let hold = window.complete_setup(ticket, &outcomes).unwrap().unwrap();
                 if window.ranges() <= 64 {
                     window.check_invariants().unwrap();
@@ -119,11 +119,31 @@ fn read_ahead_runs_beside_the_reader() {
         if due {
             let ticket = window.read_ahead(&mut stream, &req).expect("it was due");
             assert!(ticket.is_ahead());
-            let outcomes = vec![Outcome::Done; ticket.entries().len()];
+            let outcomes = vec![Outcome::Done; ticket.len()];
             assert_eq!(window.complete_setup(ticket, &outcomes), Ok(None));
         }
     }
     assert!(stalls <= 3, "{stalls}");
+    window.check_invariants().unwrap();
+}
+
+#[test]
+fn who_waits_for_one_mapping_of_a_ticket_need_not_wait_for_all() {
+    let mut window = Window::on_heap(config(64, HostRules::STRICT)).unwrap();
+    let wanted = Request::read(A, 0, 2 * RANGE, END);
+    let Access::Setup(mut ticket) = window.access(&mut Stream::new(), &wanted) else { panic!() };
+    assert_eq!(ticket.len(), 2);
+    let second = Request::read(A, RANGE, 4096, END);
+    let Access::Wait(wait) = window.access(&mut Stream::new(), &second) else { panic!() };
+    assert!(window.report_setup(&mut ticket, 1, Outcome::Done).is_none());
+    assert_ne!(wait.seq, window.event_seq(), "told as soon as its mapping is there");
+    let hold = window.hit(&mut Stream::new(), &second).unwrap();
+    window.release(hold);
+    // Nobody waits any more: there is nobody to tell.
+    let quiet = window.event_seq();
+    let hold = window.report_setup(&mut ticket, 0, Outcome::Done).unwrap();
+    assert_eq!(quiet, window.event_seq());
+    window.release(hold);
     window.check_invariants().unwrap();
 }
 
@@ -134,14 +154,14 @@ fn read_ahead_stops_at_what_can_be_mapped_and_at_what_is_frozen() {
     let Access::Setup(ticket) = window.access(&mut Stream::new(), &Request::read(A, 0, 3 * RANGE, end)) else {
         panic!()
     };
-    let lens: Vec<u64> = ticket.entries().iter().map(|entry| entry.len).collect();
+    let lens: Vec<u64> = window.setup_entries(&ticket).map(|entry| entry.len).collect();
     assert_eq!(lens, [RANGE, RANGE, 3 * 4096]);
     drop(ticket);
     let frozen = window.begin_invalidate(B, FileRange::from(2 * RANGE), InvalidateKind::Remove).unwrap();
     let Access::Setup(ticket) = window.access(&mut Stream::new(), &Request::read(B, 0, 8 * RANGE, END)) else {
         panic!()
     };
-    assert_eq!(ticket.entries().len(), 2);
+    assert_eq!(ticket.len(), 2);
     drop(ticket);
     window.end_invalidate(frozen);
     window.check_invariants().unwrap();

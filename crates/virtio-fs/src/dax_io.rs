@@ -114,6 +114,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         request: &Request,
     ) -> Result<Got, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
+        if let Some(hold) = dax.with(|window| window.hit(stream, request)) {
+            return Ok(Got::Hold(hold));
+        }
         let mut access = dax.with(|window| window.access(stream, request));
         loop {
             access = match access {
@@ -162,7 +165,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         mut ticket: SetupTicket,
     ) -> Result<Option<Hold>, Error> {
         let started = self.now();
-        let entries: heapless::Vec<_, { dax_window::MAX_AHEAD + 1 }> = ticket.entries().iter().copied().collect();
+        let entries: heapless::Vec<_, { dax_window::MAX_AHEAD + 1 }> =
+            dax.with(|window| window.setup_entries(&ticket).collect());
         let channel = self.connection.pick_channel();
         let mut sent = heapless::Deque::<_, { dax_window::MAX_AHEAD + 1 }>::new();
         let mut unsent = entries.iter();

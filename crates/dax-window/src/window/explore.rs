@@ -91,11 +91,12 @@ impl Clone for Rig {
             sent: self.sent.clone(),
         };
         rig.window.shared = shared.clone();
+        rig.window.spare = None;
         let claims = rig.setups.iter_mut().map(|out| &mut out.ticket.claim);
         let claims = claims.chain(rig.removes.iter_mut().map(|out| &mut out.it.claim));
         let claims = claims.chain(rig.writebacks.iter_mut().map(|out| &mut out.it.claim));
         for claim in claims.chain(rig.frozen.iter_mut().map(|out| &mut out.it.0.claim)) {
-            claim.shared = shared.clone();
+            claim.shared = claim.shared.as_ref().map(|_| shared.clone());
         }
         rig
     }

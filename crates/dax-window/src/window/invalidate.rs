@@ -125,11 +125,11 @@ impl Window {
         if self.freezes.overlaps(inode, chunks.start, chunks.end) {
             return Err(self.wait(WaitReason::Frozen));
         }
-        let Some(claim) = self.claim(SlotUse::Freeze) else { return Err(self.wait(WaitReason::Tickets)) };
+        let Some(mut claim) = self.claim(SlotUse::Freeze) else { return Err(self.wait(WaitReason::Tickets)) };
         let freeze =
             Freeze { slot: claim.slot, inode, kind, start: chunks.start, end: chunks.end, clear_to: chunks.start };
         if !self.freezes.add(freeze) {
-            self.close(claim);
+            self.close(&mut claim);
             return Err(self.wait(WaitReason::Tickets));
         }
         self.forget_refusals(inode);
@@ -163,18 +163,18 @@ impl Window {
     }
 
     /// Lets newcomers in again.
-    pub fn end_invalidate(&mut self, frozen: Frozen) {
+    pub fn end_invalidate(&mut self, mut frozen: Frozen) {
         self.absorb_dropped();
         if self.ours(&frozen.claim) {
             self.freezes.thaw(frozen.claim.slot);
-            self.close(frozen.claim);
+            self.close(&mut frozen.claim);
         }
     }
 
     /// Starts the teardown: from now on every access goes round the window.
     pub fn begin_drain(&mut self) {
         self.draining = true;
-        self.shared.bump();
+        self.tell();
     }
 
     /// What must happen next before nothing is mapped any more; starts the teardown if [`Window::begin_drain`] did not.
@@ -232,7 +232,7 @@ impl Window {
                         self.freezes.advance(freeze.slot, node.chunk);
                     }
                     let wait = self.wait(WaitReason::References);
-                    self.shared.bump();
+                    self.tell();
                     return Step::Wait(wait);
                 }
                 break;

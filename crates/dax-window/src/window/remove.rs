@@ -50,7 +50,7 @@ impl Window {
     ///
     /// [`Outcome::Refused`] and [`Outcome::Unknown`] of a batch say nothing about a single range: on a host that
     /// replaces they will be mapped over, on others each is removed once more by itself and retired if that fails too.
-    pub fn complete_remove(&mut self, ticket: RemoveTicket, outcome: Outcome) -> usize {
+    pub fn complete_remove(&mut self, mut ticket: RemoveTicket, outcome: Outcome) -> usize {
         self.absorb_dropped();
         if !self.ours(&ticket.claim) {
             return 0;
@@ -85,13 +85,13 @@ impl Window {
             }
         }
         self.removal_done(slot);
-        self.close(ticket.claim);
+        self.close(&mut ticket.claim);
         freed
     }
 
     /// Calls a removal off (a write-back failed, page tables could not be changed) before anything was sent to the
     /// server: the ranges are usable again. `unmapped` says whether *all* of them were taken out of the page tables.
-    pub fn abort_remove(&mut self, ticket: RemoveTicket, unmapped: bool) {
+    pub fn abort_remove(&mut self, mut ticket: RemoveTicket, unmapped: bool) {
         self.absorb_dropped();
         if !self.ours(&ticket.claim) {
             return;
@@ -112,7 +112,7 @@ impl Window {
                 self.settle(i);
             }
         }
-        self.close(ticket.claim);
+        self.close(&mut ticket.claim);
     }
 
     /// Moves a mapped range, on the queue or parked, into a removal.

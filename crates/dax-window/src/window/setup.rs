@@ -2,12 +2,35 @@
 
 use super::Window;
 use crate::access::Hold;
-use crate::config::Upgrade;
+use crate::config::{Overlap, Upgrade};
 use crate::descriptor::{State, flag};
-use crate::ticket::{Outcome, SetupEntry, SetupTicket};
-use crate::units::PAGE;
+use crate::ticket::{Outcome, SetupEntry, SetupKind, SetupTicket};
+use crate::units::{PAGE, RangeIndex};
 
 impl Window {
+    /// One entry of a ticket, until it is reported. The first is the one that is wanted (see [`SetupTicket::is_ahead`]).
+    #[inline]
+    pub fn setup_entry(&self, ticket: &SetupTicket, entry: usize) -> Option<SetupEntry> {
+        if !ticket.is_pending(entry) || !ticket.claim.belongs_to(&self.shared) {
+            return None;
+        }
+        let i = ticket.range(entry)?;
+        let pages = if ticket.widened > 0 { ticket.widened } else { self.d[i as usize].pages };
+        Some(SetupEntry {
+            range: RangeIndex(i),
+            window_offset: self.window_offset(i),
+            file_offset: self.file_offset(i),
+            len: u64::from(pages) * PAGE,
+            writable: ticket.writable,
+            kind: ticket.kind(entry),
+        })
+    }
+
+    /// All entries of a ticket that were not reported yet.
+    pub fn setup_entries<'a>(&'a self, ticket: &'a SetupTicket) -> impl Iterator<Item = SetupEntry> + 'a {
+        (0..ticket.len()).filter_map(|entry| self.setup_entry(ticket, entry))
+    }
+
     /// Reports how one entry of a ticket went; entries may come in any order, each once. Gives the hold when it was the
     /// wanted one and it is [`Outcome::Done`]. When all are reported the ticket is spent.
     pub fn report_setup(&mut self, ticket: &mut SetupTicket, entry: usize, outcome: Outcome) -> Option<Hold> {
@@ -15,32 +38,30 @@ impl Window {
         if !self.ours(&ticket.claim) {
             return None;
         }
-        if entry >= usize::from(ticket.len) || ticket.pending & (1 << entry) == 0 {
+        let Some(i) = ticket.take(entry) else {
             self.stats.misuse += 1;
             return None;
-        }
-        ticket.pending &= !(1 << entry);
-        let what = ticket.entries[entry];
-        let i = what.range.0;
+        };
         self.slots[usize::from(ticket.claim.slot)].list.unlink(&mut self.d, i);
         let usable = match self.d[i as usize].state {
-            State::SettingUp => self.new_mapping(&what, outcome),
-            _ => self.upgraded(&what, outcome),
+            State::SettingUp => self.new_mapping(ticket, entry, i, outcome),
+            _ => self.upgraded(ticket, i, outcome),
         };
         let hold = match ticket.wanted {
             Some(wanted) if entry == 0 && usable => {
                 // The first use of a mapping is not a second visit.
-                let len = wanted.len.min(what.len - wanted.within);
+                let len = wanted.len.min(self.mapped_len(i) - wanted.within);
                 Some(self.hold(i, wanted.within, len, wanted.write, false))
             }
             _ => None,
         };
-        self.settle(i);
-        if ticket.pending == 0 {
-            ticket.claim.open = false;
-            self.free_slot(ticket.claim.slot);
+        if !usable {
+            self.settle(i);
+        }
+        if ticket.is_complete() {
+            self.close(&mut ticket.claim);
         } else {
-            self.shared.bump();
+            self.tell();
         }
         hold
     }
@@ -52,9 +73,9 @@ impl Window {
     /// The outcome of the wanted entry when it was not [`Outcome::Done`].
     pub fn complete_setup(&mut self, mut ticket: SetupTicket, outcomes: &[Outcome]) -> Result<Option<Hold>, Outcome> {
         let mut hold = None;
-        for entry in 0..usize::from(ticket.len) {
+        for entry in 0..ticket.len() {
             let outcome = outcomes.get(entry).copied().unwrap_or(Outcome::Unknown);
-            if ticket.pending & (1 << entry) != 0 {
+            if ticket.is_pending(entry) {
                 hold = hold.or(self.report_setup(&mut ticket, entry, outcome));
             }
         }
@@ -64,22 +85,22 @@ impl Window {
         }
     }
 
-    fn new_mapping(&mut self, what: &SetupEntry, outcome: Outcome) -> bool {
-        let i = what.range.0;
+    fn new_mapping(&mut self, ticket: &SetupTicket, entry: usize, i: u32, outcome: Outcome) -> bool {
         match outcome {
             Outcome::Done => {
-                self.map(what);
+                self.map(i, ticket.writable);
                 return true;
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
                 let inode = self.d[i as usize].inode;
-                self.refusals.note(inode, what.writable);
-                self.free_range(i, what.kind == crate::SetupKind::Replace);
+                self.refusals.note(inode, ticket.writable);
+                self.forget_length(i);
+                self.free_range(i, ticket.kind(entry) == SetupKind::Replace);
             }
             Outcome::Unknown => {
                 self.stats.setups_unknown += 1;
-                self.d[i as usize].pages = (what.len / PAGE) as u32;
+                self.forget_length(i);
                 self.quarantine(i);
             }
             Outcome::Lost => {
@@ -90,19 +111,19 @@ impl Window {
         false
     }
 
-    fn upgraded(&mut self, what: &SetupEntry, outcome: Outcome) -> bool {
-        let i = what.range.0;
+    fn upgraded(&mut self, ticket: &SetupTicket, i: u32, outcome: Outcome) -> bool {
         // Where the host replaces atomically, the old mapping or the wider one is there, and both show the same bytes.
         let intact = self.config.host.upgrade == Upgrade::Atomic;
         match outcome {
             Outcome::Done => {
-                self.map(what);
+                self.d[i as usize].pages = ticket.widened;
+                self.map(i, ticket.writable);
                 return true;
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
                 let inode = self.d[i as usize].inode;
-                self.refusals.note(inode, what.writable);
+                self.refusals.note(inode, ticket.writable);
             }
             Outcome::Unknown | Outcome::Lost => self.stats.setups_unknown += 1,
         }
@@ -122,15 +143,16 @@ impl Window {
         false
     }
 
-    /// The mapping is there. The range is in no list afterwards.
-    fn map(&mut self, what: &SetupEntry) {
-        let i = what.range.0;
+    /// The mapping is there.
+    fn map(&mut self, i: u32, writable: bool) {
         self.set_state(i, State::Mapped);
         let node = &mut self.d[i as usize];
-        node.pages = (what.len / PAGE) as u32;
-        node.set(flag::PARKED | if what.writable { flag::WRITABLE } else { 0 });
+        if writable {
+            node.set(flag::WRITABLE);
+        }
         let inode = node.inode;
-        self.refusals.forget(inode, what.writable);
+        self.enqueue(i);
+        self.refusals.forget(inode, writable);
     }
 
     /// A ticket fell into the box: what it had not reported is unknown.
@@ -142,8 +164,19 @@ impl Window {
                 self.set_state(i, State::Mapped);
                 self.settle(i);
             } else {
+                if !upgrading {
+                    self.forget_length(i);
+                }
                 self.doubt(i);
             }
+        }
+    }
+
+    /// A set-up did not succeed for certain. On a host that replaces, what is there now may be longer: a mapping that
+    /// was to be replaced.
+    fn forget_length(&mut self, i: u32) {
+        if self.config.host.overlap == Overlap::Replace {
+            self.d[i as usize].pages = 0;
         }
     }
 }

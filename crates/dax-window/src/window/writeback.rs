@@ -110,11 +110,11 @@ impl Window {
     }
 
     /// Reports a write-back: if it failed the ranges are dirty again.
-    pub fn end_writeback(&mut self, ticket: WritebackTicket, done: bool) {
+    pub fn end_writeback(&mut self, mut ticket: WritebackTicket, done: bool) {
         self.absorb_dropped();
         if self.ours(&ticket.claim) {
             self.finish_writeback(ticket.claim.slot, done);
-            self.close(ticket.claim);
+            self.close(&mut ticket.claim);
         }
     }
 
