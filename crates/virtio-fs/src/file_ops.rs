@@ -86,6 +86,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         size: u64,
         change: impl FnOnce() -> Result<T, Error>,
     ) -> Result<(T, u64), Error> {
+        self.check_alive(inode)?;
         // Private copies are installed with no hold on the window: they learn from the layout that the file was cut.
         let _layout = inode.layout.change();
         let _epoch = inode.epoch.change(MetadataChange::SizeChange);
@@ -142,6 +143,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// See [`File::allocate`].
     pub(crate) fn allocate(&self, file: &File<R>, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
         let inode = &file.inode;
+        self.check_alive(inode)?;
         let end = offset
             .checked_add(len)
             .filter(|&end| len > 0 && i64::try_from(end).is_ok())
@@ -199,6 +201,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         to_offset: u64,
         len: u64,
     ) -> Result<u64, Error> {
+        self.check_alive(&from.inode)?;
+        self.check_alive(&to.inode)?;
         let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
         let cuts = to.inode.cuts();
         to.inode.note_size_change();

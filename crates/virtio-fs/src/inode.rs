@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -231,6 +231,8 @@ impl<R: RawMutex> Inode<R> {
 /// All inodes that the driver holds, by node id.
 pub(crate) struct InodeTable<R> {
     inodes: BTreeMap<u64, Arc<Inode<R>>>,
+    /// Those whose node ids the server gave to other files while somebody still held them.
+    replaced: Vec<Weak<Inode<R>>>,
     next_key: u64,
     /// Where the search for an inode to drop goes on.
     hand: u64,
@@ -238,7 +240,7 @@ pub(crate) struct InodeTable<R> {
 
 impl<R: RawMutex> InodeTable<R> {
     pub(crate) const fn new() -> Self {
-        Self { inodes: BTreeMap::new(), next_key: 1, hand: 0 }
+        Self { inodes: BTreeMap::new(), replaced: Vec::new(), next_key: 1, hand: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -266,6 +268,10 @@ impl<R: RawMutex> InodeTable<R> {
         let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
         inode.lookups.store(owed + 1, Ordering::Relaxed);
         let replaced = self.inodes.insert(entry.node.0, inode.clone());
+        if let Some(old) = &replaced {
+            self.replaced.retain(|held| held.strong_count() > 0);
+            self.replaced.push(Arc::downgrade(old));
+        }
         (inode, replaced)
     }
 
@@ -312,8 +318,32 @@ impl<R: RawMutex> InodeTable<R> {
             .collect()
     }
 
-    /// All inodes.
+    /// All inodes, also those whose node ids are other files' by now.
     pub(crate) fn all(&self) -> Vec<Arc<Inode<R>>> {
-        self.inodes.values().cloned().collect()
+        self.inodes.values().cloned().chain(self.replaced.iter().filter_map(Weak::upgrade)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_whose_node_id_is_anothers_by_now_is_not_forgotten_while_it_is_held() {
+        let mut table = InodeTable::<spin::Mutex<()>>::new();
+        let entry = |generation| Entry {
+            node: NodeId(7),
+            generation,
+            entry_valid: Duration::ZERO,
+            attr_valid: Duration::ZERO,
+            attr: Attr::default(),
+        };
+        let (old, _) = table.insert(&entry(1), Duration::ZERO);
+        let (new, replaced) = table.insert(&entry(2), Duration::ZERO);
+        assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &old)));
+        let keys = |table: &InodeTable<_>| table.all().iter().map(|inode| inode.key).collect::<Vec<_>>();
+        assert_eq!(keys(&table), [new.key, old.key]);
+        drop(old);
+        assert_eq!(keys(&table), [new.key]);
     }
 }

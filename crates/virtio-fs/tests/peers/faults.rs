@@ -23,10 +23,11 @@ on_both! {
     what_cannot_be_mapped_is_no_page,
 }
 
-const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
+/// For reading and writing.
+pub(crate) const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
 
 /// Where a file is mapped.
-fn base(file: &File<spin::Mutex<()>>) -> u64 {
+pub(crate) fn base(file: &File<spin::Mutex<()>>) -> u64 {
     file.key().0 << 40
 }
 
@@ -36,8 +37,8 @@ type Entry = (Page, bool, FileKey);
 /// The page tables of one address space.
 #[derive(Default)]
 pub(crate) struct Tables {
-    entries: Mutex<BTreeMap<u64, Entry>>,
-    unmapped: AtomicU64,
+    pub(crate) entries: Mutex<BTreeMap<u64, Entry>>,
+    pub(crate) unmapped: AtomicU64,
     protected: AtomicU64,
 }
 
@@ -69,7 +70,7 @@ impl Mappings for Tables {
 
 impl Tables {
     /// The entry that shows this byte of a mapping, if it permits the access.
-    fn walk(&self, at: u64, write: bool) -> Option<Page> {
+    pub(crate) fn walk(&self, at: u64, write: bool) -> Option<Page> {
         let entries = self.entries.lock().unwrap();
         let (_, (page, writable, _)) = entries.range(..=at).next_back()?;
         (at < page.virt.0 + page.len && (*writable || !write)).then_some(*page)
@@ -129,11 +130,13 @@ fn memory(window: &Window, page: &Page, offset: u64) -> *mut u8 {
     unsafe { window.pointer().add(into as usize) }.as_ptr()
 }
 
-fn load(window: &Window, page: &Page, offset: u64, len: usize) -> Vec<u8> {
+/// Bytes of the file, as a program that loads from the page finds them.
+pub(crate) fn load(window: &Window, page: &Page, offset: u64, len: usize) -> Vec<u8> {
     // SAFETY: the page is in the tables and shows these bytes of the file; nobody takes it away meanwhile.
     unsafe { std::slice::from_raw_parts(memory(window, page, offset), len) }.to_vec()
 }
 
+/// Page tables that the driver takes pages out of.
 pub(crate) fn tables(fs: &virtio_fs::VirtioFs) -> Arc<Tables> {
     let tables = Arc::new(Tables::default());
     assert!(fs.set_mappings(Some(tables.clone())).is_none());
