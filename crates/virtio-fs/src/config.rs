@@ -1,8 +1,11 @@
 //! What an embedder can tune, with defaults that suit a small kernel.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use dax_window::HostRules;
+
+use crate::WindowPart;
 
 /// Settings of a file system; `Config::default()` is a sane start.
 ///
@@ -18,6 +21,8 @@ pub struct Config {
     pub dax: bool,
     /// Which files go through the window.
     pub dax_mode: DaxMode,
+    /// The part of the window to use, which leaves the rest to others; `None` for all of it.
+    pub window_part: Option<Arc<WindowPart>>,
     /// Size of a range of the window in bytes: a power of two of at least 2 MiB.
     pub range_size: u64,
     /// Whether the host maps the last, partial page of a file.
@@ -64,6 +69,7 @@ impl Default for Config {
         Self {
             dax: true,
             dax_mode: DaxMode::Always,
+            window_part: None,
             range_size: 2 << 20,
             tail: TailMapping::WholePages,
             holes: HoleStores::AskHost,

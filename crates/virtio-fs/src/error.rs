@@ -173,7 +173,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn refused(errno: Errno, what: &'static str) -> Self {
+    pub(crate) const fn refused(errno: Errno, what: &'static str) -> Self {
         Self::Refused { what, errno }
     }
 

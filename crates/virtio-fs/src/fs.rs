@@ -119,7 +119,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         self.shared.dax_status()
     }
 
-    /// Where the window lies in guest-physical memory.
+    /// Where the window, or the part of it that the driver uses, lies in guest-physical memory.
     pub fn window_region(&self) -> Option<ShmRegion> {
         self.shared.dax.as_ref().map(|dax| dax.memory.region())
     }
@@ -464,10 +464,19 @@ fn window<R: RawMutex + Send + Sync + 'static>(
         Some(Err(error)) => return Err(DaxStatus::BadWindow(error)),
         Some(Ok(Some(region))) => region,
     };
+    let whole = region;
+    let region = match &config.window_part {
+        None => whole,
+        Some(part) => part.of(&whole, config.range_size).map_err(DaxStatus::BadPart)?,
+    };
     let settings = config.window(region.len(), protocol.map_alignment_bytes());
     let ranges = settings.ranges().map_err(DaxStatus::Unusable)?;
     let storage = Storage::heap(ranges).map_err(DaxStatus::Unusable)?;
     let window = Window::new(settings, storage).map_err(DaxStatus::Unusable)?;
-    let memory = WindowMemory::map(session.platform(), region).ok_or(DaxStatus::NotMapped)?;
+    let owned = match &config.window_part {
+        None => None,
+        Some(part) => Some(part.own(session.platform()).map_err(|holder| DaxStatus::PartTaken { holder })?),
+    };
+    let memory = WindowMemory::map(session.platform(), whole, region, owned).ok_or(DaxStatus::NotMapped)?;
     Ok(Dax::new(window, memory))
 }

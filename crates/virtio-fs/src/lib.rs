@@ -115,6 +115,7 @@ mod stats;
 #[cfg(test)]
 mod test_hal;
 mod window_memory;
+mod window_part;
 
 pub use bringup::Tag;
 pub use config::{Config, Credentials, DaxMode, HoleStores, TailMapping};
@@ -131,3 +132,4 @@ pub use platform::{Platform, WindowAccess};
 pub use queue::ring::RingError;
 pub use request::{Answer, InFlight};
 pub use stats::{AroundStats, DaxStatus, Stats};
+pub use window_part::{PartClaim, WindowPart};

@@ -18,6 +18,13 @@ pub enum DaxStatus {
     BadWindow(virtio_shm::ShmError),
     /// The window is unusable as configured: smaller than a range, or aligned more coarsely.
     Unusable(dax_window::ConfigError),
+    /// [`crate::Config::window_part`] names a part that the window doesn't have.
+    BadPart(virtio_shm::ShmError),
+    /// The part of the window belongs to somebody else.
+    PartTaken {
+        /// To whom.
+        holder: dax::OwnerId,
+    },
     /// The platform could not map the window.
     NotMapped,
     /// The server answers SETUPMAPPING with ENOSYS.
@@ -32,6 +39,8 @@ impl core::fmt::Display for DaxStatus {
             Self::NoWindow => f.write_str("off: the device has no DAX window (shared-memory region 0)"),
             Self::BadWindow(error) => write!(f, "off: the device's window is malformed: {error}"),
             Self::Unusable(error) => write!(f, "off: {error}"),
+            Self::BadPart(error) => write!(f, "off: the configuration's part of the window cannot be: {error}"),
+            Self::PartTaken { holder } => write!(f, "off: the part of the window belongs to {holder}"),
             Self::NotMapped => f.write_str("off: the platform did not map the window"),
             Self::ServerCannotMap => f.write_str("off: the server answers SETUPMAPPING with ENOSYS"),
         }

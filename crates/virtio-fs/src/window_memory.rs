@@ -6,11 +6,16 @@ use core::sync::atomic::{AtomicU8, AtomicU64};
 
 use virtio_shm::ShmRegion;
 
+use crate::window_part::Owned;
 use crate::{Platform, WindowAccess};
 
-/// The mapped window.
+/// The mapped window, or the mapped part of it.
 pub(crate) struct WindowMemory {
+    /// All of the device's window.
+    whole: ShmRegion,
+    /// What of it is the driver's.
     region: ShmRegion,
+    owned: Option<Owned>,
     base: NonNull<u8>,
     access: WindowAccess,
 }
@@ -30,16 +35,41 @@ pub(crate) struct Span {
 }
 
 impl WindowMemory {
-    /// Maps `region` by way of the platform.
-    pub(crate) fn map(platform: &dyn Platform, region: ShmRegion) -> Option<Self> {
-        usize::try_from(region.len()).ok()?;
-        let base = platform.map_window(&region)?;
-        Some(Self { region, base, access: platform.window_access() })
+    /// Maps `region`, a part or all of `whole`, by way of the platform. What is `owned` is given up if that fails.
+    pub(crate) fn map(
+        platform: &dyn Platform,
+        whole: ShmRegion,
+        region: ShmRegion,
+        owned: Option<Owned>,
+    ) -> Option<Self> {
+        let mapped = usize::try_from(region.len()).ok().and_then(|_| platform.map_window(&region));
+        match mapped {
+            Some(base) => Some(Self { whole, region, owned, base, access: platform.window_access() }),
+            None => {
+                if let Some(owned) = owned {
+                    owned.give_up();
+                }
+                None
+            }
+        }
     }
 
-    /// Unmaps the window. Once, when no hold on it can exist any more.
+    /// Unmaps the window and gives it up. Once, when no hold on it can exist any more.
     pub(crate) fn unmap(&self, platform: &dyn Platform) {
         platform.unmap_window(&self.region, self.base);
+        if let Some(owned) = &self.owned {
+            owned.give_up();
+        }
+    }
+
+    /// All of the device's window.
+    pub(crate) fn whole(&self) -> ShmRegion {
+        self.whole
+    }
+
+    /// A window offset as the device counts it, from the begin of all of its window.
+    pub(crate) fn device_offset(&self, window_offset: u64) -> u64 {
+        self.region.addr() - self.whole.addr() + window_offset
     }
 
     /// Where the window lies in guest-physical memory.

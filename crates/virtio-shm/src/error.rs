@@ -81,6 +81,28 @@ pub enum ShmError {
         /// The least length in bytes.
         min: u64,
     },
+    /// A part that somebody wants of the region is not inside it.
+    #[error("shared-memory region {id}: {part:#x} bytes at offset {offset:#x} are not inside its {len:#x} bytes")]
+    PartOutside {
+        /// The region's id.
+        id: ShmId,
+        /// Where the part begins in the region.
+        offset: u64,
+        /// The length of the part in bytes.
+        part: u64,
+        /// The length of the region in bytes.
+        len: u64,
+    },
+    /// A part that somebody wants of the region does not begin where its use needs it.
+    #[error("shared-memory region {id}: a part at offset {offset:#x}, which is not a multiple of {align:#x}")]
+    PartUnaligned {
+        /// The region's id.
+        id: ShmId,
+        /// Where the part begins in the region.
+        offset: u64,
+        /// The alignment in bytes.
+        align: u64,
+    },
     /// Two regions have the same id.
     #[error("shared-memory region {id} at {addr:#x} was given before, at {first_addr:#x}")]
     DuplicateId {

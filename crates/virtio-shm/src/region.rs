@@ -68,6 +68,32 @@ impl ShmRegion {
         self.addr..self.end()
     }
 
+    /// The `len` bytes from `offset` on as a region of their own, with the same id: for a user that is to have a part
+    /// of the region only. Offsets into the whole region, as the device counts them, are `offset` more than those into the
+    /// part.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::ZeroLength`] if `len` is 0, [`ShmError::PartOutside`] if the bytes are not all inside.
+    ///
+    /// ```
+    /// use virtio_shm::{ShmError, ShmId, ShmRegion};
+    ///
+    /// let window = ShmRegion::new(ShmId::FS_DAX_WINDOW, 0xf800_0000, 64 << 20)?;
+    /// let second_half = window.part(32 << 20, 32 << 20)?;
+    /// assert_eq!(second_half.range(), 0xfa00_0000..0xfc00_0000);
+    /// assert!(second_half.part(4096, 32 << 20).is_err());
+    /// # Ok::<(), ShmError>(())
+    /// ```
+    pub const fn part(&self, offset: u64, len: u64) -> Result<Self, ShmError> {
+        let Self { id, addr, len: whole } = *self;
+        match offset.checked_add(len) {
+            // Inside a region that does not wrap, a part doesn't either.
+            Some(end) if end <= whole => Self::new(id, addr + offset, len),
+            _ => Err(ShmError::PartOutside { id, offset, part: len, len: whole }),
+        }
+    }
+
     /// Whether any byte of it lies in `range`.
     pub const fn overlaps(&self, range: &Range<u64>) -> bool {
         range.start < range.end && self.addr < range.end && range.start < self.end()
@@ -176,6 +202,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn parts_are_inside() {
+        let whole = region(0x1000, 0x8000);
+        assert_eq!(whole.part(0, 0x8000), Ok(whole));
+        assert_eq!(whole.part(0x7fff, 1), Ok(region(0x8fff, 1)));
+        assert_eq!(whole.part(0, 0), Err(ShmError::ZeroLength { id: ID, addr: 0x1000 }));
+        for (offset, part) in [(0, 0x8001), (0x8000, 1), (1, 0x8000), (u64::MAX, 1), (1, u64::MAX)] {
+            assert_eq!(whole.part(offset, part), Err(ShmError::PartOutside { id: ID, offset, part, len: 0x8000 }));
+        }
+        let last = region(u64::MAX - 8, 8);
+        assert_eq!(last.part(4, 4), Ok(region(u64::MAX - 4, 4)));
     }
 
     #[test]

@@ -30,6 +30,8 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod hosts;
 #[cfg(target_os = "linux")]
+mod partition;
+#[cfg(target_os = "linux")]
 mod reclaim;
 #[cfg(target_os = "linux")]
 mod requests;

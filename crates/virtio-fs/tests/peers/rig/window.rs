@@ -31,6 +31,14 @@ impl Window {
         NonNull::new(std::ptr::with_exposed_provenance_mut(self.host)).expect("a window is not at 0")
     }
 
+    /// Where a guest-physical address of the window is in the process.
+    pub(crate) fn pointer_to(&self, address: u64) -> NonNull<u8> {
+        let into = address - self.address;
+        assert!(into < self.len, "{address:#x} is not in the window");
+        // SAFETY: the place is inside the window, whose addresses are this object's own.
+        unsafe { self.pointer().add(into as usize) }
+    }
+
     /// Its address in the process, as devices want it.
     pub(crate) fn host_address(&self) -> u64 {
         self.host as u64
