@@ -87,7 +87,9 @@ impl Mappings for PageTables {
     fn write_protect(&self, file: FileKey, range: FileRange) {
         let protected: u64 = processes().iter().map(|process| process.write_protect(file, range)).sum();
         if protected > 0 {
+            let remembered = smp::Remembered::now();
             smp::flush_tlbs();
+            remembered.check_forgotten();
         }
         self.protected.fetch_add(protected, Ordering::AcqRel);
         self.protections.fetch_add(1, Ordering::AcqRel);

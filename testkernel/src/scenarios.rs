@@ -6,11 +6,13 @@ pub(crate) mod copy;
 pub(crate) mod dax;
 pub(crate) mod dirs;
 pub(crate) mod discovery;
+pub(crate) mod failure;
 pub(crate) mod fallback;
 pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod mmap;
 pub(crate) mod ops;
+pub(crate) mod partition;
 pub(crate) mod reclaim;
 pub(crate) mod rig;
 pub(crate) mod robust;
@@ -124,6 +126,7 @@ scenarios! {
     "dax::extending_write" => dax::extending_write,
     "dax::upgrade" => window::upgrade,
     "dax::truncate_under_map" => window::truncate_under_map,
+    "dax::partition" => partition::partition,
     "dax::inode_mode" => window::inode_mode,
     "reclaim::small_window" => reclaim::small_window,
     "reclaim::guard" => window::guard,
@@ -159,6 +162,8 @@ scenarios! {
     "mmap::pinned_range_is_skipped" => mmap::pinned_range_is_skipped,
     "mmap::all_pinned_times_out" => mmap::all_pinned_times_out,
     "mmap::failed_file" => mmap::failed_file,
+    "mmap::failure_is_everywhere" => failure::failure_is_everywhere,
+    "mmap::failure_under_load" => failure::failure_under_load,
     "sync::refused_by_default" => sync::refused_by_default,
     "sync::fsync_before_writable" => sync::fsync_before_writable,
     "sync::truth_table" => sync::truth_table,

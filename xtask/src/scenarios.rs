@@ -60,6 +60,8 @@ const EVERYWHERE: &[&str] = &["q35-dax", "q35-dax-msix", "q35-dax-line", "q35-pl
 const WITH_INTERRUPTS: &[&str] = &["q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
 const WITHOUT_WINDOW: &[&str] = &["q35-plain", "microvm-plain"];
 const SMALL_WINDOW: &[&str] = &["q35-dax-small"];
+/// With one, two and four processors.
+const SMALL_WINDOWS: &[&str] = &["q35-dax-small", "q35-dax-small-2cpu", "q35-dax-small-4cpu"];
 const BARE: &[&str] = &["q35-bare"];
 const DEFAULT_MACHINES: &[&str] = WITH_WINDOW;
 
@@ -124,6 +126,9 @@ const TABLE: &[Scenario] = &[
         ..PLAIN
     },
     files::UNMODIFIED_VIRTIOFSD,
+    dax::PARTITION,
+    Scenario { name: "mmap::failure_is_everywhere", machines: SMALL_WINDOWS, big: true, seconds: 180, ..PLAIN },
+    Scenario { name: "mmap::failure_under_load", machines: SMALL_WINDOWS, big: true, seconds: 240, ..PLAIN },
     mmap::WRITE_FAULT_MARKS_DIRTY,
     mmap::PRIVATE_COW,
     Scenario { name: "mmap::reclaim_unmaps", machines: SMALL_WINDOW, big: true, ..PLAIN },
@@ -136,7 +141,7 @@ const TABLE: &[Scenario] = &[
     Scenario { name: "writeback::fsync_fails", faults: &["fsync:EIO@1"], ..PLAIN },
     Scenario {
         name: "smp::stress",
-        machines: &["q35-dax-small", "q35-dax-small-2cpu", "q35-dax-small-4cpu"],
+        machines: SMALL_WINDOWS,
         big: true,
         words: &[("seconds", "10")],
         seconds: 240,

@@ -47,6 +47,8 @@ struct Processor {
     called: AtomicU64,
     /// Up to which of them it has answered.
     answered: AtomicU64,
+    /// How often it began to forget what it remembers of page tables.
+    flushes: AtomicU64,
     work: Mutex<Option<Work>>,
     busy: AtomicBool,
 }
@@ -56,6 +58,7 @@ static PROCESSORS: [Processor; MAX_PROCESSORS] = [const {
         online: AtomicBool::new(false),
         called: AtomicU64::new(0),
         answered: AtomicU64::new(0),
+        flushes: AtomicU64::new(0),
         work: Mutex::new(None),
         busy: AtomicBool::new(false),
     }
@@ -165,11 +168,11 @@ pub(crate) fn wake_others() {
 /// # Panics
 /// When a processor doesn't answer within a minute.
 pub(crate) fn flush_tlbs() {
-    tlb::flush_all();
+    let this = gdt::this_processor();
+    forget(this);
     if online() < 2 {
         return;
     }
-    let this = gdt::this_processor();
     let mut calls = [0; MAX_PROCESSORS];
     let others = || (0..MAX_PROCESSORS).filter(|&other| other != this);
     for other in others().filter(|&other| PROCESSORS[other].online.load(Ordering::Acquire)) {
@@ -190,12 +193,49 @@ pub(crate) fn flush_tlbs() {
 /// Answers calls for this processor's attention. Done by an interrupt; to be called in loops that wait with interrupts
 /// off for something that another processor holds.
 pub(crate) fn attend() {
-    let state = &PROCESSORS[gdt::this_processor()];
+    let this = gdt::this_processor();
+    let state = &PROCESSORS[this];
     let called = state.called.load(Ordering::Acquire);
     if state.answered.load(Ordering::Acquire) < called {
-        tlb::flush_all();
+        forget(this);
         // An interrupt in between may have answered more.
         state.answered.fetch_max(called, Ordering::AcqRel);
+    }
+}
+
+/// Has this processor forget what it remembers of page tables.
+fn forget(this: usize) {
+    // Counted before, so that what is counted after a moment is done after it.
+    PROCESSORS[this].flushes.fetch_add(1, Ordering::SeqCst);
+    tlb::flush_all();
+}
+
+/// A moment in what processors remember of page tables.
+///
+/// Whoever changes page tables and has the others forget the old entries takes one in between, and asks it afterwards: a
+/// witness that goes by what each processor did, not by who was asked to do it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remembered([u64; MAX_PROCESSORS]);
+
+impl Remembered {
+    /// This moment.
+    pub(crate) fn now() -> Self {
+        Self(core::array::from_fn(|index| PROCESSORS[index].flushes.load(Ordering::SeqCst)))
+    }
+
+    /// Fails unless every processor that runs has begun anew since.
+    ///
+    /// # Panics
+    /// When one has not: it may go on using a page that is gone.
+    pub(crate) fn check_forgotten(&self) {
+        for (index, before) in self.0.iter().enumerate() {
+            let state = &PROCESSORS[index];
+            assert!(
+                !state.online.load(Ordering::Acquire) || state.flushes.load(Ordering::SeqCst) > *before,
+                "processor {index} may still use pages that processor {} took away",
+                gdt::this_processor()
+            );
+        }
     }
 }
 

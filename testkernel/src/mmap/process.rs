@@ -2,7 +2,10 @@
 
 use super::{CURRENT, File, PROCESSES};
 use crate::{
-    arch::{gdt, smp},
+    arch::{
+        gdt,
+        smp::{self, Remembered},
+    },
     memory::{
         LARGE_PAGE, PAGE,
         address_space::{Access, AddressSpace},
@@ -91,7 +94,9 @@ impl Removed {
     /// Waits until no processor uses them, and gives frames of RAM back. With no lock held.
     pub(super) fn finish(self) {
         if self.window_pages > 0 || !self.frames.is_empty() {
+            let remembered = Remembered::now();
             smp::flush_tlbs();
+            remembered.check_forgotten();
         }
         for frame in self.frames {
             if !frames::free(frame, 1) {

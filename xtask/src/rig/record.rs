@@ -18,6 +18,12 @@ pub(crate) enum Line {
     },
     /// QEMU was asked for a mapping.
     Map {
+        /// Where in the window, in bytes.
+        #[serde(default)]
+        window_offset: u64,
+        /// How many bytes.
+        #[serde(default)]
+        len: u64,
         /// What it said: `ok`, or why not.
         #[serde(default)]
         result: String,
@@ -37,7 +43,7 @@ pub(crate) enum Line {
 
 impl Line {
     fn made(&self) -> bool {
-        matches!(self, Self::Map { result } if result == "ok")
+        matches!(self, Self::Map { result, .. } if result == "ok")
     }
 
     fn gone(&self) -> bool {
@@ -101,6 +107,14 @@ impl Record {
         })
     }
 
+    /// Where in the window each mapping was made, and how many bytes it had, in order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.lines.iter().filter(|line| line.made()).filter_map(|line| match line {
+            Line::Map { window_offset, len, .. } => Some((*window_offset, *len)),
+            _ => None,
+        })
+    }
+
     /// Mappings made.
     pub(crate) fn maps(&self) -> usize {
         self.lines.iter().filter(|line| line.made()).count()
@@ -160,13 +174,13 @@ mod tests {
     use super::*;
 
     const GOOD: &str = r#"{"event":"request","opcode":"READ","nodeid":2,"unique":4,"error":0}
-{"event":"map","offset":0,"len":2097152,"result":"ok"}
-{"event":"map","offset":2097152,"len":2097152,"result":"ok"}
-{"event":"unmap","offset":0,"len":2097152,"result":"ok"}
-{"event":"unmap","offset":2097152,"len":2097152,"result":"ok"}
-{"event":"map","offset":0,"len":2097152,"result":"ok"}
-{"event":"unmap","offset":0,"len":2097152,"result":"ok"}
-{"event":"map","offset":0,"len":2097152,"result":"refused"}
+{"event":"map","window_offset":0,"len":2097152,"result":"ok"}
+{"event":"map","window_offset":2097152,"len":2097152,"result":"ok"}
+{"event":"unmap","window_offset":0,"len":2097152,"result":"ok"}
+{"event":"unmap","window_offset":2097152,"len":2097152,"result":"ok"}
+{"event":"map","window_offset":0,"len":2097152,"result":"ok"}
+{"event":"unmap","window_offset":0,"len":2097152,"result":"ok"}
+{"event":"map","window_offset":0,"len":2097152,"result":"refused"}
 {"event":"summary","set_up":3,"removed":3,"live":0,"live_at_destroy":0,"requests":{"READ":1},"lookups_outstanding":0}
 "#;
 
@@ -177,6 +191,7 @@ mod tests {
             (record.requests("READ"), record.requests("WRITE"), record.maps(), record.most_live()),
             (1, 0, 3, 2)
         );
+        assert_eq!(record.places().collect::<Vec<_>>(), [(0, 2 << 20), (2 << 20, 2 << 20), (0, 2 << 20)]);
         assert_eq!(record.imbalance(), None);
     }
 
