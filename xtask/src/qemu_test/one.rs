@@ -48,7 +48,8 @@ impl Runner<'_> {
         }
         let share = folder.join("share");
         fs::create_dir_all(&share).with_context(|| format!("cannot create {}", share.display()))?;
-        let verdict = self.boot(scenario, machine, &folder, &share);
+        let mut numbers = Vec::new();
+        let verdict = self.boot(scenario, machine, &folder, &share, &mut numbers);
         crate::process::interrupt::check()?;
         let verdict = verdict.unwrap_or_else(|error| Err(Failure::new(Witness::Host, format!("{error:#}"))));
         let outcome = match as_expected(scenario.expect, verdict) {
@@ -59,7 +60,8 @@ impl Runner<'_> {
         if !self.keep && !matches!(outcome, Outcome::Failed { .. }) {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
-        Ok(TestResult { name: scenario.name, machine: machine.name, outcome, seconds: begin.elapsed().as_secs_f64() })
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(TestResult { name: scenario.name, machine: machine.name, outcome, seconds, numbers })
     }
 
     fn boot(
@@ -68,6 +70,7 @@ impl Runner<'_> {
         machine: &Machine,
         folder: &Path,
         share: &Path,
+        numbers: &mut Vec<String>,
     ) -> Result<Result<Success, Failure>> {
         if machine.has_share() {
             scenarios::make_share(share, scenario.big)?;
@@ -101,6 +104,9 @@ impl Runner<'_> {
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);
         let report = boot::boot(self.tools, &plan, &mut stage)?;
+        if longer.is_some() {
+            numbers.extend(report.metrics());
+        }
         Ok(verdict::judge(&report, Some(scenario.name))
             .and_then(|success| witnessed(scenario, &stage, &report, success)))
     }
@@ -109,7 +115,7 @@ impl Runner<'_> {
 /// For a scenario that the host has a side for and the kernel doesn't have: a lost test must not go unnoticed.
 pub(super) fn lost(scenario: &Scenario, machine: &Machine) -> TestResult {
     let outcome = Outcome::Failed { message: "the kernel has no such scenario".into(), details: String::new() };
-    TestResult { name: scenario.name, machine: machine.name, outcome, seconds: 0.0 }
+    TestResult { name: scenario.name, machine: machine.name, outcome, seconds: 0.0, numbers: Vec::new() }
 }
 
 /// The host's own look, when everything else agrees.

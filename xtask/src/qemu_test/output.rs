@@ -15,6 +15,8 @@ pub(crate) struct TestResult {
     pub(crate) machine: &'static str,
     pub(crate) outcome: Outcome,
     pub(crate) seconds: f64,
+    /// What the kernel counted, for a test that was asked to take a certain time.
+    pub(crate) numbers: Vec<String>,
 }
 
 /// How a test ended.
@@ -101,6 +103,9 @@ pub(crate) fn print(name: &str, results: &[TestResult]) {
         if let Outcome::Failed { message, details } = &result.outcome {
             text.push_str(&format!("  on {}: {message}\n{details}", result.machine));
         }
+        if !result.numbers.is_empty() {
+            text.push_str(&format!("  numbers on {}:\n    {}\n", result.machine, result.numbers.join("\n    ")));
+        }
     }
     // If nobody reads any more there is nobody to tell.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -113,9 +118,11 @@ struct Row<'a> {
     outcome: &'a str,
     seconds: f64,
     message: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    numbers: &'a [String],
 }
 
-/// Writes the results as an array of {name, machine, outcome, seconds, message}.
+/// Writes the results as an array of {name, machine, outcome, seconds, message}, and numbers where there are any.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -132,6 +139,7 @@ pub(crate) fn write_json(file: &Path, results: &[TestResult]) -> Result<()> {
                 Outcome::Failed { message, .. } => message,
                 Outcome::Skipped(reason) => reason,
             },
+            numbers: &result.numbers,
         })
         .collect();
     let text = serde_json::to_string_pretty(&rows)?;
@@ -170,11 +178,18 @@ mod tests {
     fn results_are_written_for_scripts() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("r.json");
-        let result = TestResult { name: "a::b", machine: "q35-dax", outcome: failed(), seconds: 1.23456 };
-        write_json(&file, &[result]).unwrap();
+        let result =
+            TestResult { name: "a::b", machine: "q35-dax", outcome: failed(), seconds: 1.23456, numbers: vec![] };
+        let counted =
+            TestResult { outcome: Outcome::Ok, seconds: 2.0, numbers: vec!["faults 7".into()], ..result.clone() };
+        write_json(&file, &[result, counted]).unwrap();
         let rows: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         let expected = serde_json::json!([
-            { "name": "a::b", "machine": "q35-dax", "outcome": "failed", "seconds": 1.235, "message": "m" }
+            { "name": "a::b", "machine": "q35-dax", "outcome": "failed", "seconds": 1.235, "message": "m" },
+            {
+                "name": "a::b", "machine": "q35-dax", "outcome": "ok", "seconds": 2.0, "message": "",
+                "numbers": ["faults 7"]
+            }
         ]);
         assert_eq!(rows, expected);
         assert!(write_json(&dir.path().join("no/such/folder"), &[]).is_err());

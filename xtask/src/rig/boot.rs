@@ -133,6 +133,16 @@ impl Report {
             _ => None,
         })
     }
+
+    /// What the kernel counted: name, value and unit in words, in order.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = String> {
+        self.events.iter().filter_map(|event| match event {
+            // A number without a unit has the unit 1.
+            Event::Metric { name, value, unit } if unit == "1" => Some(format!("{name}: {value}")),
+            Event::Metric { name, value, unit } => Some(format!("{name}: {value} {unit}")),
+            _ => None,
+        })
+    }
 }
 
 enum Message {

@@ -12,6 +12,7 @@ use crate::{
     mmap::{File, Process, ViewRequest},
     mount::Fs,
     scenarios::mmap::{map, private, shared},
+    watchdog,
 };
 use alloc::{format, sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +55,11 @@ impl Stage {
 
 /// What was done, by kind.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts([u64; KINDS.len()]);
+pub(super) struct Counts {
+    kinds: [u64; KINDS.len()],
+    /// Bytes that were read in some way and compared with what they must be.
+    checked: u64,
+}
 
 /// An operation.
 type Operation = fn(&mut Worker) -> Outcome;
@@ -79,16 +84,19 @@ const WEIGHTS: [u64; KINDS.len()] = [20, 10, 14, 5, 14, 20, 2, 2, 1, 3, 4];
 impl Counts {
     /// Adds another processor's.
     pub(super) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds) {
             *mine += theirs;
         }
+        self.checked += other.checked;
     }
 
     /// Tells the host.
     pub(super) fn tell(&self) {
-        for ((name, _), count) in KINDS.iter().zip(self.0) {
+        for ((name, _), count) in KINDS.iter().zip(self.kinds) {
             events::metric(&format!("stress {name}"), count, "1");
         }
+        events::metric("stress operations", self.kinds.iter().sum(), "1");
+        events::metric("stress bytes checked", self.checked, "bytes");
     }
 }
 
@@ -133,11 +141,12 @@ impl Worker {
             for (kind, weight) in WEIGHTS.iter().enumerate() {
                 if chosen < *weight {
                     let (name, run) = KINDS[kind];
+                    watchdog::doing(name);
                     run(self).map_err(|stop| match stop {
                         Stop::Fail(message) => Stop::Fail(format!("{name}: {message}")),
                         skip => skip,
                     })?;
-                    self.counts.0[kind] += 1;
+                    self.counts.kinds[kind] += 1;
                     break;
                 }
                 chosen -= weight;
@@ -162,6 +171,7 @@ impl Worker {
         let mut words = [0; 8];
         let offset = self.draw_word(size - 64);
         user::load(BIG_AT + offset, &mut words).map_err(|errno| Stop::Fail(format!("at {offset:#x}: {errno}")))?;
+        self.counts.checked += 64;
         check_words(name, Content::of(name), offset, &words)
     }
 
@@ -172,6 +182,7 @@ impl Worker {
         let offset = self.draw(size - len);
         let mut buffer = vec![0; len as usize];
         self.stage.big.read_exact_at(&mut buffer, offset)?;
+        self.counts.checked += len;
         files::check(name, Content::of(name), offset, &buffer)
     }
 
@@ -207,7 +218,7 @@ impl Worker {
         self.check_page(index, page, self.drawn.is_multiple_of(2))
     }
 
-    fn check_page(&self, index: usize, page: u64, by_view: bool) -> Outcome {
+    fn check_page(&mut self, index: usize, page: u64, by_view: bool) -> Outcome {
         let expected = own_word(page, self.generations[index]);
         for place in PLACES {
             let offset = page * PAGE + place;
@@ -218,6 +229,7 @@ impl Worker {
                 self.stage.own.read_exact_at(&mut bytes, offset)?;
                 u64::from_le_bytes(bytes)
             };
+            self.counts.checked += 8;
             ensure!(
                 found == expected,
                 "page {page} of processor {} has {found:#018x} at {place}, not {expected:#018x}, by_view {by_view}",
@@ -228,7 +240,7 @@ impl Worker {
     }
 
     /// All pages of this processor's hold what was last stored; asked of the file itself.
-    pub(super) fn check_own(&self) -> Outcome {
+    pub(super) fn check_own(&mut self) -> Outcome {
         (0..self.generations.len())
             .try_for_each(|index| self.check_page(index, index as u64 * self.stage.processors + self.number, false))
     }
@@ -245,6 +257,7 @@ impl Worker {
         }
         match user::load_word(at) {
             Ok(word) => {
+                self.counts.checked += 8;
                 ensure!(word == 0 || word == cut_word(offset), "{offset:#x} has {word:#018x}");
                 Ok(())
             }
@@ -302,9 +315,11 @@ impl Worker {
             ensure!(words[1] == page + 1, "a copy of page {page} has {:#x}", words[1]);
             words[1] = content.word((offset + page * PAGE + 8) / 8);
             check_words(name, content, offset + page * PAGE, &words)?;
+            self.counts.checked += 24;
             let other = self.draw_word(len - 8);
             if other % PAGE != 8 {
                 let word = user::load_word(at + other).map_err(fault)?;
+                self.counts.checked += 8;
                 check_words(name, content, offset + other, &[word])?;
             }
         }
@@ -320,6 +335,7 @@ impl Worker {
         let mut bytes = vec![0; PAGE as usize];
         for _ in 0..2 {
             pin.copy_to(0, &mut bytes);
+            self.counts.checked += PAGE;
             files::check(name, Content::of(name), offset, &bytes)?;
             self.load()?;
         }
