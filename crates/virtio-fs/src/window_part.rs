@@ -1,26 +1,4 @@
 //! Parts of a device's window, each with an owner of its own.
-//!
-//! A file system uses all of its device's window, unless [`crate::Config::window_part`] has it be content with a part. The
-//! rest is the embedder's: for files that are to lie at places of his choice (a program's image, the memory of a guest of his
-//! own), which no reclaim takes away.
-//!
-//! ```no_run
-//! # fn f(fs: &virtio_fs::VirtioFs, window: virtio_shm::ShmRegion) -> Result<(), Box<dyn core::error::Error>> {
-//! use dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
-//! use virtio_fs::{OpenOptions, WindowPart};
-//!
-//! // The file system was mounted with the other half of this window.
-//! let part = WindowPart::new(0, window.len() / 2);
-//! let claim = part.claim(OwnerId::new(1).ok_or("no owner")?)?;
-//! let image = fs.open("image", OpenOptions::new().read(true))?;
-//! image.map_in_part(&claim, DeviceOffset(0), 0, 2 << 20)?;
-//! let device = claim.device(&window)?;
-//! let found = device.direct_access(&DirectAccess { offset: 0, size: 2 << 20, flags: AccessFlags::empty() })?;
-//! println!("the image lies at {}", found.phys);
-//! fs.unmap_in_part(&claim, DeviceOffset(0), 2 << 20)?;
-//! # Ok(())
-//! # }
-//! ```
 
 use alloc::sync::Arc;
 use core::num::NonZeroUsize;
@@ -35,6 +13,28 @@ use crate::{Error, File, Platform, VirtioFs};
 
 /// A part of a window, which belongs to at most one at a time: to a file system that is mounted with it, or to whoever claims
 /// it. Nobody checks that the parts of one window are apart: cutting it up is the embedder's.
+///
+/// A file system uses all of its device's window, unless [`crate::Config::window_part`] has it be content with a part. The
+/// rest is the embedder's: for files that are to lie at places of his choice (a program's image, the memory of a guest of his
+/// own), which no reclaim takes away.
+///
+/// ```no_run
+/// # fn f(fs: &virtio_fs::VirtioFs, window: virtio_shm::ShmRegion) -> Result<(), Box<dyn core::error::Error>> {
+/// use dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
+/// use virtio_fs::{OpenOptions, WindowPart};
+///
+/// // The file system was mounted with the other half of this window.
+/// let part = WindowPart::new(0, window.len() / 2);
+/// let claim = part.claim(OwnerId::new(1).ok_or("no owner")?)?;
+/// let image = fs.open("image", OpenOptions::new().read(true))?;
+/// image.map_in_part(&claim, DeviceOffset(0), 0, 2 << 20)?;
+/// let device = claim.device(&window)?;
+/// let found = device.direct_access(&DirectAccess { offset: 0, size: 2 << 20, flags: AccessFlags::empty() })?;
+/// println!("the image lies at {}", found.phys);
+/// fs.unmap_in_part(&claim, DeviceOffset(0), 2 << 20)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct WindowPart {
     offset: u64,
