@@ -87,6 +87,18 @@ fn a_damaged_line_is_said_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_file_is_unpacked_when_its_name_says_so() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (packed, plain) = (folder.join("capture.jsonl.gz"), folder.join("capture.jsonl"));
+    std::fs::write(&packed, CAPTURE).unwrap();
+    std::fs::write(&plain, capture()).unwrap();
+    for path in [packed, plain] {
+        let summary = trace::print(trace::open(&path).unwrap(), &mut Vec::new()).unwrap();
+        assert_eq!(summary, trace::Summary { decoded: 341, failed: 0 }, "{}", path.display());
+    }
+}
+
+#[test]
 fn a_compressed_capture_that_breaks_off() {
     let broken = &CAPTURE[..CAPTURE.len() / 2];
     let mut output = Vec::new();
