@@ -48,15 +48,15 @@ mod lookup;
 mod misc;
 mod names;
 mod open;
+mod read;
 mod xattr;
 
 pub use attributes::{Getattr, Setattr, Statx, StatxReply, StatxTimes};
 pub use create::{Create, Created, Link, Mkdir, Mknod, Symlink, Tmpfile};
 pub use dax::{Removemapping, Setupmapping};
-pub use directory::{Fsyncdir, Opendir, Readdir, Readdirplus, Releasedir};
+pub use directory::{Fsyncdir, Opendir, Releasedir};
 pub use file::{
-    Copied, Copied64, CopyFileRange, CopyFileRange64, Fallocate, Flush, Fsync, Lseek, Read, Sought, Whence, Write,
-    Written,
+    Copied, Copied64, CopyFileRange, CopyFileRange64, Fallocate, Flush, Fsync, Lseek, Sought, Whence, Write, Written,
 };
 pub use init::{Init, InitReply, InitReplySize};
 pub use lock::{FileLock, Getlk, LockKind, Setlk, Setlkw};
@@ -66,6 +66,7 @@ pub use misc::{
 };
 pub use names::{Readlink, Rename, Rename2, Rmdir, Unlink};
 pub use open::{Open, Opened, Release};
+pub use read::{Read, Readdir, Readdirplus};
 pub use xattr::{Getxattr, Listxattr, Removexattr, Setxattr, XattrNames, XattrReply, xattr_names};
 
 /// Adds extensions to a request that creates, if they were negotiated.

@@ -1,92 +1,12 @@
-//! What is done with an open file: `READ`, `WRITE`, `FLUSH`, `FSYNC`, `FALLOCATE`, `LSEEK`, `COPY_FILE_RANGE`.
+//! What is done with an open file: `WRITE`, `FLUSH`, `FSYNC`, `FALLOCATE`, `LSEEK`, `COPY_FILE_RANGE`.
 
 use crate::{
     DecodeError, EncodeError, FallocateMode, FileHandle, FsyncFlags, LockOwner, Message, NodeId, Opcode, OpenFlags,
-    Operation, Protocol, ReadFlags, ReplyBody, ReplyMessage, ReplySize, WriteFlags,
+    Operation, Protocol, ReplyBody, ReplyMessage, ReplySize, WriteFlags,
     ops::at_most,
     parse::{Input, ParseRequest},
     raw,
 };
-
-/// Reads from an open file.
-///
-/// Since 7.1; from `lock_owner` on since 7.9 (24 bytes before, which Linux no longer sends). Reply: the bytes, fewer than
-/// `size` only at the end of the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// The inode.
-    pub node: NodeId,
-    /// The open file.
-    pub fh: FileHandle,
-    /// Where to read from, in bytes.
-    pub offset: u64,
-    /// How many bytes to read.
-    pub size: u32,
-    /// Which fields count.
-    pub read_flags: ReadFlags,
-    /// The owner of locks, when `read_flags` says so.
-    pub lock_owner: LockOwner,
-    /// How the file was opened.
-    pub flags: OpenFlags,
-}
-
-impl Read {
-    /// `size` bytes of an open file from `offset` on.
-    #[must_use]
-    pub fn new(node: NodeId, fh: FileHandle, offset: u64, size: u32) -> Self {
-        Self { node, fh, offset, size, ..Self::default() }
-    }
-
-    pub(super) const fn raw(&self) -> raw::ReadIn {
-        raw::ReadIn {
-            fh: self.fh.0,
-            offset: self.offset,
-            size: self.size,
-            read_flags: self.read_flags.bits(),
-            lock_owner: self.lock_owner.0,
-            flags: self.flags.bits(),
-            padding: 0,
-        }
-    }
-}
-
-impl Operation for Read {
-    const OPCODE: Opcode = Opcode::READ;
-
-    type Reply<'r> = &'r [u8];
-
-    fn node(&self) -> NodeId {
-        self.node
-    }
-
-    fn write_body<'s>(&'s self, _: &Protocol, message: &mut Message<'s>) -> Result<(), EncodeError> {
-        message.fixed(self.raw())
-    }
-
-    fn reply_size(&self, _: &Protocol) -> ReplySize {
-        ReplySize::up_to(self.size)
-    }
-
-    fn decode_body<'r>(&self, _: &Protocol, body: &'r [u8]) -> Result<&'r [u8], DecodeError> {
-        Ok(body)
-    }
-}
-
-impl<'a> ParseRequest<'a> for Read {
-    fn parse(input: &mut Input<'a>) -> Result<Self, DecodeError> {
-        let short = input.protocol.minor() < 9 && input.remaining() == 24;
-        let raw: raw::ReadIn = input.prefix(if short { 24 } else { size_of::<raw::ReadIn>() })?;
-        Ok(Self {
-            node: input.node(),
-            fh: FileHandle(raw.fh),
-            offset: raw.offset,
-            size: raw.size,
-            read_flags: ReadFlags::from_bits_retain(raw.read_flags),
-            lock_owner: LockOwner(raw.lock_owner),
-            flags: OpenFlags::from_bits_retain(raw.flags),
-        })
-    }
-}
 
 /// Writes to an open file. The data is the message's [data](Message::data), which is never copied.
 ///
