@@ -4,7 +4,7 @@ use core::fmt;
 
 use zerocopy::IntoBytes;
 
-use crate::{ByteOrder, DecodeError, EncodeError, name, raw, raw::Layout};
+use crate::{ByteOrder, DecodeError, EncodeError, attr, name, raw, raw::Layout};
 
 /// Types up to this one are not types but the number of security contexts (`FUSE_MAX_NR_SECCTX`).
 const MAX_CONTEXTS: u32 = 31;
@@ -50,9 +50,7 @@ impl<'a> Extensions<'a> {
         let extensions = Self { bytes, order };
         for extension in extensions.iter() {
             if let Extension::SecurityContexts(contexts) = extension? {
-                for context in contexts.iter() {
-                    context?;
-                }
+                contexts.check()?;
             }
         }
         Ok(extensions)
@@ -166,6 +164,15 @@ impl<'a> SecurityContexts<'a> {
         self.count == 0
     }
 
+    /// Checks all contexts, and that they fill the extension.
+    fn check(&self) -> Result<(), DecodeError> {
+        let mut rest = self.bytes;
+        for _ in 0..self.count {
+            (_, rest) = SecurityContext::split(self.order, rest)?;
+        }
+        attr::no_more("fuse_secctx_header", rest)
+    }
+
     /// The contexts in order; ends after the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<SecurityContext<'a>, DecodeError>> + use<'a> {
         let (order, mut rest, mut count) = (self.order, self.bytes, self.count);
@@ -222,6 +229,10 @@ impl<'a> Groups<'a> {
             need,
             have: groups.len() as u64,
         })?;
+        let padding = &groups[bytes.len()..];
+        if padding.len() >= 8 {
+            return Err(DecodeError::Trailing { what: raw::SuppGroups::NAME, extra: padding.len() as u64 });
+        }
         Ok(Self { bytes, order })
     }
 
@@ -415,5 +426,19 @@ mod tests {
         context[8..12].copy_from_slice(&99_u32.to_ne_bytes());
         context[16..18].copy_from_slice(b"n\0");
         assert!(matches!(parse(&context), Err(DecodeError::Truncated { need: 99, have: 6, .. })));
+        // Only padding may follow what was counted.
+        let mut more = [0; 32];
+        more[..8].copy_from_slice(header(24, GROUPS).as_bytes());
+        more[8..12].copy_from_slice(&2_u32.to_ne_bytes());
+        assert_eq!(parse(&more[..24]), Ok(()));
+        more[8..12].copy_from_slice(&1_u32.to_ne_bytes());
+        assert!(matches!(parse(&more[..24]), Err(DecodeError::Trailing { extra: 8, .. })));
+        more[..8].copy_from_slice(header(32, 1).as_bytes());
+        more[8..12].copy_from_slice(&0_u32.to_ne_bytes());
+        more[16..18].copy_from_slice(b"n\0");
+        assert!(matches!(parse(&more), Err(DecodeError::Trailing { extra: 8, .. })));
+        more[..8].copy_from_slice(header(24, 1).as_bytes());
+        assert_eq!(parse(&more[..24]), Ok(()));
+        assert!(matches!(parse(&[header(16, 0).as_bytes(), &[0; 8]].concat()), Err(DecodeError::Trailing { .. })));
     }
 }

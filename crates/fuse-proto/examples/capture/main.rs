@@ -11,8 +11,8 @@
 mod trace;
 
 use std::{
-    fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -22,19 +22,15 @@ fn main() -> ExitCode {
         eprintln!("usage: capture FILE.jsonl[.gz]");
         return ExitCode::from(2);
     };
-    let file = match File::open(&path) {
-        Ok(file) => file,
+    let path = PathBuf::from(path);
+    let reader = match trace::open(&path) {
+        Ok(reader) => reader,
         Err(error) => {
             eprintln!("{}: {error}", path.display());
             return ExitCode::from(2);
         }
     };
-    let reader: Box<dyn Read> = if path.as_encoded_bytes().ends_with(b".gz") {
-        Box::new(flate2::read::MultiGzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
-    match print(BufReader::new(reader)) {
+    match print(reader) {
         Ok(summary) => {
             eprintln!("{summary}");
             if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -3,7 +3,9 @@
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
-    io::{self, BufRead, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
 };
 
 use fuse_proto::{
@@ -93,6 +95,16 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
         .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?))
         .collect::<Option<_>>()
         .ok_or_else(|| "not hexadecimal".into())
+}
+
+/// Opens a capture, compressed or not, as its name says.
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let file = File::open(path)?;
+    Ok(if path.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(file)))
+    } else {
+        Box::new(BufReader::new(file))
+    })
 }
 
 /// How it went.

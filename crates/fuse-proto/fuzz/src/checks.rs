@@ -183,7 +183,7 @@ pub fn reply(data: &[u8]) {
 
     macro_rules! kinds {
         ($($number:literal => $op:expr;)*) => {
-            match kind % 52 {
+            match kind % 56 {
                 $($number => {
                     let op = $op;
                     // Raw bytes first: the device can write anything.
@@ -211,55 +211,59 @@ pub fn reply(data: &[u8]) {
         };
     }
     kinds! {
-        0 => ops::Lookup { parent: node, name: b"name" };
-        1 => ops::Getattr { node, fh: None };
-        2 => ops::Setattr::new(node);
-        3 => ops::Readlink { node };
-        4 => ops::Symlink { parent: node, name: b"name", target: b"target", ..Default::default() };
-        5 => ops::Mknod { parent: node, name: b"name", ..Default::default() };
-        6 => ops::Mkdir { parent: node, name: b"name", ..Default::default() };
-        7 => ops::Unlink { parent: node, name: b"name" };
-        8 => ops::Rmdir { parent: node, name: b"name" };
-        9 => ops::Rename::default();
-        10 => ops::Link::default();
-        11 => ops::Open::default();
-        12 => ops::Read::new(node, fh, 0, size);
-        13 => ops::Write::new(node, fh, 0, &[0; 64]);
-        14 => ops::Statfs { node };
-        15 => ops::Release::default();
-        16 => ops::Fsync::default();
-        17 => ops::Setxattr::default();
-        18 => ops::Getxattr { node, name: b"user.name", size };
-        19 => ops::Listxattr { node, size };
-        20 => ops::Removexattr::default();
-        21 => ops::Flush::default();
-        22 => ops::Init { major: 7, minor: 45, max_readahead: 0, flags: InitFlags::empty() };
-        23 => ops::Opendir::default();
-        24 => ops::Readdir::new(node, fh, 0, size);
-        25 => ops::Releasedir::default();
-        26 => ops::Fsyncdir::default();
-        27 => ops::Getlk { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
-        28 => ops::Setlk { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
-        29 => ops::Setlkw { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
-        30 => ops::Access::default();
-        31 => ops::Create::default();
-        32 => ops::Interrupt::default();
-        33 => ops::Bmap::default();
-        34 => ops::Destroy;
-        35 => ops::Ioctl { node, out_size: size, ..Default::default() };
-        36 => ops::Ioctl { node, out_size: size, flags: IoctlFlags::UNRESTRICTED, ..Default::default() };
-        37 => ops::Poll::default();
-        38 => ops::Fallocate::default();
-        39 => ops::Readdirplus::new(node, fh, 0, size);
-        40 => ops::Rename2::default();
-        41 => ops::Lseek::default();
-        42 => ops::CopyFileRange { len: 4096, ..Default::default() };
-        43 => ops::Setupmapping::default();
-        44 => ops::Removemapping::default();
-        45 => ops::Syncfs::default();
-        46 => ops::Tmpfile::default();
-        47 => ops::Statx::default();
-        48 => ops::CopyFileRange64 { len: 1 << 40, ..Default::default() };
+        1 => ops::Lookup { parent: node, name: b"name" };
+        2 => ops::Forget { node, nlookup: 1 };
+        3 => ops::Getattr { node, fh: None };
+        4 => ops::Setattr::new(node);
+        5 => ops::Readlink { node };
+        6 => ops::Symlink { parent: node, name: b"name", target: b"target", ..Default::default() };
+        8 => ops::Mknod { parent: node, name: b"name", ..Default::default() };
+        9 => ops::Mkdir { parent: node, name: b"name", ..Default::default() };
+        10 => ops::Unlink { parent: node, name: b"name" };
+        11 => ops::Rmdir { parent: node, name: b"name" };
+        12 => ops::Rename::default();
+        13 => ops::Link::default();
+        14 => ops::Open::default();
+        15 => ops::Read::new(node, fh, 0, size);
+        16 => ops::Write::new(node, fh, 0, &[0; 64]);
+        17 => ops::Statfs { node };
+        18 => ops::Release::default();
+        20 => ops::Fsync::default();
+        21 => ops::Setxattr::default();
+        22 => ops::Getxattr { node, name: b"user.name", size };
+        23 => ops::Listxattr { node, size };
+        24 => ops::Removexattr::default();
+        25 => ops::Flush::default();
+        26 => ops::Init { major: 7, minor: 45, max_readahead: 0, flags: InitFlags::empty() };
+        27 => ops::Opendir::default();
+        28 => ops::Readdir::new(node, fh, 0, size);
+        29 => ops::Releasedir::default();
+        30 => ops::Fsyncdir::default();
+        31 => ops::Getlk { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
+        32 => ops::Setlk { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
+        33 => ops::Setlkw { node, fh, owner: LockOwner(1), lock: ANY_LOCK, flags: LockFlags::empty() };
+        34 => ops::Access::default();
+        35 => ops::Create::default();
+        36 => ops::Interrupt::default();
+        37 => ops::Bmap::default();
+        38 => ops::Destroy;
+        39 => ops::Ioctl { node, out_size: size, ..Default::default() };
+        // Beyond the opcodes: the same as 39, with more rights.
+        55 => ops::Ioctl { node, out_size: size, flags: IoctlFlags::UNRESTRICTED, ..Default::default() };
+        40 => ops::Poll::default();
+        41 => ops::NotifyReply { node, offset: 0, data: &[] };
+        42 => ops::BatchForget::default();
+        43 => ops::Fallocate::default();
+        44 => ops::Readdirplus::new(node, fh, 0, size);
+        45 => ops::Rename2::default();
+        46 => ops::Lseek::default();
+        47 => ops::CopyFileRange { len: 4096, ..Default::default() };
+        48 => ops::Setupmapping::default();
+        49 => ops::Removemapping::default();
+        50 => ops::Syncfs::default();
+        51 => ops::Tmpfile::default();
+        52 => ops::Statx::default();
+        53 => ops::CopyFileRange64 { len: 1 << 40, ..Default::default() };
     }
 }
 
@@ -329,16 +333,27 @@ pub fn extensions(data: &[u8]) {
     let mut numbers = Numbers(data);
     let order = numbers.protocol().byte_order();
     if let Ok(extensions) = Extensions::parse(order, numbers.0) {
+        // Every byte belongs to something that was read, or fills it up to eight.
+        let mut read = 0;
         for extension in extensions.iter() {
+            read += 8_usize;
             match extension.expect("all of them were checked") {
                 Extension::SecurityContexts(contexts) => {
                     assert_eq!(contexts.iter().count(), contexts.len() as usize);
-                    assert!(contexts.iter().all(|context| context.is_ok()));
+                    for context in contexts.iter() {
+                        let SecurityContext { name, value } = context.expect("it was checked");
+                        read += (8 + name.len() + 1 + value.len()).next_multiple_of(8);
+                    }
                 }
-                Extension::Groups(groups) => assert_eq!(groups.iter().count(), groups.len()),
-                _ => {}
+                Extension::Groups(groups) => {
+                    assert_eq!(groups.iter().count(), groups.len());
+                    read += (4 + 4 * groups.len()).next_multiple_of(8);
+                }
+                Extension::Unknown { bytes, .. } => read += bytes.len(),
+                _ => unreachable!("there are no others"),
             }
         }
+        assert_eq!(read, numbers.0.len());
     }
 }
 
