@@ -3,11 +3,13 @@
 
 pub(crate) mod apt;
 pub(crate) mod build;
+pub(crate) mod cargo_fuzz;
 pub(crate) mod fetch;
 pub(crate) mod libraries;
 pub(crate) mod linux;
 pub(crate) mod private;
 pub(crate) mod qemu;
+pub(crate) mod released;
 pub(crate) mod rust;
 pub(crate) mod sources;
 pub(crate) mod virtiofsd;

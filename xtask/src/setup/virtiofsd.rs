@@ -1,19 +1,12 @@
 //! An unmodified virtiofsd, which serves no window: the machine's own, the distribution's package, or the released crate.
 
-use super::{Context, fetch, libraries, private::Programme, qemu};
-use crate::{
-    paths,
-    process::{self, cargo},
-};
+use super::{Context, fetch, libraries, private::Programme, qemu, released};
+use crate::process;
 use anyhow::{Context as _, Result};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 /// The release that is built when no package can be had.
 const RELEASE: &str = "1.14.0";
-const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// A virtiofsd that was found.
 #[derive(Clone, Debug)]
@@ -61,14 +54,7 @@ fn place(context: &Context) -> PathBuf {
 
 fn install(context: &Context) -> Result<()> {
     let libraries = libraries::ensure(context)?;
-    let scratch = fetch::scratch(&context.paths.rig())?;
-    let root = scratch.path().join("root");
-    let mut command = cargo::cargo(&context.paths);
-    command.args(["install", "virtiofsd", "--locked", "--version", RELEASE, "--root"]).arg(&root);
-    command.env("CARGO_TARGET_DIR", scratch.path().join("target"));
-    libraries.apply(&mut command);
-    process::run(&mut command, PATIENCE)?;
-    paths::replace_folder(&root, &place(context))
+    released::install(context, "virtiofsd", RELEASE, &place(context), |command| libraries.apply(command))
 }
 
 fn look_in(root: &Path) -> Option<Virtiofsd> {

@@ -1,6 +1,6 @@
 //! The steps.
 
-use super::{Bench, Done};
+use super::{Bench, Done, fuzz};
 use crate::{
     process::{self, cargo},
     qemu_test::Tally,
@@ -28,9 +28,13 @@ const DAEMON: &str = "virtiofsd-dax";
 const LINUX_GUEST: &str = "linux-guest";
 /// Crates whose unit tests Miri runs in little time.
 const MIRI: [&str; 2] = ["virtio-shm", "dax"];
+/// What reads and writes messages of either byte order, and a machine whose own order is big-endian.
+const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
+/// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
+const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first.
-pub(super) const STEPS: [Step; 8] = [
+pub(super) const STEPS: [Step; 9] = [
     Step { name: "format", about: "the code is formatted", run: format },
     Step { name: "clippy", about: "no lint complains, on the host and on bare metal", run: clippy },
     Step { name: "alone", about: "each no_std crate builds by itself for every bare-metal target", run: alone },
@@ -41,7 +45,16 @@ pub(super) const STEPS: [Step; 8] = [
     },
     Step { name: "daemon-tests", about: "the daemon's tests", run: daemon_tests },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
-    Step { name: "miri", about: "no undefined behaviour where Miri is fast enough to look", run: miri },
+    Step {
+        name: "miri",
+        about: "no undefined behaviour where Miri is fast enough to look; FUSE messages, but random ones, on big-endian s390x",
+        run: miri,
+    },
+    Step {
+        name: "fuzz",
+        about: "every decoder of FUSE messages takes any bytes, for a few seconds each",
+        run: fuzz::step,
+    },
     Step { name: "qemu", about: "the scenarios in QEMU", run: |bench| Ok(Done::Ran(bench.qemu()?)) },
 ];
 
@@ -133,9 +146,16 @@ fn miri(bench: &mut Bench) -> Result<Done> {
     for name in MIRI {
         command.args(["--package", name]);
     }
-    // Random cases are for the host; Miri looks at each path once or twice.
-    command.env("PROPTEST_CASES", "2").env("MIRIFLAGS", "-Zmiri-disable-isolation");
-    Ok(Done::Ran(bench.count(command)?))
+    let (wire, big_endian) = WIRE;
+    let mut reversed = bench.cargo(["+nightly", "miri", "test", "--locked", "--no-fail-fast", "--target", big_endian]);
+    reversed.args(["--package", wire]).args(WIRE_TESTS);
+    let mut tally = Tally::default();
+    for mut command in [command, reversed] {
+        // Random cases are for the host; Miri looks at each path once or twice.
+        command.env("PROPTEST_CASES", "2").env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        tally = tally.plus(bench.count(command)?);
+    }
+    Ok(Done::Ran(tally))
 }
 
 /// The `no_std` crates.
