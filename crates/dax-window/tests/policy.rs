@@ -695,3 +695,24 @@ fn all_retired_is_said() {
     assert!(matches!(window.access(&mut Stream::new(), &fault), Access::Around(Around::NoCapacity)));
     assert_eq!(window.stats().retired, 2);
 }
+
+#[test]
+fn what_a_failed_replacement_leaves_behind_is_removed_whole() {
+    for outcome in [Some(Outcome::Refused(5)), Some(Outcome::Unknown), None] {
+        let mut window = Window::on_heap(plain(1, HostRules::REPLACING)).unwrap();
+        let mut stream = Stream::new();
+        touch(&mut window, &mut stream, &at(0));
+        // A file of one page is to take the place of a mapping of a whole range.
+        let Access::Setup(ticket) = window.access(&mut stream, &Request::read(B, 0, 4096, 4096)) else { panic!() };
+        assert_eq!(window.setup_entry(&ticket, 0).unwrap().len, 4096);
+        match outcome {
+            Some(outcome) => assert!(window.complete_setup(ticket, &[outcome]).is_err()),
+            None => drop(ticket),
+        }
+        let Step::Remove(ticket) = window.drain_step() else { panic!("{outcome:?}: the host may have something") };
+        let lens: Vec<u64> = window.remove_entries(&ticket).map(|entry| entry.len).collect();
+        assert_eq!(lens, [RANGE], "{outcome:?}");
+        window.complete_remove(ticket, Outcome::Done);
+        window.check_invariants().unwrap();
+    }
+}

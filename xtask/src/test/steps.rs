@@ -28,6 +28,8 @@ const DAEMON: &str = "virtiofsd-dax";
 const LINUX_GUEST: &str = "linux-guest";
 /// Crates whose unit tests Miri runs in little time.
 const MIRI: [&str; 2] = ["virtio-shm", "dax"];
+/// The window, whose explorations and random histories are for the host: Miri runs a short history of each kind.
+const WINDOW: [&str; 6] = ["--package", "dax-window", "--features", "dax-window/alloc", "--test", "basics"];
 /// What reads and writes messages of either byte order, and a machine whose own order is big-endian.
 const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 /// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
@@ -149,8 +151,10 @@ fn miri(bench: &mut Bench) -> Result<Done> {
     let (wire, big_endian) = WIRE;
     let mut reversed = bench.cargo(["+nightly", "miri", "test", "--locked", "--no-fail-fast", "--target", big_endian]);
     reversed.args(["--package", wire]).args(WIRE_TESTS);
+    let mut window = bench.cargo(["+nightly", "miri", "test", "--locked", "--no-fail-fast"]);
+    window.args(WINDOW);
     let mut tally = Tally::default();
-    for mut command in [command, reversed] {
+    for mut command in [command, window, reversed] {
         // Random cases are for the host; Miri looks at each path once or twice.
         command.env("PROPTEST_CASES", "2").env("MIRIFLAGS", "-Zmiri-disable-isolation");
         tally = tally.plus(bench.count(command)?);
