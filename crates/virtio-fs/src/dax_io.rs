@@ -459,9 +459,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                         dax.release(hold);
                         return Err(error);
                     }
-                    return Ok(Map::new(self.clone(), hold, writable));
+                    return Ok(Map::new(self.clone(), inode.clone(), hold, writable));
                 }
-                Got::Hold(hold) => return Ok(Map::new(self.clone(), hold, writable)),
+                Got::Hold(hold) => return Ok(Map::new(self.clone(), inode.clone(), hold, writable)),
                 Got::Around(why) => {
                     self.counters.around(why);
                     return Err(match why {

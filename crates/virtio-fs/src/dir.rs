@@ -9,6 +9,7 @@ use fuse_proto::{Attr, DecodeError, Errno, FileHandle, FileType, InitFlags, Opco
 use lock_api::RawMutex;
 
 use crate::inode::Inode;
+use crate::leave::Leave;
 use crate::shared::Shared;
 use crate::{Credentials, Error};
 
@@ -48,6 +49,7 @@ pub struct ReadDir<R: RawMutex + Send + Sync + 'static> {
     mark: (u64, u32, u32),
     seen: u64,
     done: bool,
+    leave: Leave<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for ReadDir<R> {
@@ -60,6 +62,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
     pub(crate) fn open(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, who: Credentials) -> Result<Self, Error> {
         let fh = shared.op_opendir(who, inode.nodeid)?;
         let len = CHUNK.min(shared.connection.data_buffer_size());
+        let leave = Leave::new(&shared, &inode);
         Ok(Self {
             shared,
             inode,
@@ -72,6 +75,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
             mark: (0, 0, 1),
             seen: 0,
             done: false,
+            leave,
         })
     }
 
@@ -186,6 +190,7 @@ impl<R: RawMutex + Send + Sync + 'static> Iterator for ReadDir<R> {
 
 impl<R: RawMutex + Send + Sync + 'static> Drop for ReadDir<R> {
     fn drop(&mut self) {
+        self.leave.from(&self.inode);
         if let Some(fh) = self.fh.take()
             && self.shared.check_mounted().is_ok()
             && let Err(error) =

@@ -8,6 +8,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, FopenFlags, OpenFlags};
 use lock_api::{Mutex, RawMutex};
 
 use crate::inode::Inode;
+use crate::leave::Leave;
 use crate::map::Map;
 use crate::shared::Shared;
 use crate::{Credentials, Error};
@@ -193,6 +194,7 @@ pub struct File<R: RawMutex + Send + Sync + 'static> {
     pub(crate) lock_owner: u64,
     stream: Mutex<R, Stream>,
     pub(crate) cursor: core::sync::atomic::AtomicU64,
+    leave: Leave<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for File<R> {
@@ -207,6 +209,7 @@ impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for File<R> {
 
 impl<R: RawMutex + Send + Sync + 'static> Drop for File<R> {
     fn drop(&mut self) {
+        self.leave.from(&self.inode);
         if let Some(fh) = self.fh.take()
             && self.shared.check_mounted().is_ok()
             && let Err(error) = self.shared.op_release(self.who, self.inode.nodeid, fh, self.flags(), false)
@@ -225,6 +228,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
         options: OpenOptions,
     ) -> Self {
         let lock_owner = shared.connection.next_unique();
+        let leave = Leave::new(&shared, &inode);
         let direct = opened.is_some_and(|(_, flags)| flags.contains(FopenFlags::DIRECT_IO));
         Self {
             shared,
@@ -236,6 +240,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             lock_owner,
             stream: Mutex::new(Stream::new()),
             cursor: core::sync::atomic::AtomicU64::new(0),
+            leave,
         }
     }
 

@@ -234,7 +234,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     }
 
     fn node(&self, inode: Arc<crate::inode::Inode<R>>) -> Node<R> {
-        Node { shared: self.shared.clone(), inode, who: self.who }
+        Node::new(self.shared.clone(), inode, self.who)
     }
 
     /// Walks a path to what it names; see [`crate::path`] for the rules.

@@ -55,6 +55,8 @@ pub(crate) struct Inode<R> {
     size: AtomicU64,
     /// Whether its blocks are too few for its size, by the attributes.
     holes: AtomicBool,
+    /// Whether it has no name any more.
+    gone: AtomicBool,
     /// Grows with each operation that can change the size, before and after it.
     size_changes: AtomicU64,
     cuts: AtomicU64,
@@ -79,6 +81,7 @@ impl<R: RawMutex> Inode<R> {
             lookups: AtomicU64::new(0),
             size: AtomicU64::new(attr.attr.size),
             holes: AtomicBool::new(attr.has_holes()),
+            gone: AtomicBool::new(attr.attr.nlink == 0),
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
@@ -93,6 +96,16 @@ impl<R: RawMutex> Inode<R> {
     /// The file's size in bytes, as last heard.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Whether the file has no name any more, as far as is known: it lives only as long as somebody holds it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Its last name was removed.
+    pub(crate) fn note_gone(&self) {
+        self.gone.store(true, Ordering::Release);
     }
 
     /// Whether the file has holes, as far as the number of its blocks tells: a store there has to find room on the host.
@@ -117,6 +130,7 @@ impl<R: RawMutex> Inode<R> {
         }
         *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
         self.holes.store(cached.has_holes(), Ordering::Release);
+        self.gone.store(attr.nlink == 0, Ordering::Release);
         let before = self.size.swap(attr.size, Ordering::AcqRel);
         (attr.size < before).then_some(before)
     }

@@ -100,6 +100,7 @@ mod file_ops;
 mod fs;
 mod inode;
 mod late;
+mod leave;
 mod lock;
 mod map;
 mod node;

@@ -11,6 +11,8 @@ use lock_api::RawMutex;
 
 use crate::Error;
 use crate::dax_io::span;
+use crate::inode::Inode;
+use crate::leave::Leave;
 use crate::shared::Shared;
 
 /// A view of a file's own bytes in the host's page cache.
@@ -26,6 +28,9 @@ pub struct Map<R: RawMutex + Send + Sync + 'static> {
     /// Taken when dropped.
     hold: Option<Hold>,
     writable: bool,
+    /// What is in view is in use.
+    inode: Arc<Inode<R>>,
+    leave: Leave<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for Map<R> {
@@ -35,9 +40,10 @@ impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for Map<R> {
 }
 
 impl<R: RawMutex + Send + Sync + 'static> Map<R> {
-    pub(crate) fn new(shared: Arc<Shared<R>>, hold: Hold, writable: bool) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, hold: Hold, writable: bool) -> Self {
         shared.maps.fetch_add(1, Ordering::AcqRel);
-        Self { shared, hold: Some(hold), writable }
+        let leave = Leave::new(&shared, &inode);
+        Self { shared, hold: Some(hold), writable, inode, leave }
     }
 
     /// How many bytes are in view: at least 1.
@@ -131,5 +137,6 @@ impl<R: RawMutex + Send + Sync + 'static> Drop for Map<R> {
             dax.release(hold);
         }
         self.shared.maps.fetch_sub(1, Ordering::AcqRel);
+        self.leave.from(&self.inode);
     }
 }

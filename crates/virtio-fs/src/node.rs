@@ -10,6 +10,7 @@ use lock_api::RawMutex;
 use crate::dir::ReadDir;
 use crate::file::{File, OpenOptions, SetAttr};
 use crate::inode::Inode;
+use crate::leave::Leave;
 use crate::shared::Shared;
 use crate::{Credentials, Error, VirtioFs};
 
@@ -21,11 +22,18 @@ pub struct Node<R: RawMutex + Send + Sync + 'static = spin::Mutex<()>> {
     pub(crate) shared: Arc<Shared<R>>,
     pub(crate) inode: Arc<Inode<R>>,
     pub(crate) who: Credentials,
+    leave: Leave<R>,
+}
+
+impl<R: RawMutex + Send + Sync + 'static> Drop for Node<R> {
+    fn drop(&mut self) {
+        self.leave.from(&self.inode);
+    }
 }
 
 impl<R: RawMutex + Send + Sync + 'static> Clone for Node<R> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), inode: self.inode.clone(), who: self.who }
+        self.other(self.inode.clone())
     }
 }
 
@@ -45,8 +53,13 @@ impl<R: RawMutex + Send + Sync + 'static> PartialEq for Node<R> {
 impl<R: RawMutex + Send + Sync + 'static> Eq for Node<R> {}
 
 impl<R: RawMutex + Send + Sync + 'static> Node<R> {
+    pub(crate) fn new(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, who: Credentials) -> Self {
+        let leave = Leave::new(&shared, &inode);
+        Self { shared, inode, who, leave }
+    }
+
     fn other(&self, inode: Arc<Inode<R>>) -> Self {
-        Self { shared: self.shared.clone(), inode, who: self.who }
+        Self::new(self.shared.clone(), inode, self.who)
     }
 
     /// The file system.
@@ -272,9 +285,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
         self.inode.expire_attr();
         let inode = known.and_then(|nodeid| self.shared.inodes.lock().get(nodeid));
         if let Some(inode) = inode {
-            inode.expire_attr();
-            // With nobody holding it, its mappings would keep the file's space on the host.
-            self.shared.drop_if_unused(inode);
+            self.shared.lost_name(self.who, inode);
         }
         Ok(())
     }
@@ -313,8 +324,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
         }
         let replaced = replaced.and_then(|nodeid| self.shared.inodes.lock().get(nodeid));
         if let Some(inode) = replaced {
-            inode.expire_attr();
-            self.shared.drop_if_unused(inode);
+            self.shared.lost_name(self.who, inode);
         }
         Ok(())
     }

@@ -279,14 +279,23 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// Drops an inode that nobody holds, so that the host can free a file that is gone.
     pub(crate) fn drop_if_unused(&self, inode: Arc<Inode<R>>) {
+        drop(self.keep_if_used(inode));
+    }
+
+    /// As [`Shared::drop_if_unused`]; gives the inode back if somebody else holds it.
+    pub(crate) fn keep_if_used(&self, inode: Arc<Inode<R>>) -> Option<Arc<Inode<R>>> {
         let nodeid = inode.nodeid;
         drop(inode);
-        let removed = self.inodes.lock().remove_unused(nodeid);
-        if let Some((inode, owed)) = removed {
-            self.let_go(&inode, owed);
-            // At once: the server keeps the file's space until then.
-            self.flush_forgets();
-        }
+        let removed = {
+            let mut inodes = self.inodes.lock();
+            let Some(removed) = inodes.remove_unused(nodeid) else { return inodes.get(nodeid) };
+            removed
+        };
+        let (inode, owed) = removed;
+        self.let_go(&inode, owed);
+        // At once: the server keeps the file's space until then.
+        self.flush_forgets();
+        None
     }
 
     fn let_go(&self, inode: &Arc<Inode<R>>, owed: u64) {

@@ -40,6 +40,8 @@ mod rig;
 #[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]
+mod unlinked;
+#[cfg(target_os = "linux")]
 mod unmount;
 
 #[cfg(not(target_os = "linux"))]
