@@ -181,6 +181,12 @@ impl Attr {
         self.flags.contains(AttrFlags::DAX)
     }
 
+    /// Whether another file system of the host's begins here ([`AttrFlags::SUBMOUNT`]).
+    #[must_use]
+    pub const fn is_submount(&self) -> bool {
+        self.flags.contains(AttrFlags::SUBMOUNT)
+    }
+
     fn from_raw(raw: &raw::Attr) -> Result<Self, DecodeError> {
         Ok(Self {
             ino: raw.ino,

@@ -48,6 +48,8 @@ pub(crate) struct Inode<R> {
     pub(crate) key: InodeId,
     pub(crate) nodeid: NodeId,
     pub(crate) generation: u64,
+    /// Which of the host's file systems it is on: 0 for the share's own.
+    pub(crate) device: u64,
     /// Look-ups that the server counted and that FORGET has to give back.
     lookups: AtomicU64,
     attr: Mutex<R, CachedAttr>,
@@ -72,12 +74,13 @@ pub(crate) struct Inode<R> {
 }
 
 impl<R: RawMutex> Inode<R> {
-    pub(crate) fn new(key: InodeId, entry: &Entry, now: Duration) -> Self {
+    pub(crate) fn new(key: InodeId, entry: &Entry, device: u64, now: Duration) -> Self {
         let attr = CachedAttr { attr: entry.attr, valid_until: now.saturating_add(entry.attr_valid), fetched: now };
         Self {
             key,
             nodeid: entry.node,
             generation: entry.generation,
+            device,
             lookups: AtomicU64::new(0),
             size: AtomicU64::new(attr.attr.size),
             holes: AtomicBool::new(attr.has_holes()),
@@ -138,6 +141,15 @@ impl<R: RawMutex> Inode<R> {
     /// Marks the attributes as no longer vouched for.
     pub(crate) fn expire_attr(&self) {
         self.attr.lock().valid_until = Duration::ZERO;
+    }
+
+    /// Somebody else changed the file: what is known of it is not used any more, not even for a moment, nor is what was
+    /// asked before.
+    pub(crate) fn forget_attr(&self) {
+        self.note_size_change();
+        let mut cached = self.attr.lock();
+        cached.valid_until = Duration::ZERO;
+        cached.fetched = Duration::ZERO;
     }
 
     /// How many operations that change the size began or ended so far.
@@ -267,7 +279,14 @@ impl<R: RawMutex> InodeTable<R> {
 
     /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for `entry`s
     /// whose node id is in use by a file that is gone (other generation): then the old one is returned as second.
-    pub(crate) fn insert(&mut self, entry: &Entry, now: Duration) -> (Arc<Inode<R>>, Option<Arc<Inode<R>>>) {
+    ///
+    /// A new one is on the same file system of the host's as its parent, on `device`, unless another begins with it.
+    pub(crate) fn insert(
+        &mut self,
+        entry: &Entry,
+        device: u64,
+        now: Duration,
+    ) -> (Arc<Inode<R>>, Option<Arc<Inode<R>>>) {
         let known = self.inodes.get(&entry.node.0);
         if let Some(inode) = known
             && inode.generation == entry.generation
@@ -276,7 +295,8 @@ impl<R: RawMutex> InodeTable<R> {
             inode.lookups.fetch_add(1, Ordering::Relaxed);
             return (inode.clone(), None);
         }
-        let inode = Arc::new(Inode::new(InodeId(self.next_key), entry, now));
+        let device = if entry.attr.is_submount() { self.next_key } else { device };
+        let inode = Arc::new(Inode::new(InodeId(self.next_key), entry, device, now));
         self.next_key += 1;
         // The server counts look-ups by node id: those of the old file go with the new one.
         let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
@@ -291,7 +311,7 @@ impl<R: RawMutex> InodeTable<R> {
 
     /// Adds the root, for which the server counts no look-ups.
     pub(crate) fn insert_root(&mut self, entry: &Entry, now: Duration) -> Arc<Inode<R>> {
-        let (root, _) = self.insert(entry, now);
+        let (root, _) = self.insert(entry, 0, now);
         root.lookups.store(0, Ordering::Relaxed);
         root
     }
@@ -352,8 +372,8 @@ mod tests {
             attr_valid: Duration::ZERO,
             attr: Attr::default(),
         };
-        let (old, _) = table.insert(&entry(1), Duration::ZERO);
-        let (new, replaced) = table.insert(&entry(2), Duration::ZERO);
+        let (old, _) = table.insert(&entry(1), 0, Duration::ZERO);
+        let (new, replaced) = table.insert(&entry(2), 0, Duration::ZERO);
         assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &old)));
         let keys = |table: &InodeTable<_>| table.all().iter().map(|inode| inode.key).collect::<Vec<_>>();
         assert_eq!(keys(&table), [new.key, old.key]);

@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use fuse_proto::{AccessMask, Attr, Errno, NodeId, OpenFlags, RenameFlags, XattrFlags, ops::StatxReply};
+use fuse_proto::{
+    AccessMask, Attr, Errno, NodeId, OpenFlags, RenameFlags, XattrFlags, ops::StatfsReply, ops::StatxReply,
+};
 use lock_api::RawMutex;
 
 use crate::dir::ReadDir;
@@ -88,6 +90,28 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     pub fn mark_failed(&self) {
         self.inode.failure.fail(dax::Errno::EIO);
         self.shared.unmap_failed(&self.inode);
+    }
+
+    /// Which of the host's file systems it is on, as far as the server tells: 0 for the share's own, another number for each
+    /// one that is mounted somewhere below, never used again. Together with the inode number of its attributes it
+    /// identifies a file, as `st_dev` does.
+    pub fn device(&self) -> u64 {
+        self.inode.device
+    }
+
+    /// Whether it is where another file system of the host's begins.
+    pub fn is_submount(&self) -> bool {
+        self.inode.cached_attr().attr.is_submount()
+    }
+
+    /// Sizes and free space of the file system on the host that it is on.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn statfs(&self) -> Result<StatfsReply, Error> {
+        self.shared.check_mounted()?;
+        self.shared.op_statfs(self.who, self.inode.nodeid)
     }
 
     /// Whether it is a directory.
@@ -180,7 +204,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
         self.shared.check_mounted()?;
         options.check()?;
         let (entry, opened) = self.shared.op_tmpfile(self.who, self.inode.nodeid, options)?;
-        let inode = self.shared.adopt_inode(&entry)?;
+        let inode = self.shared.adopt_inode(&self.inode, &entry)?;
         Ok(File::new(self.shared.clone(), inode, Some(opened), self.who, options))
     }
 

@@ -1,6 +1,7 @@
 //! What the server says without being asked, and what the driver forgets because of it.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use fuse_proto::{ByteOrder, Notification};
 use lock_api::RawMutex;
@@ -25,7 +26,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     self.notice(&message);
                 }
                 Err(error) => {
-                    log::error!("virtio-fs: the notification queue is unusable: {error}");
+                    if !self.notices_failed.swap(true, Ordering::Relaxed) {
+                        log::error!("virtio-fs: the notification queue is unusable: {error}");
+                    }
                     break;
                 }
             }
@@ -47,10 +50,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         };
         match notification {
             Notification::InvalInode { node, .. } => {
-                // Data is not cached here: every read sees the host's page cache.
+                // Data is not cached here: every read sees the host's page cache. How much there is may have changed.
                 let inode = self.inodes.lock().get(node);
                 if let Some(inode) = inode {
-                    inode.expire_attr();
+                    inode.forget_attr();
                 }
             }
             Notification::InvalEntry { parent, name, .. } => {
@@ -70,7 +73,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     parent.expire_attr();
                 }
                 if let Some(child) = child {
-                    child.expire_attr();
+                    child.forget_attr();
                     self.drop_if_unused(child);
                 }
             }

@@ -46,6 +46,8 @@ pub(crate) struct Shared<R: RawMutex + Send + Sync + 'static> {
     /// Bit per opcode: the server answered ENOSYS.
     unsupported: AtomicU64,
     pub(crate) unmounted: AtomicBool,
+    /// The device broke the notification queue, and that was said.
+    pub(crate) notices_failed: AtomicBool,
     /// Once failed, the whole file system stays so.
     pub(crate) failure: FailureState,
     /// Mapped views, pins and faults under way.
@@ -80,6 +82,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             names: AtomicUsize::new(0),
             unsupported: AtomicU64::new(0),
             unmounted: AtomicBool::new(false),
+            notices_failed: AtomicBool::new(false),
             failure: FailureState::new(),
             maps: AtomicUsize::new(0),
             counters: Counters::default(),
@@ -165,15 +168,15 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// Takes over the entry of a reply: the inode, its attributes, its name.
     pub(crate) fn adopt(&self, parent: &Arc<Inode<R>>, name: &[u8], entry: &Entry) -> Result<Arc<Inode<R>>, Error> {
-        let inode = self.adopt_inode(entry)?;
+        let inode = self.adopt_inode(parent, entry)?;
         self.cache_name(parent, name, Some(entry.node), entry.entry_valid);
         Ok(inode)
     }
 
-    /// Takes over the inode of an entry without a name.
-    pub(crate) fn adopt_inode(&self, entry: &Entry) -> Result<Arc<Inode<R>>, Error> {
+    /// Takes over the inode of an entry without a name, which was found or made in `parent`.
+    pub(crate) fn adopt_inode(&self, parent: &Inode<R>, entry: &Entry) -> Result<Arc<Inode<R>>, Error> {
         let now = self.now();
-        let (inode, replaced) = self.inodes.lock().insert(entry, now);
+        let (inode, replaced) = self.inodes.lock().insert(entry, parent.device, now);
         if let Some(replaced) = replaced {
             self.drop_mappings(&replaced);
         }
@@ -221,9 +224,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         inode: &Arc<Inode<R>>,
         fh: Option<FileHandle>,
     ) -> Result<(), Error> {
+        self.take_notices();
         let cached = inode.cached_attr();
         let now = self.now();
-        if now >= cached.valid_until && now >= cached.fetched.saturating_add(ATTR_REFRESH) {
+        let fetched_lately = !cached.fetched.is_zero() && now < cached.fetched.saturating_add(ATTR_REFRESH);
+        if now >= cached.valid_until && !fetched_lately {
             self.refresh_attr(who, inode, fh)?;
         }
         Ok(())

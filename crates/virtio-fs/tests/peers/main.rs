@@ -30,6 +30,8 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod hosts;
 #[cfg(target_os = "linux")]
+mod notices;
+#[cfg(target_os = "linux")]
 mod partition;
 #[cfg(target_os = "linux")]
 mod reclaim;
@@ -37,6 +39,8 @@ mod reclaim;
 mod requests;
 #[cfg(target_os = "linux")]
 mod rig;
+#[cfg(target_os = "linux")]
+mod submounts;
 #[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]

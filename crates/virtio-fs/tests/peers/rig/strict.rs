@@ -30,6 +30,9 @@ use super::{lock, logs, ram};
 
 const INDIRECT_DESC: u64 = 1 << 28;
 const EVENT_IDX: u64 = 1 << 29;
+const NOTIFICATION: u64 = 1 << 0;
+/// The queue of notifications, where there is one.
+const NOTIFICATION_QUEUE: u16 = 1;
 const STATUS: usize = 0x70;
 
 /// What kind of host this is to the DAX window.
@@ -58,6 +61,8 @@ pub(crate) struct Options {
     /// Whether a driver may know that mappings can be replaced.
     pub(crate) remaps: bool,
     pub(crate) manners: Manners,
+    /// The size of notifications, if it has a queue for them.
+    pub(crate) notifications: Option<u32>,
     /// The configuration of the server's file system, but for its root.
     pub(crate) server: Config,
 }
@@ -72,6 +77,7 @@ impl Default for Options {
             host: Host::Generous,
             remaps: false,
             manners: Manners::default(),
+            notifications: None,
             server: Config { xattr: true, ..Config::default() },
         }
     }
@@ -149,6 +155,11 @@ impl Strict {
     pub(crate) fn new(folder: &Path, window: Option<Arc<Window>>, options: Options) -> Self {
         let folder = folder.to_str().expect("a path in UTF-8").to_owned();
         let mut spec = Spec::file_system("strict", options.request_queues).with_manners(options.manners);
+        if let Some(size) = options.notifications {
+            spec.features |= NOTIFICATION;
+            spec.config.extend(size.to_le_bytes());
+            spec.queues.push(0);
+        }
         spec.queues.fill(options.queue_size);
         spec.features |= if options.indirect { INDIRECT_DESC } else { 0 };
         spec.features |= if options.event_idx { EVENT_IDX } else { 0 };
@@ -245,6 +256,11 @@ impl Strict {
         self.shared.finish(exchange, Act::Serve);
     }
 
+    /// Says something without being asked; `used` is how much it says that is, if not all. False if no buffer waits.
+    pub(crate) fn notify(&self, bytes: &[u8], used: Option<u32>) -> bool {
+        self.shared.notify(bytes, used)
+    }
+
     /// Looks at no queue any more, nor at what it keeps.
     pub(crate) fn stop(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
@@ -278,6 +294,10 @@ fn server(folder: &str, options: &Options) -> Arc<Server<PassthroughFs>> {
 impl Shared {
     /// Serves all that is in a queue, on the queue's own thread.
     fn serve_queue(&self, index: u16) {
+        if index == NOTIFICATION_QUEUE && self.options.notifications.is_some() {
+            // What is there waits for the device to have something to say.
+            return;
+        }
         loop {
             let Some(exchange) = self.take(index) else { return };
             let act = lock(&self.hook).as_mut().map_or(Act::Serve, |hook| hook(&exchange.request));
@@ -359,6 +379,26 @@ impl Shared {
             self.device.blame(mistake);
         }
         Some(Exchange { request, chain, life: *life })
+    }
+
+    /// See [`Strict::notify`].
+    fn notify(&self, bytes: &[u8], used: Option<u32>) -> bool {
+        let _life = self.quiet.read().unwrap_or_else(PoisonError::into_inner);
+        let next = |queue: &mut Queue| queue.iter(self.memory.clone()).ok().and_then(|mut chains| chains.next());
+        let Some(chain) = self.with_queue(NOTIFICATION_QUEUE, next).flatten() else { return false };
+        let head = chain.head_index();
+        for descriptor in chain.clone() {
+            let (address, len) = (descriptor.addr(), descriptor.len() as usize);
+            if !descriptor.is_write_only() || !ram::in_use(address.0, len) {
+                self.device.blame(format!("a buffer for notifications of {len} bytes at {address:?}"));
+            }
+        }
+        let mut writer = VirtioFsWriter::new(&*self.memory, chain).expect("a chain of the driver's");
+        writer.write_all(bytes).expect("there is room");
+        let answer =
+            Answer { used: vec![(head.into(), used.unwrap_or(bytes.len() as u32))], ..Answer::new(head, Vec::new()) };
+        self.give_back(NOTIFICATION_QUEUE, &answer);
+        true
     }
 
     /// Answers a request.
