@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use fuse_proto::{NodeId, Opcode};
+use fuse_proto::{Errno, NodeId, Opcode};
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::transport::InterruptStatus;
 
 use crate::bringup::{Port, RESET_TIMEOUT};
 use crate::queue::channel::{
-    About, Channel, DataPool, Late, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token,
+    About, Buffers, Channel, DataPool, Late, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token,
 };
-use crate::queue::dma::DmaBuf;
 use crate::queue::notices::NoticeQueue;
+use crate::wait::wait_for;
 use crate::{Error, Platform};
 
 /// The hiprio queue's place among the channels (virtio 1.3, 5.11.2).
@@ -298,21 +298,14 @@ impl<R: RawMutex> Connection<R> {
     pub(crate) fn wait(&self, pending: Pending<'_, R>, data: &mut [u8]) -> Result<Received, Error> {
         let ticket = pending.ticket;
         let channel = &self.queues.channels[ticket.channel];
-        let mut outcome = Ok(None);
-        self.platform.wait(ticket.deadline, &mut || {
-            // Asked again after the answer was yes, it must not take the answer back.
-            if matches!(outcome, Ok(None)) {
-                outcome = channel.poll(ticket.token, &self.queues.pool);
-            }
-            !matches!(outcome, Ok(None))
-        });
-        match outcome {
-            Ok(Some(reply)) => {
+        let come = || channel.poll(ticket.token, &self.queues.pool).transpose();
+        match wait_for(&*self.platform, ticket.deadline, come) {
+            Some(Ok(reply)) => {
                 pending.into_ticket();
                 Ok(self.receive(reply, data))
             }
-            Ok(None) => Err(self.timed_out(ticket.opcode)),
-            Err(error) => {
+            None => Err(self.timed_out(ticket.opcode)),
+            Some(Err(error)) => {
                 self.give_up();
                 Err(Error::Queue(error))
             }
@@ -347,6 +340,13 @@ impl<R: RawMutex> Connection<R> {
     /// Gives a request up.
     pub(crate) fn abandon(&self, ticket: Ticket) {
         self.queues.channels[ticket.channel].abandon(ticket.token, &self.queues.pool);
+    }
+
+    /// Whether nothing is in flight and all of so many data buffers are free. Takes them.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self, buffers: usize) -> bool {
+        let idle = self.queues.channels.iter().all(|channel| channel.in_flight() == 0);
+        idle && (0..buffers).all(|_| self.queues.pool.take(1).is_some())
     }
 
     /// Takes what the device has returned on any queue; returns the number of completions.
@@ -443,53 +443,43 @@ impl<R: RawMutex> Connection<R> {
         until: Duration,
     ) -> Result<Option<Message<'m>>, Error> {
         let total: usize = request.parts.iter().map(|part| part.len()).sum();
-        let mut parts = request.parts;
-        let mut data_out = None;
-        if total > REQUEST_BYTES {
-            // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
-            let mut inline = 0;
-            let fits = parts.iter().take_while(|part| {
-                inline += part.len();
-                inline <= REQUEST_BYTES
-            });
-            let split = fits.count();
-            let (head, tail) = parts.split_at(split);
-            let tail_len = tail.iter().map(|part| part.len()).sum();
-            if tail_len > self.data_buffer_size {
-                return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
-            }
-            let Some(mut buffer) = self.data_buffer(channel, until) else { return Ok(None) };
-            let mut offset = 0;
-            for part in tail {
-                offset += buffer.write(offset, part);
-            }
-            parts = head;
-            data_out = Some((buffer, tail_len));
+        // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
+        let mut inline = 0;
+        let fits = request.parts.iter().take_while(|part| {
+            inline += part.len();
+            inline <= REQUEST_BYTES
+        });
+        let (parts, tail) =
+            request.parts.split_at(if total > REQUEST_BYTES { fits.count() } else { request.parts.len() });
+        let tail_len = tail.iter().map(|part| part.len()).sum();
+        if tail_len > self.data_buffer_size {
+            return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
         }
-        let mut data_in = None;
-        if request.reply_data > 0 {
-            let len = request.reply_data.min(self.data_buffer_size);
-            let Some(buffer) = self.data_buffer(channel, until) else {
-                data_out.into_iter().for_each(|(buffer, _)| self.queues.pool.give(buffer));
-                return Ok(None);
-            };
-            data_in = Some((buffer, len));
+        let count = usize::from(tail_len > 0) + usize::from(request.reply_data > 0);
+        if count > self.queues.pool.len() {
+            return Err(Error::refused(Errno::ENOBUFS, "data both ways takes two data buffers"));
         }
+        let Some(mut buffers) = self.data_buffers(channel, count, until) else { return Ok(None) };
+        let data_in = (request.reply_data > 0).then(|| buffers.pop()).flatten();
+        let data_in = data_in.map(|buffer| (buffer, request.reply_data.min(self.data_buffer_size)));
+        let data_out = buffers.pop().map(|mut buffer| {
+            let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
+            (buffer, written)
+        });
         Ok(Some(Message { about: request.about, parts, data_out, reply_len: request.reply_len, data_in }))
     }
 
-    fn data_buffer(&self, channel: usize, deadline: Duration) -> Option<DmaBuf> {
-        let mut found = self.queues.pool.take();
-        if found.is_none() {
-            self.kick(channel);
-            self.platform.wait(deadline, &mut || {
-                if found.is_none() {
-                    self.process();
-                    found = self.queues.pool.take();
-                }
-                found.is_some()
-            });
+    /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.
+    fn data_buffers(&self, channel: usize, count: usize, deadline: Duration) -> Option<Buffers> {
+        if count == 0 {
+            return Some(Buffers::new());
         }
-        found
+        self.queues.pool.take(count).or_else(|| {
+            self.kick(channel);
+            wait_for(&*self.platform, deadline, || {
+                self.process();
+                self.queues.pool.take(count)
+            })
+        })
     }
 }

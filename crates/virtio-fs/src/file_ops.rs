@@ -13,6 +13,7 @@ use crate::dirt::Taken;
 use crate::inode::Inode;
 use crate::shared::Shared;
 use crate::stats::Counters;
+use crate::wait::wait_for;
 use crate::{Credentials, Error, File, OpenOptions, SetAttr};
 
 /// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.
@@ -264,13 +265,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
     fn take_dirty_pages(&self, inode: &Inode<R>, bytes: dax::FileRange) -> Result<Taken, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
-        let mut taken = None;
-        self.connection.platform.wait(deadline, &mut || {
-            if taken.is_none() {
-                self.connection.process();
-                taken = inode.dirt.lock().begin(bytes);
-            }
-            taken.is_some()
+        let taken = wait_for(&*self.connection.platform, deadline, || {
+            self.connection.process();
+            inode.dirt.lock().begin(bytes)
         });
         taken.ok_or(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"))
     }

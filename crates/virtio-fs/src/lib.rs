@@ -103,6 +103,8 @@ mod late;
 mod leave;
 mod lock;
 mod map;
+#[cfg(all(test, target_os = "linux"))]
+mod model;
 mod node;
 mod notice;
 mod ops;
@@ -115,6 +117,7 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod test_hal;
+mod wait;
 mod window_memory;
 mod window_part;
 

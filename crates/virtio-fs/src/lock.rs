@@ -9,8 +9,10 @@ use lock_api::RawMutex;
 
 use crate::{Error, File};
 
-/// The most bytes that a command may answer with.
-const IOCTL_MAX: usize = 4096;
+/// The most bytes that a command may answer with: no more can be encoded in it (14 bits).
+const IOCTL_MAX: usize = 16 << 10;
+/// Bytes of the answer before those (`fuse_ioctl_out`).
+const IOCTL_HEAD: usize = 16;
 
 /// Which lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,9 +105,12 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     ///
     /// # Errors
     ///
-    /// ENOTTY for commands that the file does not know; EOPNOTSUPP if the server passes none on.
+    /// ENOTTY for commands that the file does not know; EOPNOTSUPP if the server passes none on; ENOBUFS for more than a
+    /// kilobyte of data where there is no second data buffer for the answer ([`crate::Config::data_buffers`]); EIO if the
+    /// server asks for more memory than that of the command, which only an unrestricted one may.
     pub fn ioctl(&self, command: u32, argument: u64, data: &[u8]) -> Result<(i32, Vec<u8>), Error> {
         self.shared.check_mounted()?;
+        let room = (IOCTL_HEAD + IOCTL_MAX).min(self.shared.connection.data_buffer_size());
         let op = Ioctl {
             node: self.inode.nodeid,
             fh: self.fh.unwrap_or_default(),
@@ -113,9 +118,9 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             cmd: command,
             arg: argument,
             data,
-            out_size: IOCTL_MAX as u32,
+            out_size: (room - IOCTL_HEAD) as u32,
         };
-        let mut buffer = vec![0; IOCTL_MAX + 512];
+        let mut buffer = vec![0; room];
         self.shared.call_known(self.who, &op, &mut buffer, |reply| match reply {
             IoctlReply::Done { result, data, .. } => Ok((result, data.to_vec())),
             IoctlReply::Retry { .. } => {

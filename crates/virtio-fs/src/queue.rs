@@ -11,3 +11,5 @@ pub(crate) mod channel;
 pub(crate) mod dma;
 pub(crate) mod notices;
 pub(crate) mod ring;
+#[cfg(test)]
+pub(crate) mod test_device;

@@ -25,10 +25,13 @@ pub(crate) const REQUEST_BYTES: usize = 1536;
 /// Bytes of a slot's reply buffer: a header and the largest fixed body fit.
 pub(crate) const REPLY_BYTES: usize = 512;
 
+/// Buffers for one request: for data that is sent, for data that comes back.
+pub(crate) type Buffers = heapless::Vec<DmaBuf, 2>;
+
 /// Buffers for bulk data, shared by all queues of a device.
 pub(crate) struct DataPool<R> {
     free: Mutex<R, Vec<DmaBuf>>,
-    _regions: Vec<DmaRegion>,
+    regions: Vec<DmaRegion>,
 }
 
 impl<R: RawMutex> DataPool<R> {
@@ -41,11 +44,20 @@ impl<R: RawMutex> DataPool<R> {
             free.push(buffer);
             regions.push(region);
         }
-        Some(Self { free: Mutex::new(free), _regions: regions })
+        Some(Self { free: Mutex::new(free), regions })
     }
 
-    pub(crate) fn take(&self) -> Option<DmaBuf> {
-        self.free.lock().pop()
+    /// Takes `count` buffers, all of them or none: who waited for a second one with the first in his hands could wait for
+    /// somebody who does the same.
+    pub(crate) fn take(&self, count: usize) -> Option<Buffers> {
+        let mut free = self.free.lock();
+        let rest = free.len().checked_sub(count)?;
+        Some(free.drain(rest..).collect())
+    }
+
+    /// How many buffers there are, free or not.
+    pub(crate) fn len(&self) -> usize {
+        self.regions.len()
     }
 
     pub(crate) fn give(&self, buffer: DmaBuf) {

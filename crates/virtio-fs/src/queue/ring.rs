@@ -285,45 +285,10 @@ fn needs_event(event: u16, new: u16, old: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::test_device::TestDevice;
     use crate::test_hal::{TestHal, device};
 
     const SIZE: u16 = 16;
-
-    struct Device {
-        addresses: RingAddresses,
-        seen: u16,
-        used: u16,
-    }
-
-    impl Device {
-        fn new(ring: &Ring) -> Self {
-            Self { addresses: ring.addresses(), seen: 0, used: 0 }
-        }
-
-        /// The chain heads made available since the last call.
-        fn available(&mut self) -> Vec<u16> {
-            let idx: u16 = device::read(self.addresses.driver_area + 2);
-            let mut heads = Vec::new();
-            while self.seen != idx {
-                heads.push(device::read(self.addresses.driver_area + 4 + 2 * u64::from(self.seen % SIZE)));
-                self.seen = self.seen.wrapping_add(1);
-            }
-            heads
-        }
-
-        fn give_back(&mut self, id: u32, len: u32) {
-            let element = self.addresses.device_area + 4 + 8 * u64::from(self.used % SIZE);
-            device::write(element, id);
-            device::write(element + 4, len);
-            self.used = self.used.wrapping_add(1);
-            device::write(self.addresses.device_area + 2, self.used);
-        }
-
-        fn descriptor(&self, index: u16) -> (u64, u32, u16, u16) {
-            let at = self.addresses.descriptors + 16 * u64::from(index);
-            (device::read(at), device::read(at + 8), device::read(at + 12), device::read(at + 14))
-        }
-    }
 
     fn chain() -> [Segment; 2] {
         [
@@ -336,7 +301,7 @@ mod tests {
     fn a_direct_chain_is_laid_out_and_comes_back() {
         let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
         assert_eq!(ring.slots(), 4);
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(2, &chain());
         assert!(device.available().is_empty(), "nothing is visible before publish");
         assert!(ring.publish());
@@ -353,7 +318,7 @@ mod tests {
     fn an_indirect_chain_has_its_own_table() {
         let mut ring = Ring::new::<TestHal>(SIZE, true, false).unwrap();
         assert_eq!(ring.slots(), SIZE);
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(5, &chain());
         ring.push(6, &chain());
         assert!(ring.publish());
@@ -375,7 +340,7 @@ mod tests {
     fn a_chain_that_is_not_in_flight_is_an_error() {
         for id in [0, 4, 7, 8, 16, 0x1_0004, u32::MAX] {
             let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
-            let mut device = Device::new(&ring);
+            let mut device = TestDevice::new((SIZE, ring.addresses()));
             ring.push(3, &chain());
             ring.publish();
             device.give_back(id, 16);
@@ -386,7 +351,7 @@ mod tests {
     #[test]
     fn a_chain_returned_twice_is_an_error() {
         let mut ring = Ring::new::<TestHal>(SIZE, true, false).unwrap();
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(1, &chain());
         ring.push(2, &chain());
         ring.publish();
@@ -399,7 +364,7 @@ mod tests {
     #[test]
     fn more_chains_than_in_flight_are_an_error() {
         let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
-        let device = Device::new(&ring);
+        let device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(0, &chain());
         ring.publish();
         device::write(device.addresses.device_area + 2, 0x8000u16);
@@ -409,7 +374,7 @@ mod tests {
     #[test]
     fn more_bytes_than_the_chain_takes_are_an_error() {
         let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(0, &chain());
         ring.publish();
         device.give_back(0, 17);
@@ -419,7 +384,7 @@ mod tests {
     #[test]
     fn the_event_index_works_across_the_wrap_of_16_bits() {
         let mut ring = Ring::new::<TestHal>(SIZE, true, true).unwrap();
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         let avail_event = device.addresses.device_area + 4 + 8 * u64::from(SIZE);
         for round in 0..70_000u32 {
             // The device sleeps until the very next request, each time.
@@ -444,7 +409,7 @@ mod tests {
         assert_eq!(device::read::<u16>(area), 0);
 
         let mut ring = Ring::new::<TestHal>(SIZE, true, true).unwrap();
-        let mut device = Device::new(&ring);
+        let mut device = TestDevice::new((SIZE, ring.addresses()));
         let used_event = device.addresses.driver_area + 4 + 2 * u64::from(SIZE);
         assert!(!needs_event(device::read(used_event), 1, 0));
         ring.set_interrupts(true);

@@ -10,7 +10,7 @@ use fuse_proto::{Errno, NodeId, ops};
 use virtio_fs::{Config, Error, LockRange, OpenOptions};
 
 use crate::rig::content::{assert_same, content};
-use crate::rig::ledger::op;
+use crate::rig::ledger::{Request, op, u32_at};
 use crate::rig::peer::{Kind, Peer, on_both};
 use crate::rig::strict::Act;
 
@@ -167,4 +167,87 @@ fn a_request_that_hangs_can_be_interrupted_and_times_out() {
     let _ = fs.unmount();
     drop(fs);
     peer.end();
+}
+
+/// What a device does with an IOCTL: answers with its data, each byte one more, and the size of what it may write as result.
+fn commands(request: &Request) -> Act {
+    if request.opcode() != op::IOCTL {
+        return Act::Serve;
+    }
+    let data: Vec<u8> = request.bytes[72..].iter().map(|byte| byte.wrapping_add(1)).collect();
+    let room = request.bytes[68..72].to_vec();
+    let reply = [&room[..], &[0; 12], &data].concat();
+    Act::Invent(reply)
+}
+
+#[test]
+fn commands_with_data_both_ways() {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    let data = content(1, 12_000);
+    let wanted: Vec<u8> = data.iter().map(|byte| byte.wrapping_add(1)).collect();
+    let fs = peer.mount_with(Config { dax: false, data_buffers: 2, ..peer.config() }).unwrap();
+    let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
+    peer.strict().watch(commands);
+    for len in [0, 1, 1000, 1464, 1465, 4096, 12_000] {
+        let (result, answer) = file.ioctl(0xc000_6601, 7, &data[..len]).unwrap();
+        assert_same(&answer, &wanted[..len], len);
+        assert_eq!(result, 16 << 10);
+    }
+    // Who has one buffer does not wait for the other with it.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    assert_same(&file.ioctl(0xc000_6601, 7, &data).unwrap().1, &wanted, "of several threads");
+                }
+            });
+        }
+    });
+    assert_eq!(fs.stats().timeouts, 0);
+    drop(file);
+    fs.unmount().unwrap();
+    drop(fs);
+
+    // With one buffer there is no second, however long one waits.
+    let fs = peer.mount_with(Config { dax: false, data_buffers: 1, ..peer.config() }).unwrap();
+    let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
+    assert_eq!(file.ioctl(0xc000_6601, 7, &data).unwrap_err().errno(), Errno::ENOBUFS);
+    assert_same(&file.ioctl(0xc000_6601, 7, &data[..1000]).unwrap().1, &wanted[..1000], "what fits the slot");
+    assert_eq!(fs.read("file").unwrap(), b"contents");
+    assert_eq!(fs.stats().timeouts, 0);
+    drop(file);
+    peer.finish(fs);
+}
+
+#[test]
+fn a_command_that_wants_more_memory_than_it_names_is_refused() {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
+    // FUSE_IOCTL_RETRY, in response to a command that the driver calls restricted; with more than any command may write;
+    // and with a number of vectors that is not there.
+    let retry = |vectors: u32| {
+        let head = [0, 1 << 2, vectors, vectors].map(u32::to_le_bytes).concat();
+        [&head[..], &0x1000u64.to_le_bytes(), &64u64.to_le_bytes(), &0x2000u64.to_le_bytes(), &64u64.to_le_bytes()]
+            .concat()
+    };
+    let too_much = [0u32, 0, 0, 0].map(u32::to_le_bytes).concat();
+    for body in [retry(1), retry(0), retry(1000), retry(u32::MAX), too_much[..8].to_vec()] {
+        peer.strict().watch(move |request| {
+            if request.opcode() != op::IOCTL {
+                return Act::Serve;
+            }
+            assert_eq!(u32_at(&request.bytes, 48) & 2, 0, "the driver offers no memory but that of the command");
+            Act::Invent(body.clone())
+        });
+        assert_eq!(file.ioctl(0xc000_6601, 0x1000, b"argument").unwrap_err().errno(), Errno::EIO);
+        peer.strict().behave();
+        assert_eq!(fs.read("file").unwrap(), b"contents");
+    }
+    peer.strict().watch(|request| if request.opcode() == op::IOCTL { Act::Refuse(libc::ENOSYS) } else { Act::Serve });
+    assert_eq!(file.ioctl(0xc000_6601, 0, &[]).unwrap_err().errno(), Errno::EOPNOTSUPP);
+    drop(file);
+    peer.finish(fs);
 }

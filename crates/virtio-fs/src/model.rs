@@ -1,0 +1,281 @@
+//! The parts whose threads meet, under a scheduler that tries many orders: the code as it is, with a lock at which the
+//! scheduler may change threads.
+#![expect(unsafe_code, reason = "implements unsafe traits")]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::SeqCst;
+use core::time::Duration;
+
+use fuse_proto::{NodeId, Opcode};
+use lock_api::{GuardSend, Mutex, RawMutex};
+use shuttle::sync::atomic::{AtomicBool, AtomicU64};
+use shuttle::thread;
+use virtio_drivers::transport::InterruptStatus;
+
+use crate::bringup::Port;
+use crate::connection::{Connection, Outgoing};
+use crate::dirt::{Dirt, PAGE};
+use crate::queue::channel::{About, Channel, DataPool};
+use crate::queue::test_device::TestDevice;
+use crate::test_hal::{TestHal, device};
+use crate::wait::wait_for;
+use crate::{Config, Error, Platform};
+
+const ROUNDS: usize = 1000;
+/// A deadline that never comes.
+const NEVER: Duration = Duration::MAX;
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+
+/// A spin lock whose every try is a point where another thread may go on.
+struct ModelMutex(AtomicBool);
+
+// SAFETY: only one thread at a time changes `false` to `true`, and that one has the lock until it changes it back.
+unsafe impl RawMutex for ModelMutex {
+    const INIT: Self = Self(AtomicBool::new(false));
+
+    type GuardMarker = GuardSend;
+
+    fn lock(&self) {
+        while !self.try_lock() {
+            thread::yield_now();
+        }
+    }
+
+    fn try_lock(&self) -> bool {
+        self.0.compare_exchange(false, true, SeqCst, SeqCst).is_ok()
+    }
+
+    unsafe fn unlock(&self) {
+        self.0.store(false, SeqCst);
+    }
+}
+
+/// A clock that moves each time somebody looks at it.
+#[derive(Default)]
+struct ModelPlatform(AtomicU64);
+
+// SAFETY: it maps nothing.
+unsafe impl Platform for ModelPlatform {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.fetch_add(1, SeqCst))
+    }
+
+    fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        loop {
+            if ready() {
+                // Once too often: what was found must not be looked for again.
+                return ready();
+            }
+            if self.now() >= deadline {
+                return ready();
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+struct ModelPort;
+
+impl Port for ModelPort {
+    fn notify(&mut self, _queue: u16) {}
+
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        InterruptStatus::QUEUE_INTERRUPT
+    }
+
+    fn begin_reset(&mut self) {}
+
+    fn has_reset(&self) -> bool {
+        true
+    }
+}
+
+/// A connection with a request queue of four slots and some buffers of 64 bytes, and the device of that queue.
+fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, TestDevice) {
+    let hiprio = Channel::new::<TestHal>(0, 4, false, false).expect("memory");
+    let requests = Channel::new::<TestHal>(1, 16, false, false).expect("memory");
+    let device = TestDevice::new(requests.layout());
+    let pool = DataPool::new::<TestHal>(buffers, 64).expect("memory");
+    let config = Config { request_timeout: timeout, max_timeouts: u32::MAX, data_buffer_size: 64, ..Config::default() };
+    let channels = Box::new([hiprio, requests]);
+    let connection =
+        Connection::new(Arc::new(ModelPlatform::default()), Box::new(ModelPort), channels, None, pool, &config);
+    (connection, device)
+}
+
+/// Answers requests with their own numbers, in reverse order, until told to stop; then those that are left.
+fn serve(mut device: TestDevice, stop: &AtomicBool) {
+    loop {
+        let last = stop.load(SeqCst);
+        for head in device.available().into_iter().rev() {
+            let (mut at, mut written) = (head, 0);
+            let unique: u64 = device::read(device.descriptor(head).0);
+            loop {
+                let (address, len, flags, next) = device.descriptor(at);
+                if flags & WRITE != 0 {
+                    device::write(address, unique);
+                    written += len;
+                }
+                thread::yield_now();
+                if flags & NEXT == 0 {
+                    break;
+                }
+                at = next;
+            }
+            device.give_back(head.into(), written);
+        }
+        if last {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// A request with this number, for the device above.
+fn request<'a>(opcode: Opcode, unique: u64, parts: &'a [&'a [u8]], reply_data: usize) -> Outgoing<'a> {
+    Outgoing { about: About { opcode, node: NodeId(1), unique }, parts, reply_len: 16, reply_data }
+}
+
+/// Runs threads beside a device, which may count together, and then looks what is left.
+fn beside_a_device<const THREADS: usize>(
+    buffers: usize,
+    timeout: Duration,
+    act: impl Fn(&Connection<ModelMutex>, &AtomicU64, u64) + Send + Sync + 'static,
+    end: impl Fn(&Connection<ModelMutex>, &AtomicU64) + Send + Sync + 'static,
+) {
+    let act = Arc::new(act);
+    let run = move || {
+        let (connection, device) = connection(buffers, timeout);
+        let connection = Arc::new(connection);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let count = Arc::new(AtomicU64::new(0));
+        let server = thread::spawn(move || serve(device, &stopped));
+        let threads: Vec<_> = (0..THREADS as u64)
+            .map(|index| {
+                let (connection, count, act) = (connection.clone(), count.clone(), act.clone());
+                thread::spawn(move || act(&connection, &count, index))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        stop.store(true, SeqCst);
+        server.join().expect("no panic");
+        connection.process();
+        end(&connection, &count);
+        connection.stop();
+    };
+    shuttle::check_random(run, ROUNDS);
+}
+
+#[test]
+fn everybody_gets_his_own_answer() {
+    beside_a_device::<3>(
+        2,
+        NEVER,
+        |connection, _, index| {
+            for round in 0..2 {
+                let unique = 2 + index * 100 + round * 2;
+                let header = unique.to_le_bytes();
+                let parts: [&[u8]; 1] = [&header];
+                let outgoing = request(Opcode::READ, unique, &parts, 32);
+                let pending = connection.submit_or(1, &outgoing, true).expect("a queue").expect("patience");
+                connection.kick(1);
+                connection.handle_interrupt();
+                let mut data = [0; 32];
+                let received = connection.wait(pending, &mut data).expect("an answer");
+                assert_eq!((&received.head()[..8], received.data_len), (&header[..], 32));
+                assert_eq!(data[..8], header, "data of its own");
+            }
+        },
+        |connection, _| assert!(connection.is_idle(2), "slots and buffers are all free"),
+    );
+}
+
+#[test]
+fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
+    // So short that some requests are answered in time, some late, and some given up at once.
+    const SENT: u64 = 3 * 3;
+    beside_a_device::<3>(
+        1,
+        Duration::from_millis(20),
+        |connection, seen, index| {
+            for round in 0..SENT / 3 {
+                let unique = 2 + index * 100 + round * 2;
+                let header = unique.to_le_bytes();
+                let parts: [&[u8]; 1] = [&header];
+                let outgoing = request(Opcode::READDIRPLUS, unique, &parts, 32);
+                let pending = match connection.submit_or(1, &outgoing, true) {
+                    Ok(pending) => pending.expect("patience"),
+                    Err(Error::TimedOut { .. }) => {
+                        seen.fetch_add(1, SeqCst);
+                        continue;
+                    }
+                    Err(error) => panic!("{error}"),
+                };
+                connection.kick(1);
+                match connection.wait(pending, &mut [0; 32]) {
+                    Ok(_) => {
+                        seen.fetch_add(1, SeqCst);
+                    }
+                    Err(Error::TimedOut { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        },
+        |connection, seen| {
+            let late = connection.take_late();
+            assert!(late.iter().all(|late| late.bytes[..8] == late.about.unique.to_le_bytes()), "{late:?}");
+            assert_eq!(seen.load(SeqCst) + late.len() as u64, SENT, "answered, late, or never sent");
+            assert!(connection.is_idle(1), "slots and buffers are all free");
+        },
+    );
+}
+
+#[test]
+fn two_buffers_are_taken_at_once_or_not_at_all() {
+    beside_a_device::<3>(
+        2,
+        NEVER,
+        |connection, _, index| {
+            let unique = 2 + index * 2;
+            let header = unique.to_le_bytes();
+            let bulk = [0; 64];
+            // Longer than a slot's own buffer together: the second part goes to a buffer, as does the answer.
+            let fill = [0; 1520];
+            let parts: [&[u8]; 3] = [&header, &fill, &bulk];
+            let outgoing = request(Opcode::IOCTL, unique, &parts, 32);
+            let pending = connection.submit_or(1, &outgoing, true).expect("a queue").expect("patience");
+            connection.kick(1);
+            connection.wait(pending, &mut [0; 32]).expect("an answer");
+        },
+        |connection, _| assert!(connection.is_idle(2), "slots and buffers are all free"),
+    );
+}
+
+#[test]
+fn each_dirty_page_is_written_back_once() {
+    let run = || {
+        let dirt = Arc::new(Mutex::<ModelMutex, _>::new(Dirt::new()));
+        let platform = Arc::new(ModelPlatform::default());
+        let written = Arc::new(AtomicU64::new(0));
+        let all = dax::FileRange::between(0, u64::MAX);
+        let threads: Vec<_> = (0..3_u64)
+            .map(|index| {
+                let (dirt, platform, written) = (dirt.clone(), platform.clone(), written.clone());
+                thread::spawn(move || {
+                    dirt.lock().mark(dax::FileRange::between(index * PAGE, (index + 1) * PAGE));
+                    let taken = wait_for(&*platform, NEVER, || dirt.lock().begin(all)).expect("a turn");
+                    written.fetch_add(taken.runs.iter().map(|run| run.len() / PAGE).sum(), SeqCst);
+                    thread::yield_now();
+                    dirt.lock().finish(taken.writeback.write_protected().flushed(), Ok(()));
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!((written.load(SeqCst), dirt.lock().pages()), (3, 0));
+    };
+    shuttle::check_random(run, ROUNDS);
+}
