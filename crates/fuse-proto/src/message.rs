@@ -35,6 +35,13 @@ impl<const N: usize> Head<N> {
         Ok(())
     }
 
+    /// Adds the first `len` bytes of a structure.
+    fn structure<T: Layout>(&mut self, order: ByteOrder, structure: T, len: usize) -> Result<(), EncodeError> {
+        let structure = structure.in_order(order);
+        let bytes = structure.as_bytes();
+        self.push(&bytes[..len.min(bytes.len())])
+    }
+
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -80,9 +87,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`EncodeError::TooLong`] when the fixed bodies are longer than 88 bytes together.
     pub fn fixed_prefix<T: Layout>(&mut self, body: T, len: usize) -> Result<(), EncodeError> {
-        let body = body.in_order(self.order);
-        let bytes = body.as_bytes();
-        self.head.push(&bytes[..len.min(bytes.len())])
+        self.head.structure(self.order, body, len)
     }
 
     /// Adds a name or path and the zero byte that ends it.
@@ -268,9 +273,7 @@ impl<'a> ReplyMessage<'a> {
     /// # Errors
     /// [`EncodeError::TooLong`] when the fixed bodies are longer than 288 bytes together.
     pub fn fixed_prefix<T: Layout>(&mut self, body: T, len: usize) -> Result<(), EncodeError> {
-        let body = body.in_order(self.order);
-        let bytes = body.as_bytes();
-        self.head.push(&bytes[..len.min(bytes.len())])
+        self.head.structure(self.order, body, len)
     }
 
     /// Sets the data that ends the reply.

@@ -202,6 +202,30 @@ fn numbers_that_cannot_be() {
 }
 
 #[test]
+fn the_second_word_of_flags_counts_only_if_the_first_says_so() {
+    let asked = InitFlags::HAS_INODE_DAX | InitFlags::INIT_EXT | InitFlags::MAX_PAGES;
+    let init = ops::Init { major: 7, minor: 45, max_readahead: 0, flags: asked };
+    let mut body = [0; 64];
+    body[..4].copy_from_slice(&7_u32.to_ne_bytes());
+    body[4..8].copy_from_slice(&38_u32.to_ne_bytes());
+    // Bit 33 stands in the second word, whatever an old server left there.
+    body[32..36].copy_from_slice(&2_u32.to_ne_bytes());
+    for (low, granted) in [(InitFlags::MAX_PAGES, InitFlags::MAX_PAGES), (asked, asked)] {
+        body[12..16].copy_from_slice(&low.to_words().0.to_ne_bytes());
+        let answer = init.decode_whole(&Protocol::INITIAL, UNIQUE, 80, &good(&body)).unwrap();
+        assert_eq!(answer.flags, granted);
+        // The same for what a client offers: its words stand 40 bytes behind the start, at 12 and 16.
+        let mut request = sent(&Protocol::INITIAL, &init);
+        request[52..56].copy_from_slice(&low.to_words().0.to_ne_bytes());
+        let Request { body: RequestBody::Init(offer), .. } = Request::parse(&Protocol::INITIAL, &request).unwrap()
+        else {
+            panic!("it is no INIT");
+        };
+        assert_eq!(offer.flags, granted);
+    }
+}
+
+#[test]
 fn links_point_somewhere() {
     let protocol = protocol(45);
     let readlink = ops::Readlink { node: NodeId(5) };
@@ -311,6 +335,55 @@ fn sizes_of_old_versions() {
     let flagged = ops::Setxattr { setxattr_flags: SetxattrFlags::ACL_KILL_SGID, ..setxattr };
     let refused = flagged.encode(&protocol(45), UNIQUE, Context::default());
     assert!(matches!(refused, Err(EncodeError::NotNegotiated { .. })));
+}
+
+#[test]
+fn requests_of_old_versions_are_as_long_as_those_wrote_them() {
+    let lock = ops::FileLock { start: 0, end: 9, kind: ops::LockKind::Write, pid: 0 };
+    let setlk = ops::Setlk { node: NodeId(5), fh: FileHandle(2), owner: LockOwner(0), lock, flags: LockFlags::empty() };
+    let release = ops::Release { node: NodeId(5), fh: FileHandle(2), ..Default::default() };
+    let releasedir = ops::Releasedir { node: NodeId(5), fh: FileHandle(2), ..Default::default() };
+    for (minor, release_len, lock_len) in [(7, 16, 40), (8, 24, 40), (9, 24, 48), (45, 24, 48)] {
+        let protocol = protocol(minor);
+        for (bytes, len, body) in [
+            (sent(&protocol, &release), release_len, RequestBody::from(release)),
+            (sent(&protocol, &releasedir), release_len, releasedir.into()),
+            (sent(&protocol, &setlk), lock_len, setlk.into()),
+        ] {
+            assert_eq!(bytes.len(), 40 + len, "7.{minor}: {body:?}");
+            assert_eq!(Request::parse(&protocol, &bytes).unwrap().body, body, "7.{minor}");
+        }
+    }
+    // A READ without owner and flags is what clients of 7.8 send, and what a later one cannot.
+    let read = ops::Read::new(NodeId(5), FileHandle(2), 4096, 512);
+    let mut bytes = sent(&protocol(8), &read);
+    assert_eq!(Request::parse(&protocol(8), &bytes).unwrap().body, read.into());
+    bytes.truncate(64);
+    bytes[..4].copy_from_slice(&64_u32.to_ne_bytes());
+    assert_eq!(Request::parse(&protocol(8), &bytes).unwrap().body, read.into());
+    assert!(matches!(Request::parse(&protocol(9), &bytes), Err(DecodeError::Truncated { need: 40, have: 24, .. })));
+}
+
+#[test]
+fn data_is_as_long_as_its_size_says() {
+    let protocol = protocol(45);
+    let data = b"12345678";
+    // Where each has the size of its data, behind the header.
+    for (mut bytes, at) in [
+        (sent(&protocol, &ops::Write::new(NodeId(5), FileHandle(0), 0, data)), 16),
+        (sent(&protocol, &ops::Setxattr { name: b"user.k", value: data, ..Default::default() }), 0),
+        (sent(&protocol, &ops::Ioctl { data, ..Default::default() }), 24),
+        (sent(&protocol, &ops::NotifyReply { node: NodeId(5), offset: 0, data }), 16),
+    ] {
+        let at = 40 + at;
+        assert_eq!(bytes[at..at + 4], 8_u32.to_ne_bytes());
+        assert!(Request::parse(&protocol, &bytes).is_ok());
+        for (size, error) in [(7_u32, "1 bytes follow"), (9, "needs 9 bytes, only 8"), (u32::MAX, "only 8 are there")] {
+            bytes[at..at + 4].copy_from_slice(&size.to_ne_bytes());
+            let refused = Request::parse(&protocol, &bytes).unwrap_err().to_string();
+            assert!(refused.contains(error), "{refused}");
+        }
+    }
 }
 
 #[test]
