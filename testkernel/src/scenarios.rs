@@ -145,6 +145,7 @@ scenarios! {
     "ops::attributes" => ops::special::attributes,
     "ops::xattrs" => ops::special::xattrs,
     "ops::statfs_sync" => ops::special::statfs_sync,
+    "ops::full_disk" => ops::full::full_disk,
     "ops::locks" => ops::special::locks,
     "ops::forget_balance" => ops::session::forget_balance,
     "ops::unmount_with_open_files" => ops::session::unmount_with_open_files,

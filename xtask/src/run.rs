@@ -89,6 +89,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         accelerator: &args.accel,
         memory: args.memory,
         share: &share,
+        small_disk: None,
         daemon: &[],
         record: true,
         folder: &folder,

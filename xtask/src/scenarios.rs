@@ -32,6 +32,9 @@ pub(crate) struct Scenario {
     pub(crate) faults: &'static [&'static str],
     /// Words for the kernel's command line.
     pub(crate) words: &'static [(&'static str, &'static str)],
+    /// Bytes of a file system of its own in the share, where the host lets everybody mount one; it is as the folder
+    /// [`SMALL_DISK`](crate::rig::daemon::SMALL_DISK) otherwise.
+    pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'static [&'static str],
     /// What must come of it.
@@ -71,6 +74,7 @@ const PLAIN: Scenario = Scenario {
     big: false,
     faults: &[],
     words: &[],
+    small_disk: None,
     daemon: &[],
     expect: Expect::Pass,
     at: stage::no_such_point,

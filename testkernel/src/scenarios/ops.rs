@@ -3,6 +3,7 @@
 //! What they make lies in the folder `ops` of the share, which each scenario makes for itself.
 
 pub(crate) mod data;
+pub(crate) mod full;
 pub(crate) mod names;
 pub(crate) mod session;
 pub(crate) mod special;

@@ -98,6 +98,7 @@ impl Runner<'_> {
             accelerator: self.accelerator,
             memory: MEMORY,
             share: self.share,
+            small_disk: None,
             daemon: &[],
             record: false,
             folder,

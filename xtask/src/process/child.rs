@@ -40,6 +40,11 @@ impl Guarded {
         Ok(Self { child, group, status: None })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its status, if it has ended.
     ///
     /// # Errors

@@ -95,6 +95,7 @@ impl Runner<'_> {
             accelerator: self.accelerator,
             memory: MEMORY,
             share,
+            small_disk: scenario.small_disk,
             daemon: scenario.daemon,
             record: true,
             folder,

@@ -45,6 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) memory: u64,
     /// The folder that is shared.
     pub(crate) share: &'a Path,
+    /// Bytes of a file system of its own that the daemon has mounted in the share, if any ([`super::daemon::SMALL_DISK`]).
+    pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'a [&'a str],
     /// Whether the daemon keeps a record, if it can: it takes time.

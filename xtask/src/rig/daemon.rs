@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -68,6 +69,9 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
     };
     command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(plan.share);
     command.args(["--sandbox", "none", "--log-level", "info"]).args(plan.daemon);
+    if let Some(len) = plan.small_disk {
+        command = with_small_disk(&command, &plan.share.join(SMALL_DISK), len)?;
+    }
     command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
     fs::write(folder.join("daemon.command"), format!("{}\n", shown(&command)))?;
     let mut process = Guarded::spawn(&mut command)?;
@@ -84,6 +88,31 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
         thread::sleep(TICK);
     }
     Ok(Some(Daemon { process, record }))
+}
+
+/// The folder of the share that has a file system of its own, if a scenario wants that.
+pub(crate) const SMALL_DISK: &str = "small";
+
+/// Has a daemon begin with a tmpfs of `len` bytes over `folder`, which nobody sees but it: in namespaces of its own, so that
+/// nobody needs to be root. The daemon as it is where the host lets nobody do that.
+fn with_small_disk(daemon: &Command, folder: &Path, len: u64) -> Result<Command> {
+    const NAMESPACES: [&str; 3] = ["--user", "--map-root-user", "--mount"];
+    const SCRIPT: &str = r#"mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@""#;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let trial = Command::new("unshare").args(NAMESPACES).args(["mount", "-t", "tmpfs", "none"]).arg(folder).output();
+    let possible = trial.is_ok_and(|output| output.status.success());
+    let mut command = if possible { Command::new("unshare") } else { Command::new(daemon.get_program()) };
+    if possible {
+        command.args(NAMESPACES).args(["sh", "-c", SCRIPT, &len.to_string()]).arg(folder).arg(daemon.get_program());
+    }
+    command.args(daemon.get_args());
+    for (name, value) in daemon.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Ok(command)
 }
 
 /// Whether somebody listens at a socket. Asked of the system, since a daemon of this kind takes one connection only and

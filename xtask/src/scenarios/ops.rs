@@ -1,6 +1,7 @@
 //! The host's look at what the driver's operations did.
 
 mod data;
+mod full;
 mod names;
 mod session;
 mod special;
@@ -16,7 +17,7 @@ const RECORDED: &[&str] = &["q35-dax", "q35-dax-small"];
 const PLAIN: Scenario = Scenario { machines: MACHINES, ..super::PLAIN };
 
 /// All of them.
-pub(super) const ALL: [Scenario; 17] = [
+pub(super) const ALL: [Scenario; 18] = [
     data::CREATE_WRITE_TRUNCATE,
     data::FALLOCATE_HOLES,
     data::COPY_RANGE,
@@ -30,6 +31,7 @@ pub(super) const ALL: [Scenario; 17] = [
     special::ATTRIBUTES,
     special::XATTRS,
     special::STATFS_SYNC,
+    full::FULL_DISK,
     special::LOCKS,
     session::FORGET_BALANCE,
     session::UNMOUNT_WITH_OPEN_FILES,

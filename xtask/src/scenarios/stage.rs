@@ -2,7 +2,7 @@
 
 use crate::rig::{
     boot::{Host, Report},
-    daemon::Daemon,
+    daemon::{Daemon, SMALL_DISK},
     record::Record,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -26,6 +26,7 @@ pub(crate) struct Stage {
     pub(crate) output: Vec<u8>,
     at: fn(&mut Self, &str) -> Result<()>,
     record: Option<PathBuf>,
+    daemon: Option<u32>,
     deed: Option<Deed>,
     points: Vec<String>,
     notes: BTreeMap<&'static str, usize>,
@@ -53,6 +54,7 @@ impl Stage {
             output: Vec::new(),
             at,
             record: None,
+            daemon: None,
             deed: None,
             points: Vec::new(),
             notes: BTreeMap::new(),
@@ -80,6 +82,16 @@ impl Stage {
     /// When it keeps none, or it can't be read.
     pub(crate) fn record(&self) -> Result<Record> {
         Record::read(self.record.as_deref().context("the daemon keeps no record")?)
+    }
+
+    /// The file system that only the daemon has mounted, while it runs.
+    ///
+    /// # Errors
+    /// When there is no daemon.
+    pub(crate) fn small_disk(&self) -> Result<PathBuf> {
+        let root = format!("/proc/{}/root", self.daemon.context("there is no daemon")?);
+        let share = fs::canonicalize(&self.share)?;
+        Ok(Path::new(&root).join(share.strip_prefix("/")?).join(SMALL_DISK))
     }
 
     /// Keeps a number for later.
@@ -148,6 +160,7 @@ impl Stage {
 impl Host for Stage {
     fn sync(&mut self, name: &str, daemon: Option<&mut Daemon>) -> Result<()> {
         self.record = daemon.as_ref().and_then(|daemon| daemon.record.clone());
+        self.daemon = daemon.as_ref().map(|daemon| daemon.process.id());
         self.points.push(name.to_owned());
         (self.at)(self, name)?;
         let Some(deed) = self.deed.take() else { return Ok(()) };
