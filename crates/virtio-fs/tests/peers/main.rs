@@ -42,6 +42,8 @@ mod rig;
 #[cfg(target_os = "linux")]
 mod submounts;
 #[cfg(target_os = "linux")]
+mod sync_faults;
+#[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]
 mod unlinked;
