@@ -76,7 +76,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     pub(crate) fn dax_for(&self, inode: &Inode<R>, direct: bool) -> Option<&Dax<R>> {
         let dax = self.dax.as_ref()?;
         let counters = &self.counters;
-        if !matches!(self.dax_status(), DaxStatus::Active) {
+        if !self.is_dax_active() {
             return None;
         }
         let wanted = match self.config.dax_mode {
@@ -113,10 +113,23 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         stream: &mut Stream,
         request: &Request,
     ) -> Result<Got, Error> {
-        let deadline = self.now().saturating_add(self.config.window_timeout);
-        if let Some(hold) = dax.with(|window| window.hit(stream, request)) {
-            return Ok(Got::Hold(hold));
+        match dax.with(|window| window.hit(stream, request)) {
+            Some(hold) => Ok(Got::Hold(hold)),
+            None => self.acquire_absent(dax, who, nodeid, stream, request),
         }
+    }
+
+    /// The way of those who don't find their bytes mapped, kept out of the others'.
+    #[cold]
+    fn acquire_absent(
+        &self,
+        dax: &Dax<R>,
+        who: Credentials,
+        nodeid: NodeId,
+        stream: &mut Stream,
+        request: &Request,
+    ) -> Result<Got, Error> {
+        let deadline = self.now().saturating_add(self.config.window_timeout);
         let mut access = dax.with(|window| window.access(stream, request));
         loop {
             access = match access {

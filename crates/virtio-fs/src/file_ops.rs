@@ -27,7 +27,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         path: &[u8],
         options: OpenOptions,
     ) -> Result<File<R>, Error> {
-        let walked = self.walk(who, path, options.follows())?;
+        // The server refuses a name that exists, so it need not be asked whether it does. A path that ends in / is an error
+        // that depends on what it names.
+        let ask_first = !options.must_create() || path.ends_with(b"/");
+        let walked = self.walk_components(who, path, options.follows(), ask_first)?;
         match walked.inode {
             Some(_) if options.must_create() => Err(Error::Os(Errno::EEXIST)),
             Some(inode) => self.open_inode(who, &inode, options),

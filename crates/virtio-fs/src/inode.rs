@@ -50,6 +50,8 @@ pub(crate) struct Inode<R> {
     pub(crate) generation: u64,
     /// Which of the host's file systems it is on: 0 for the share's own.
     pub(crate) device: u64,
+    /// Whether it is a regular file, which it stays.
+    is_regular: bool,
     /// Look-ups that the server counted and that FORGET has to give back.
     lookups: AtomicU64,
     attr: Mutex<R, CachedAttr>,
@@ -81,6 +83,7 @@ impl<R: RawMutex> Inode<R> {
             nodeid: entry.node,
             generation: entry.generation,
             device,
+            is_regular: entry.attr.is_file(),
             lookups: AtomicU64::new(0),
             size: AtomicU64::new(attr.attr.size),
             holes: AtomicBool::new(attr.has_holes()),
@@ -114,6 +117,13 @@ impl<R: RawMutex> Inode<R> {
     /// Whether the file has holes, as far as the number of its blocks tells: a store there has to find room on the host.
     pub(crate) fn has_holes(&self) -> bool {
         self.holes.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody vouches for the attributes any more and they were fetched longer ago than `patience`.
+    pub(crate) fn attr_is_old(&self, now: Duration, patience: Duration) -> bool {
+        let cached = self.attr.lock();
+        let fetched_lately = !cached.fetched.is_zero() && now < cached.fetched.saturating_add(patience);
+        now >= cached.valid_until && !fetched_lately
     }
 
     pub(crate) fn cached_attr(&self) -> CachedAttr {
@@ -214,7 +224,7 @@ impl<R: RawMutex> Inode<R> {
     }
 
     pub(crate) fn is_regular(&self) -> bool {
-        self.attr.lock().attr.is_file()
+        self.is_regular
     }
 
     pub(crate) fn is_symlink(&self) -> bool {

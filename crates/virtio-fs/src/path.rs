@@ -61,7 +61,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.walk_components(who, path, follow, true)
     }
 
-    fn walk_components(
+    /// Walks `path`; what its last component names is looked up only if asked for, and followed only if asked for that, too.
+    pub(crate) fn walk_components(
         &self,
         who: Credentials,
         path: &[u8],

@@ -38,6 +38,8 @@ pub(crate) struct Shared<R: RawMutex + Send + Sync + 'static> {
     pub(crate) features: u64,
     pub(crate) dax: Option<Dax<R>>,
     pub(crate) dax_status: Mutex<R, DaxStatus>,
+    /// Whether it is [`DaxStatus::Active`], for those who need not know why not.
+    dax_active: AtomicBool,
     root: Mutex<R, Option<Arc<Inode<R>>>>,
     pub(crate) inodes: Mutex<R, InodeTable<R>>,
     owed_forgets: Mutex<R, Vec<(NodeId, u64)>>,
@@ -75,6 +77,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             tag,
             features,
             dax,
+            dax_active: AtomicBool::new(status == DaxStatus::Active),
             dax_status: Mutex::new(status),
             root: Mutex::new(None),
             inodes: Mutex::new(InodeTable::new()),
@@ -225,10 +228,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         fh: Option<FileHandle>,
     ) -> Result<(), Error> {
         self.take_notices();
-        let cached = inode.cached_attr();
-        let now = self.now();
-        let fetched_lately = !cached.fetched.is_zero() && now < cached.fetched.saturating_add(ATTR_REFRESH);
-        if now >= cached.valid_until && !fetched_lately {
+        if inode.attr_is_old(self.now(), ATTR_REFRESH) {
             self.refresh_attr(who, inode, fh)?;
         }
         Ok(())
@@ -350,9 +350,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Records why DAX is not used any more, once.
     pub(crate) fn turn_dax_off(&self, why: DaxStatus) {
         let mut status = self.dax_status.lock();
+        self.dax_active.store(false, Ordering::Release);
         if matches!(*status, DaxStatus::Active) {
             *status = why;
         }
+    }
+
+    pub(crate) fn is_dax_active(&self) -> bool {
+        self.dax_active.load(Ordering::Acquire)
     }
 
     pub(crate) fn dax_status(&self) -> DaxStatus {

@@ -143,6 +143,11 @@ fn making_and_removing(peer: Peer) {
     assert_eq!(std::fs::metadata(peer.path("new")).unwrap().mode() & 0o7777, 0o600);
     let again = fs.open("new", OpenOptions::new().write(true).create_new(true));
     assert_eq!(again.unwrap_err().errno(), Errno::EEXIST);
+    // A name that must be new is not looked up: CREATE says all.
+    let before = fs.stats().requests;
+    let file = fs.open("newer", OpenOptions::new().write(true).create_new(true)).unwrap();
+    assert_eq!(fs.stats().requests - before, 1);
+    drop(file);
     peer.finish(fs);
 }
 
