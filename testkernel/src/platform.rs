@@ -90,12 +90,12 @@ unsafe impl Platform for KernelPlatform {
     }
 
     unsafe fn copy_from_window(&self, from: *const u8, to: &mut [u8]) {
-        // SAFETY: the caller's promise; the driver copies nothing in an interrupt.
-        unsafe { Copy::Sse.copy(from, to.as_mut_ptr(), to.len()) };
+        // SAFETY: the caller's promise.
+        unsafe { Copy::best().copy(from, to.as_mut_ptr(), to.len()) };
     }
 
     unsafe fn copy_to_window(&self, from: &[u8], to: *mut u8) {
         // SAFETY: as above.
-        unsafe { Copy::Sse.copy(from.as_ptr(), to, from.len()) };
+        unsafe { Copy::best().copy(from.as_ptr(), to, from.len()) };
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     exit, watchdog,
 };
 use core::{
-    arch::{asm, global_asm},
+    arch::global_asm,
     fmt,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -242,18 +242,11 @@ pub(crate) fn handle_page_faults(handler: PageFaultHandler) {
     PAGE_FAULTS.call_once(|| handler);
 }
 
-/// Bytes of the SSE registers and what belongs to them, as `fxsave` stores them.
-#[repr(C, align(16))]
-struct SseState([u8; 512]);
-
-/// Lets the handler try. It may copy through SSE registers, and the interrupted code may have been doing just that.
+/// Lets the handler try. It uses no SSE register, which the interrupted code may have been using.
 fn try_page_fault(frame: &mut TrapFrame) -> bool {
     let Some(handler) = PAGE_FAULTS.get() else { return false };
     // What runs from here on may fault itself.
     let fault = PageFault { address: Cr2::read_raw(), write: frame.error & 2 != 0, present: frame.error & 1 != 0 };
-    let mut state = SseState([0; 512]);
-    // SAFETY: the area has the size and alignment that the instruction asks for.
-    unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut state, options(nostack, preserves_flags)) };
     // Other processors may want this one's attention, and the device's interrupts end its waits.
     let interruptible = frame.rflags & RFlags::INTERRUPT_FLAG.bits() != 0;
     if interruptible {
@@ -263,8 +256,6 @@ fn try_page_fault(frame: &mut TrapFrame) -> bool {
     if interruptible {
         interrupts::disable();
     }
-    // SAFETY: the area holds what `fxsave64` stored.
-    unsafe { asm!("fxrstor64 [{}]", in(reg) &raw const state, options(nostack, preserves_flags, readonly)) };
     match resolution {
         Resolution::Retry => true,
         Resolution::BusError(errno) => match user::give_up(frame.rip, errno) {

@@ -9,7 +9,7 @@ use x86_64::{
     registers::control::{Cr3, Cr3Flags},
     structures::paging::{
         Mapper, OffsetPageTable, Page, PageTable, PageTableFlags as Flags, PhysFrame, Size2MiB, Size4KiB, Translate,
-        mapper::{MapToError, MappedFrame, TranslateResult},
+        mapper::{MapToError, MappedFrame, TranslateError, TranslateResult},
     },
 };
 
@@ -75,18 +75,19 @@ impl AddressSpace {
         let (virt, phys) = self.check(virt, phys, bytes)?;
         // SAFETY: the caller's promise.
         unsafe { self.unmap(virt.as_u64(), bytes) }?;
+        // What was there is gone and flushed; that nothing is there no processor remembers.
         let flags = access.flags();
         let result = if bytes == LARGE_PAGE {
             let page = Page::<Size2MiB>::containing_address(virt);
             // SAFETY: the caller's promise.
             unsafe { self.mapper.map_to(page, PhysFrame::containing_address(phys), flags, &mut TableFrames) }
-                .map(|flush| flush.flush())
+                .map(|new| new.ignore())
                 .map_err(|error| matches!(error, MapToError::FrameAllocationFailed))
         } else {
             let page = Page::<Size4KiB>::containing_address(virt);
             // SAFETY: the caller's promise.
             unsafe { self.mapper.map_to(page, PhysFrame::containing_address(phys), flags, &mut TableFrames) }
-                .map(|flush| flush.flush())
+                .map(|new| new.ignore())
                 .map_err(|error| matches!(error, MapToError::FrameAllocationFailed))
         };
         result.map_err(|no_frame| if no_frame { MapError::OutOfMemory } else { MapError::Conflict(virt.as_u64()) })
@@ -117,10 +118,36 @@ impl AddressSpace {
                     flush.flush();
                     (at / PAGE + 1) * PAGE
                 }
+                _ if self.is_empty(virt) => (at / LARGE_PAGE + 1) * LARGE_PAGE,
                 _ => (at / PAGE + 1) * PAGE,
             };
         }
         Ok(())
+    }
+
+    /// Whether nothing is mapped in the 2 MiB around an address, so that there is no table of small pages even.
+    fn is_empty(&self, virt: VirtAddr) -> bool {
+        let page = Page::<Size2MiB>::containing_address(virt);
+        matches!(self.mapper.translate_page(page), Err(TranslateError::PageNotMapped))
+    }
+
+    /// Whether there is a table of small pages around an address, in which a page may be or have been.
+    pub(crate) fn has_small_pages(&self, address: u64) -> bool {
+        let Ok(virt) = VirtAddr::try_new(address) else { return false };
+        let large = matches!(
+            self.mapper.translate(virt),
+            TranslateResult::Mapped { frame: MappedFrame::Size2MiB(_) | MappedFrame::Size1GiB(_), .. }
+        );
+        !large && !self.is_empty(virt)
+    }
+
+    /// Whether nothing is mapped where a page of so many bytes would be, as far as a look at the tables tells.
+    pub(crate) fn is_free(&self, address: u64, bytes: u64) -> bool {
+        let Ok(virt) = VirtAddr::try_new(address) else { return false };
+        match bytes {
+            LARGE_PAGE => self.is_empty(virt),
+            _ => matches!(self.mapper.translate(virt), TranslateResult::NotMapped),
+        }
     }
 
     /// The physical address and page size behind an address, and whether it may be written; `None` when nothing is.

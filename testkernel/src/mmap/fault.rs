@@ -93,9 +93,8 @@ impl Process {
         let PageMapping { page, guard, .. } = mapping;
         let frame = Frame::new()?;
         let from = page.phys.0 as *const u8;
-        // SAFETY: the guard keeps the page of the window, which the kernel has mapped one to one; the frame is our own; the
-        // trap that leads here has saved the SSE registers.
-        unsafe { Copy::Sse.copy(from, frame.0 as *mut u8, PAGE as usize) };
+        // SAFETY: the guard keeps the page of the window, which the kernel has mapped one to one; the frame is our own.
+        unsafe { Copy::best().copy(from, frame.0 as *mut u8, PAGE as usize) };
         self.install_own(view, page.virt.0, page.file_offset, true, frame, || guard.is_current())?;
         self.counters.copied.fetch_add(1, Ordering::AcqRel);
         Ok(())

@@ -7,7 +7,7 @@ use crate::{
         smp::{self, Remembered},
     },
     memory::{
-        LARGE_PAGE, PAGE,
+        PAGE,
         address_space::{Access, AddressSpace},
         frames,
         paging::MapError,
@@ -298,16 +298,12 @@ impl Tables {
 
     /// Whether the page tables permit an access.
     pub(super) fn permits(&self, address: u64, write: bool) -> bool {
-        self.entry(address).is_some_and(|(_, entry)| entry.writable || !write)
+        self.space.lookup(address).is_some_and(|(_, _, writable)| writable || !write)
     }
 
     /// What page size to ask for: small ones where there are some already.
     pub(super) fn wanted(&self, address: u64) -> Wanted {
-        let slot = address / LARGE_PAGE * LARGE_PAGE;
-        match self.entries.range(slot..slot + LARGE_PAGE).next() {
-            Some((_, entry)) if entry.len < LARGE_PAGE => Wanted::Base,
-            _ => Wanted::Largest,
-        }
+        if self.space.has_small_pages(address) { Wanted::Base } else { Wanted::Largest }
     }
 
     /// Puts a page in place of those that were there. What was there is to be finished once the lock is dropped.
@@ -320,7 +316,8 @@ impl Tables {
             Memory::Window(phys) => phys.0,
             Memory::Own(frame) => frame,
         };
-        for other in self.entries_in(at, at + entry.len) {
+        let others = if self.space.is_free(at, entry.len) { Vec::new() } else { self.entries_in(at, at + entry.len) };
+        for other in others {
             let same = self.entries.get(&other).is_some_and(|old| old.memory == entry.memory && old.len == entry.len);
             if same {
                 // Only the permission changes, and it grows: nothing that a TLB has is wrong.
