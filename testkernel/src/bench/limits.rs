@@ -20,8 +20,8 @@ pub(super) fn run() -> Outcome {
     for (name, block) in [("limit_read_2m", LARGE), ("limit_read_4k", SMALL)] {
         rate(name, FILE_BYTES, || {
             for at in (0..FILE_BYTES as usize).step_by(block) {
-                // SAFETY: the words are whole blocks, the buffer is at least one, and no interrupt copies.
-                unsafe { Copy::Sse.copy(file.wrapping_add(at), buffer.as_mut_ptr(), block) };
+                // SAFETY: the words are whole blocks, the buffer is at least one.
+                unsafe { Copy::best().copy(file.wrapping_add(at), buffer.as_mut_ptr(), block) };
             }
             Ok(())
         })?;
@@ -30,7 +30,7 @@ pub(super) fn run() -> Outcome {
         rate(name, FILE_BYTES, || {
             for at in (0..FILE_BYTES as usize).step_by(block) {
                 // SAFETY: as above, the other way round.
-                unsafe { Copy::Sse.copy(buffer.as_ptr(), file.wrapping_add(at), block) };
+                unsafe { Copy::best().copy(buffer.as_ptr(), file.wrapping_add(at), block) };
             }
             Ok(())
         })?;
