@@ -237,6 +237,21 @@ fn permissions_are_checked_as_far_as_the_server_goes(peer: Peer) {
     peer.finish(fs);
 }
 
+/// Root may open everything, and so may servers that run as root. Without rights the same tests find EACCES.
+#[test]
+fn a_server_without_rights_is_refused_on_open() {
+    use std::os::unix::process::CommandExt;
+    let Some(who) = nobody() else { return };
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    tests.args(["permissions_are_checked", "--test-threads=1"]).uid(who.uid).gid(who.gid).current_dir("/");
+    let output = match tests.env_remove("TMPDIR").output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: nobody may run these tests here: {error}"),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("2 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_server_that_says_enospc_is_believed() {
     use crate::rig::ledger::op;
