@@ -98,7 +98,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
         if self.plus {
             let mut found = Vec::new();
             let offset = self.offset;
-            let directory = self.shared.op_readdirplus(self.who, nodeid, fh, offset, &mut self.buffer)?;
+            let directory = self.shared.op_readdir(self.who, nodeid, fh, offset, true, &mut self.buffer)?;
             let mut failed = None;
             for entry in directory.entries_plus(&self.shared.protocol) {
                 match entry {
@@ -127,7 +127,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
             }
             failed.map_or(Ok(()), Err)?;
         } else {
-            let directory = self.shared.op_readdir(self.who, nodeid, fh, self.offset, &mut self.buffer)?;
+            let directory = self.shared.op_readdir(self.who, nodeid, fh, self.offset, false, &mut self.buffer)?;
             for entry in directory.entries(&self.shared.protocol) {
                 let entry = entry.map_err(malformed)?;
                 self.seen += 1;
