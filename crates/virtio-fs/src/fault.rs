@@ -95,8 +95,8 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     /// Answers a page fault on a mapping of this file; see the [module](self) for what to do with the answer.
     ///
     /// Bus errors: ERANGE past the end of the file, EFAULT outside the mapping, EACCES for a shared store to a file that is not
-    /// open for writing, ENOSPC for a store into a hole on a full disk, EAGAIN when no range of the window became free before the deadline, EIO for a failed file, and what
-    /// the server says.
+    /// open for writing, ENOSPC for a store into a hole on a full disk, EAGAIN when no range of the window became free before
+    /// the deadline, EIO for a failed file, and what the server says.
     pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
         match self.shared.fault(self, fault) {
             Ok(outcome) => outcome,
@@ -231,20 +231,25 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             return Ok(FaultOutcome::Retry);
         }
         let (mut run, hold) = held.unzip();
+        let mut allocated = false;
         if fault.is_shared_write()
             && self.needs_room(inode)
             && let (Some(dax), Some(whole)) = (&self.dax, run)
         {
             match self.room_for_store(file, fault, page_start, whole) {
-                Ok(covered) => run = Some(covered),
+                Ok(covered) => {
+                    run = Some(covered);
+                    allocated = true;
+                }
                 Err(error) => {
                     hold.into_iter().for_each(|hold| dax.release(hold));
                     return Err(error);
                 }
             }
         }
-        // Room that was made is a change of the file's metadata.
+        // Room that was made is a change of the file's metadata, and is not made a second time.
         let metadata = MetadataState::of(&inode.epoch);
+        let metadata = if allocated { metadata.allocated() } else { metadata };
         let writable = hold.as_ref().is_some_and(Hold::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
         let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };

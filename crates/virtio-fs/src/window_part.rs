@@ -165,8 +165,8 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     /// # Errors
     ///
     /// ERANGE past the end of the part, EPERM where the driver's own part is, ENXIO past the last byte of the file that the
-    /// host can map, EOPNOTSUPP without a window, EIO for a failed file, and what the server says (EINVAL for what is not
-    /// aligned as it aligns mappings).
+    /// host can map, ENOSPC for holes on a full disk, EOPNOTSUPP without a window, EIO for a failed file, and what the server
+    /// says (EINVAL for what is not aligned as it aligns mappings).
     pub fn map_in_part(&self, claim: &PartClaim, at: DeviceOffset, offset: u64, len: u64) -> Result<(), Error> {
         let shared = &self.shared;
         shared.check_mounted()?;
@@ -178,6 +178,9 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
         }
         let writable = self.options.is_writable();
+        if writable && shared.needs_room(&self.inode) {
+            shared.make_room(self, offset, len)?;
+        }
         Counters::add(&shared.counters.setup_mappings, 1);
         let result = shared.op_map_at(self.who, self.inode.nodeid, offset, len, moffset, writable);
         if result.is_err() {

@@ -175,6 +175,16 @@ pub(crate) fn truth_table(machine: &Machine) -> Outcome {
             ensure!(world.fs.stats().sync_faults == before + 2, "row {row}: a file that grew was not synced");
         }
     }
+    // Its metadata is durable, but for the blocks that it does not have: they are set aside, and that is made durable.
+    let at = BASE + 8 * APART;
+    let hole = create(&world, "sync-hole", 4 * MIB)?;
+    hole.sync_all()?;
+    map(&world.process, &synchronous(&hole, SyncPolicy::PersistentHost, at, 4 * MIB))?;
+    let before = world.fs.stats().sync_faults;
+    store(at + 3 * MIB, 7)?;
+    let fsyncs = world.fs.stats().sync_faults - before;
+    ensure!(fsyncs == 1, "a store into a hole of a durable file sent {fsyncs} FSYNCs, not 1");
+    drop(hole);
     world.finish()
 }
 

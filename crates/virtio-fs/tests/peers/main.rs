@@ -44,6 +44,8 @@ mod submounts;
 #[cfg(target_os = "linux")]
 mod sync_faults;
 #[cfg(target_os = "linux")]
+mod sync_order;
+#[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]
 mod unlinked;

@@ -1,0 +1,116 @@
+//! The order of synchronous faults: what the server is asked for before a page becomes writable, and in which order.
+
+use std::sync::{Arc, Mutex};
+
+use dax::{Action, Area, Decision, Fault, FaultAccess, FaultOutcome, PageSize, Sharing, SyncMode, VirtAddr, Wanted};
+use virtio_fs::{FaultGuard, File};
+
+use crate::faults::{BOTH, base, tables};
+use crate::rig::content::content;
+use crate::rig::ledger::{op, u64_at};
+use crate::rig::peer::{Kind, Peer};
+use crate::rig::strict::Act;
+
+type OneFile = File<spin::Mutex<()>>;
+type Outcome = FaultOutcome<FaultGuard<spin::Mutex<()>>>;
+
+const LEN: u64 = 4 << 20;
+/// In the middle of the second 2 MiB.
+const AT: u64 = (3 << 20) + 4096;
+
+fn fault(file: &OneFile, write: bool, sync: SyncMode) -> Fault {
+    let start = base(file);
+    Fault {
+        area: Area::new(VirtAddr(start), LEN, 0).unwrap(),
+        at: VirtAddr(start + AT),
+        access: if write { FaultAccess::Write } else { FaultAccess::Read },
+        sharing: Sharing::Shared,
+        sync,
+        wanted: Wanted::Largest,
+    }
+}
+
+/// Goes on until the fault is decided.
+fn finish(file: &OneFile, fault: &Fault, mut outcome: Outcome) -> Outcome {
+    loop {
+        outcome = match outcome {
+            FaultOutcome::NeedsSync(sync) => file.finish_sync(fault, sync),
+            FaultOutcome::NeedsAllocation(allocate) => file.finish_allocation(fault, allocate),
+            other => return other,
+        }
+    }
+}
+
+/// The opcodes of FALLOCATEs and FSYNCs with the offset of the former, as the server gets them.
+fn listen(peer: &Peer) -> Arc<Mutex<Vec<(u32, u64)>>> {
+    let heard: Arc<Mutex<Vec<(u32, u64)>>> = Arc::default();
+    let list = heard.clone();
+    peer.strict().watch(move |request| {
+        match request.opcode() {
+            op::FALLOCATE => list.lock().unwrap().push((op::FALLOCATE, u64_at(&request.bytes, 48))),
+            op::FSYNC => list.lock().unwrap().push((op::FSYNC, 0)),
+            _ => {}
+        }
+        Act::Serve
+    });
+    heard
+}
+
+#[test]
+fn the_truth_table() {
+    let peer = Peer::new(Kind::Strict);
+    for row in 0..8 {
+        peer.put(format!("row-{row}"), &content(row, LEN as usize));
+    }
+    let fs = peer.mount();
+    let _tables = tables(&fs);
+    let heard = listen(&peer);
+    for row in 0..8_u64 {
+        let (write, sync, dirty) = (row & 4 != 0, row & 2 != 0, row & 1 != 0);
+        let file = fs.open(format!("row-{row}"), BOTH).unwrap();
+        file.sync_all().unwrap();
+        if dirty {
+            // A file that grew, and has all its blocks.
+            file.write_all_at(&[1; 4096], LEN).unwrap();
+        }
+        heard.lock().unwrap().clear();
+        let fault = fault(&file, write, if sync { SyncMode::Persistent } else { SyncMode::None });
+        let outcome = file.fault(&fault);
+        let decided = match &outcome {
+            FaultOutcome::Map(mapping) if mapping.writable => Action::InstallWritable,
+            FaultOutcome::Map(_) => Action::InstallReadOnly,
+            FaultOutcome::NeedsSync(_) => Action::NeedsSync,
+            other => panic!("row {row}: {other:?}"),
+        };
+        assert_eq!(decided, Decision::of(write, sync, dirty).action, "write {write}, sync {sync}, dirty {dirty}");
+        assert!(heard.lock().unwrap().is_empty(), "row {row}: a decision asked the server");
+        let FaultOutcome::Map(mapping) = finish(&file, &fault, outcome) else { panic!("row {row}: no page") };
+        assert_eq!((mapping.writable, mapping.page.size), (write, PageSize::Huge), "row {row}");
+        drop(mapping);
+        let fsyncs = if decided == Action::NeedsSync { vec![(op::FSYNC, 0)] } else { vec![] };
+        assert_eq!(*heard.lock().unwrap(), fsyncs, "row {row}");
+    }
+    peer.finish(fs);
+}
+
+#[test]
+fn blocks_that_a_fault_had_set_aside_are_made_durable_too() {
+    let peer = Peer::new(Kind::Strict);
+    let fs = peer.mount();
+    let _tables = tables(&fs);
+    for (name, mode) in [("persistent", SyncMode::Persistent), ("metadata", SyncMode::MetadataDurable)] {
+        peer.put(name, b"");
+        let file = fs.open(name, BOTH).unwrap();
+        file.set_len(LEN).unwrap();
+        // Durable, but for the blocks that it does not have.
+        file.sync_all().unwrap();
+        let heard = listen(&peer);
+        let fault = fault(&file, true, mode);
+        let FaultOutcome::Map(mapping) = finish(&file, &fault, file.fault(&fault)) else { panic!("{name}: no page") };
+        assert!(mapping.writable);
+        // From the begin of the 2 MiB, not from the byte that faulted; once; and before it is made durable.
+        assert_eq!(*heard.lock().unwrap(), [(op::FALLOCATE, 2 << 20), (op::FSYNC, 0)], "{name}");
+        drop((mapping, file));
+    }
+    peer.finish(fs);
+}
