@@ -8,9 +8,11 @@
 //! - [`handle`] is the page-fault handler: it asks the driver with no lock held, and installs under the lock what is still
 //!   current;
 //! - [`PageTables`] is what the driver calls to take pages away: from every process, and out of every processor's TLB, before
-//!   it returns.
+//!   it returns;
+//! - a [`pin::Pin`] keeps a page where it is, whoever wants it, until it is dropped.
 
 mod fault;
+mod pin;
 mod process;
 
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
+pub(crate) use pin::set_patience;
 pub(crate) use process::{Counts, Process, View, ViewRequest};
 use spin::Mutex;
 
@@ -95,8 +98,8 @@ impl Mappings for PageTables {
         self.protections.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The driver keeps pins itself, as references to ranges of its window, and waits for them.
-    fn wait_for_pins(&self, _: FileKey, _: FileRange) -> Result<(), Errno> {
-        Ok(())
+    /// What the driver has lent out itself it knows; this is for pages that programs pinned by their addresses.
+    fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno> {
+        pin::wait(file, range)
     }
 }

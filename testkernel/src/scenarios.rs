@@ -13,6 +13,7 @@ pub(crate) mod machine;
 pub(crate) mod mmap;
 pub(crate) mod ops;
 pub(crate) mod partition;
+pub(crate) mod pins;
 pub(crate) mod reclaim;
 pub(crate) mod rig;
 pub(crate) mod robust;
@@ -162,6 +163,7 @@ scenarios! {
     "mmap::reclaim_unmaps" => mmap::reclaim_unmaps,
     "mmap::pinned_range_is_skipped" => mmap::pinned_range_is_skipped,
     "mmap::all_pinned_times_out" => mmap::all_pinned_times_out,
+    "mmap::pinned_by_a_program" => pins::pinned_by_a_program,
     "mmap::failed_file" => mmap::failed_file,
     "mmap::failure_is_everywhere" => failure::failure_is_everywhere,
     "mmap::failure_under_load" => failure::failure_under_load,

@@ -131,6 +131,7 @@ const TABLE: &[Scenario] = &[
     },
     files::UNMODIFIED_VIRTIOFSD,
     dax::PARTITION,
+    mmap::PINNED_BY_A_PROGRAM,
     Scenario { name: "mmap::failure_is_everywhere", machines: SMALL_WINDOWS, big: true, seconds: 180, ..PLAIN },
     Scenario { name: "mmap::failure_under_load", machines: SMALL_WINDOWS, big: true, seconds: 240, ..PLAIN },
     mmap::WRITE_FAULT_MARKS_DIRTY,

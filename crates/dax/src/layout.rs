@@ -43,6 +43,18 @@ impl UnmapCause {
 ///   checks [`Layout::unchanged`] under the page-table lock before it installs what the fault path gave it.
 /// - No method calls back into the file system.
 ///
+/// # How to write one
+/// This repository's test kernel has one for real page tables and several processors, in `testkernel/src/mmap.rs` with its
+/// two modules. What each method does there, and what anybody's will do:
+///
+/// 1. It finds the entries. Each address space keeps, beside its page tables, which file and offset each view shows, so that a
+///    range of a file becomes a range of addresses; all address spaces are gone through.
+/// 2. It changes them, each address space under its own page-table lock, and drops the lock. A fault that is under way
+///    installs under the same lock and asks whether it is still current, so it comes before (and is undone) or gives up.
+/// 3. It has all processors forget: a message to each, and it returns only after each has answered. Whoever waits for a
+///    page-table lock with interrupts off answers such messages, or two processors wait for each other.
+/// 4. Frames of its own that were in private copies are given back only after that.
+///
 /// The unit type is the implementation for embedders that map no files.
 pub trait Mappings {
     /// Removes every page-table entry that shows bytes of `range` of `file` from window or device memory; private
@@ -53,12 +65,13 @@ pub trait Mappings {
     /// faults.
     fn write_protect(&self, file: FileKey, range: FileRange);
 
-    /// Waits until no page of `range` of `file` is pinned (for DMA, or by a guard that a program holds). The embedder
-    /// has the clock: it sets the deadline.
+    /// Waits until no page of `range` of `file` is pinned through the embedder's page tables (for DMA by a device of the
+    /// guest's own, say). Called after [`unmap`](Self::unmap), while no fault is answered there, so that no pin is added. The
+    /// embedder has the clock: it sets the deadline. What a file system itself has lent out it waits for itself.
     ///
     /// # Errors
     /// The errno with which to give up: [`Errno::ETIMEDOUT`] at the deadline, [`Errno::EAGAIN`] if waiting is not
-    /// possible here.
+    /// possible here. Nothing is taken away then: a cut or a punch is refused, a reclaim turns to other memory.
     fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno>;
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Dax<R> {
     owner: Mutex<R, Option<Arc<dyn Mappings + Send + Sync>>>,
 }
 
+/// What becomes of a cut, a punch or a removal of bytes that the embedder keeps pinned.
+pub(crate) const PINNED: Error = Error::refused(Errno::EBUSY, "pages stayed pinned until the deadline");
+
 /// A reference to bytes in the window, or why there is none.
 pub(crate) enum Got {
     Hold(Hold),
@@ -140,22 +143,26 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     None => dax.with(|window| window.access(stream, request)),
                 },
                 Access::Evict(ticket) => {
-                    let outcome = self.remove(dax, &ticket)?;
-                    dax.with(|window| {
-                        window.complete_remove(ticket, outcome);
-                        window.access(stream, request)
-                    })
+                    if !self.remove(dax, ticket) && self.now() >= deadline {
+                        return self.stayed_busy(request);
+                    }
+                    dax.with(|window| window.access(stream, request))
                 }
                 Access::Wait(wait) => {
                     if !self.wait_for(dax, wait, deadline) {
-                        return match request.purpose {
-                            Purpose::Copy => Ok(Got::Around(Around::Busy)),
-                            _ => Err(Error::refused(Errno::EAGAIN, "the range stayed busy until the deadline")),
-                        };
+                        return self.stayed_busy(request);
                     }
                     dax.with(|window| window.access(stream, request))
                 }
             };
+        }
+    }
+
+    /// What becomes of an access for which no range was to be had until the deadline.
+    fn stayed_busy(&self, request: &Request) -> Result<Got, Error> {
+        match request.purpose {
+            Purpose::Copy => Ok(Got::Around(Around::Busy)),
+            _ => Err(Error::refused(Errno::EAGAIN, "the range stayed busy until the deadline")),
         }
     }
 
@@ -241,16 +248,22 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
     }
 
-    /// Takes the ticket's ranges out of page tables and sends their REMOVEMAPPING.
-    pub(crate) fn remove(&self, dax: &Dax<R>, ticket: &RemoveTicket) -> Result<Outcome, Error> {
+    /// Takes the ticket's ranges out of page tables, sends their REMOVEMAPPING and reports how it went. False, and the ranges
+    /// are as usable as before, if the embedder has pages of them pinned.
+    pub(crate) fn remove(&self, dax: &Dax<R>, ticket: RemoveTicket) -> bool {
         let mut entries = Vec::with_capacity(ticket.len());
         dax.with(|window| {
             let mut cursor = Cursor::default();
-            while let Some(entry) = window.remove_entry(ticket, &mut cursor) {
+            while let Some(entry) = window.remove_entry(&ticket, &mut cursor) {
                 entries.push(entry);
             }
         });
-        self.unmap_pages(dax, &entries);
+        if let Err(errno) = self.unmap_pages(dax, &entries) {
+            log::debug!("virtio-fs: {} ranges are not removed, pages of them are pinned: {errno}", entries.len());
+            // Not as unmapped: the embedder is to be asked again next time, although no page table has them.
+            dax.with(|window| window.abort_remove(ticket, false));
+            return false;
+        }
         let result = self.op_remove_mapping(&entries);
         Counters::add(&self.counters.remove_requests, 1);
         Counters::add(&self.counters.removed_mappings, entries.len() as u64);
@@ -258,21 +271,30 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             log::warn!("virtio-fs: REMOVEMAPPING of {} ranges: {error}", entries.len());
         }
         // One range is all or nothing; of several, some may be gone when the server says no.
-        Ok(match outcome(&result) {
+        let outcome = match outcome(&result) {
             Outcome::Refused(_) if entries.len() > 1 => Outcome::Unknown,
             outcome => outcome,
-        })
+        };
+        dax.with(|window| window.complete_remove(ticket, outcome));
+        true
     }
 
-    fn unmap_pages(&self, dax: &Dax<R>, entries: &[RemoveEntry]) {
+    /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned.
+    fn unmap_pages(&self, dax: &Dax<R>, entries: &[RemoveEntry]) -> Result<(), dax::Errno> {
         if !entries.iter().any(|entry| entry.installed) {
-            return;
+            return Ok(());
         }
-        let Some(owner) = dax.owner() else { return };
-        for entry in entries.iter().filter(|entry| entry.installed) {
-            let range = dax::FileRange::between(entry.file_offset.0, entry.file_offset.0.saturating_add(entry.len));
-            owner.unmap(FileKey(entry.inode.0), range, UnmapCause::Reclaim);
+        let Some(owner) = dax.owner() else { return Ok(()) };
+        let installed = || {
+            entries.iter().filter(|entry| entry.installed).map(|entry| {
+                let end = entry.file_offset.0.saturating_add(entry.len);
+                (FileKey(entry.inode.0), dax::FileRange::between(entry.file_offset.0, end))
+            })
+        };
+        for (file, range) in installed() {
+            owner.unmap(file, range, UnmapCause::Reclaim);
         }
+        installed().try_for_each(|(file, range)| owner.wait_for_pins(file, range))
     }
 
     /// Sets up what the reader will need next, when nobody waits for it.
@@ -529,14 +551,19 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if cause != UnmapCause::Reclaim
             && let Some(owner) = dax.owner()
         {
-            owner.unmap(FileKey(inode.0), dax::FileRange::between(range.start.0, range.end.0), cause);
+            let bytes = dax::FileRange::between(range.start.0, range.end.0);
+            // Private copies only go with the bytes: nothing brings them back if this comes to nothing.
+            let cause = if cause.takes_private_copies() { UnmapCause::Punch } else { cause };
+            owner.unmap(FileKey(inode.0), bytes, cause);
+            owner.wait_for_pins(FileKey(inode.0), bytes).map_err(|_| PINNED)?;
         }
         loop {
             match dax.with(|window| window.invalidate_step(&frozen)) {
                 Step::Clear => return Ok(Some(frozen)),
                 Step::Remove(ticket) => {
-                    let outcome = self.remove(dax, &ticket)?;
-                    dax.with(|window| window.complete_remove(ticket, outcome));
+                    if !self.remove(dax, ticket) {
+                        return Err(PINNED);
+                    }
                 }
                 Step::Wait(wait) => {
                     if !self.wait_for(dax, wait, deadline) {
@@ -544,6 +571,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     }
                 }
             }
+        }
+    }
+
+    /// Takes programs' private copies of bytes away that the file has no more.
+    pub(crate) fn take_copies(&self, inode: InodeId, range: FileRange) {
+        if let Some(owner) = self.dax.as_ref().and_then(Dax::owner) {
+            let bytes = dax::FileRange::between(range.start.0, range.end.0);
+            owner.unmap(FileKey(inode.0), bytes, UnmapCause::Truncate);
         }
     }
 
@@ -556,8 +591,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// Removes the mappings past `size` of a file that the host cut.
     pub(crate) fn cut_mappings(&self, inode: &Inode<R>, size: u64) {
-        match self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate) {
-            Ok(frozen) => self.thaw(frozen),
+        let cut = FileRange::from(size);
+        match self.freeze(inode.key, cut, InvalidateKind::Remove, UnmapCause::Truncate) {
+            Ok(frozen) => {
+                self.take_copies(inode.key, cut);
+                self.thaw(frozen);
+            }
             Err(error) => log::warn!("virtio-fs: mappings past the new end of a file remain: {error}"),
         }
     }
@@ -575,9 +614,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     pub(crate) fn reclaim_step(&self) -> Result<bool, Error> {
         let Some(dax) = &self.dax else { return Ok(false) };
         let Some(ticket) = dax.with(Window::reclaim_step) else { return Ok(false) };
-        let outcome = self.remove(dax, &ticket)?;
-        dax.with(|window| window.complete_remove(ticket, outcome));
-        Ok(true)
+        Ok(self.remove(dax, ticket))
     }
 }
 

@@ -8,7 +8,7 @@ use dax_window::{FileRange, InvalidateKind, Writeback, WritebackTicket};
 use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, InitFlags};
 use lock_api::RawMutex;
 
-use crate::dax_io::Dax;
+use crate::dax_io::{Dax, PINNED};
 use crate::dirt::Taken;
 use crate::inode::Inode;
 use crate::shared::Shared;
@@ -101,6 +101,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if result.is_ok() {
             // Before anybody is let in again: whoever comes first must not go by the old size.
             inode.set_size(size);
+            self.take_copies(inode.key, FileRange::from(size));
         }
         inode.note_cut();
         inode.note_size_change();
@@ -172,6 +173,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
         let result = self.op_fallocate(file.who, inode.nodeid, file.fh.unwrap_or_default(), mode, offset, len);
         if result.is_ok() {
+            if moves {
+                self.take_copies(inode.key, FileRange::from(offset));
+            }
             if mode.contains(FallocateMode::COLLAPSE_RANGE) {
                 // Before anybody is let in again, as when a file is cut.
                 inode.set_size(inode.size().saturating_sub(len));
@@ -300,8 +304,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                     }
                 }
                 Writeback::Remove(ticket) => {
-                    let outcome = self.remove(dax, &ticket)?;
-                    dax.with(|window| window.complete_remove(ticket, outcome));
+                    if !self.remove(dax, ticket) {
+                        return Err(PINNED);
+                    }
                 }
                 // Others write the rest back or remove it: what was taken so far goes first.
                 Writeback::Wait(_) if !tickets.is_empty() => return Ok(true),
@@ -379,8 +384,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             match dax.with(|window| window.drain_step()) {
                 dax_window::Step::Clear => return Ok(()),
                 dax_window::Step::Remove(ticket) => {
-                    let outcome = self.remove(dax, &ticket)?;
-                    dax.with(|window| window.complete_remove(ticket, outcome));
+                    if !self.remove(dax, ticket) {
+                        return Err(PINNED);
+                    }
                 }
                 dax_window::Step::Wait(wait) => {
                     if !self.wait_for(dax, wait, deadline) {

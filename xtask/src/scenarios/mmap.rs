@@ -1,6 +1,6 @@
 //! Mapping files by page faults, and synchronous faults.
 
-use super::{PLAIN, Scenario, Stage, content::Content};
+use super::{PLAIN, SMALL_WINDOWS, Scenario, Stage, content::Content};
 use crate::rig::boot::Report;
 use anyhow::{Context, Result, bail, ensure};
 
@@ -39,6 +39,22 @@ pub(super) const PRIVATE_COW: Scenario = Scenario {
         _ => bail!("the kernel waits for `{name}`, not `untouched`"),
     },
     after: |stage, _| stage.passed_by("untouched"),
+    ..PLAIN
+};
+
+/// A cut that is refused leaves the host's file as it was; in the end it is cut.
+pub(super) const PINNED_BY_A_PROGRAM: Scenario = Scenario {
+    name: "mmap::pinned_by_a_program",
+    machines: SMALL_WINDOWS,
+    big: true,
+    at: |stage, name| match name {
+        "uncut" => stage.holds("dax/map", &Content::of("dax/map").bytes(0, 6 * MIB)),
+        _ => bail!("the kernel waits for `{name}`, not `uncut`"),
+    },
+    after: |stage, _| {
+        stage.passed_by("uncut")?;
+        stage.holds("dax/map", &Content::of("dax/map").bytes(0, 2 * MIB))
+    },
     ..PLAIN
 };
 

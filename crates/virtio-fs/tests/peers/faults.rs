@@ -40,6 +40,10 @@ pub(crate) struct Tables {
     pub(crate) entries: Mutex<BTreeMap<u64, Entry>>,
     pub(crate) unmapped: AtomicU64,
     protected: AtomicU64,
+    /// What is pinned through these page tables.
+    pub(crate) pinned: Mutex<Vec<(FileKey, FileRange)>>,
+    /// Why pages were unmapped, in order.
+    pub(crate) causes: Mutex<Vec<UnmapCause>>,
 }
 
 fn touches(page: &Page, range: FileRange) -> bool {
@@ -47,7 +51,8 @@ fn touches(page: &Page, range: FileRange) -> bool {
 }
 
 impl Mappings for Tables {
-    fn unmap(&self, file: FileKey, range: FileRange, _: UnmapCause) {
+    fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause) {
+        self.causes.lock().unwrap().push(cause);
         let mut entries = self.entries.lock().unwrap();
         let before = entries.len();
         entries.retain(|_, (page, _, key)| *key != file || !touches(page, range));
@@ -63,8 +68,10 @@ impl Mappings for Tables {
         }
     }
 
-    fn wait_for_pins(&self, _: FileKey, _: FileRange) -> Result<(), Errno> {
-        Ok(())
+    fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno> {
+        let pinned = self.pinned.lock().unwrap();
+        let touched = pinned.iter().any(|(key, bytes)| *key == file && !bytes.intersect(range).is_empty());
+        if touched { Err(Errno::EAGAIN) } else { Ok(()) }
     }
 }
 

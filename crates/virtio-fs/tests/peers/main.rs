@@ -34,6 +34,8 @@ mod notices;
 #[cfg(target_os = "linux")]
 mod partition;
 #[cfg(target_os = "linux")]
+mod pins;
+#[cfg(target_os = "linux")]
 mod reclaim;
 #[cfg(target_os = "linux")]
 mod requests;
