@@ -62,6 +62,48 @@ impl ReplySize {
     }
 }
 
+/// What a request looks like without its type: as much as it takes to send one and to check the reply, so that code for that
+/// need not be there once for each operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// What is asked for.
+    pub opcode: Opcode,
+    /// The inode it is about.
+    pub node: NodeId,
+    /// Whether there is a reply.
+    pub rule: ReplyRule,
+    /// The sizes that the reply's body can have.
+    pub reply: ReplySize,
+}
+
+impl Shape {
+    /// Checks a reply and gives its body, for [`Operation::decode_body`]. The parameters are those of
+    /// [`Operation::decode`].
+    ///
+    /// # Errors
+    /// As [`Operation::decode`], but for what is wrong inside the body.
+    #[inline(never)]
+    pub fn check<'r>(
+        &self,
+        protocol: &Protocol,
+        unique: Unique,
+        used: usize,
+        head: &[u8],
+        body: &'r [u8],
+    ) -> Result<&'r [u8], ReplyError> {
+        let body_len = check_reply(self.opcode, self.rule, protocol, unique, used, head)?;
+        let have = body.len();
+        let body = body.get(..body_len).ok_or(DecodeError::Truncated {
+            what: "the buffer of the body",
+            need: body_len as u64,
+            have: have as u64,
+        })?;
+        let size = if used == 0 { ReplySize::EMPTY } else { self.reply };
+        size.check(self.opcode, body_len)?;
+        Ok(body)
+    }
+}
+
 /// The body of a reply, as a server writes it.
 pub trait ReplyBody {
     /// Adds the body to a reply that has its header already.
@@ -119,6 +161,11 @@ pub trait Operation {
     /// What is wrong with it.
     fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Self::Reply<'r>, DecodeError>;
 
+    /// What the request looks like without its type.
+    fn shape(&self, protocol: &Protocol) -> Shape {
+        Shape { opcode: Self::OPCODE, node: self.node(), rule: Self::REPLY, reply: self.reply_size(protocol) }
+    }
+
     /// Makes the request ready to be sent.
     ///
     /// # Errors
@@ -152,15 +199,7 @@ pub trait Operation {
         head: &[u8],
         body: &'r [u8],
     ) -> Result<Self::Reply<'r>, ReplyError> {
-        let body_len = check_reply(Self::OPCODE, Self::REPLY, protocol, unique, used, head)?;
-        let have = body.len();
-        let body = body.get(..body_len).ok_or(DecodeError::Truncated {
-            what: "the buffer of the body",
-            need: body_len as u64,
-            have: have as u64,
-        })?;
-        let size = if used == 0 { ReplySize::EMPTY } else { self.reply_size(protocol) };
-        size.check(Self::OPCODE, body_len)?;
+        let body = self.shape(protocol).check(protocol, unique, used, head, body)?;
         Ok(self.decode_body(protocol, body)?)
     }
 

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use fuse_proto::{
-    Context, Entry, Errno, FileHandle, FopenFlags, ForgetOne, InitFlags, List, NodeId, Opcode, OpenFlags, Operation,
-    ReleaseFlags, ReplyHeader, Unique, ops,
+    Context, Entry, Errno, FileHandle, FopenFlags, ForgetOne, InitFlags, List, Message, NodeId, Opcode, OpenFlags,
+    Operation, ReleaseFlags, ReplyHeader, ReplyRule, Shape, Unique, ops,
 };
 use lock_api::RawMutex;
 
@@ -54,14 +54,27 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
     ) -> Result<Option<Pending<'_, R>>, Error> {
         let unique = self.next_unique();
         let message = op.encode(protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
+        self.submit_message(&op.shape(protocol), channel, unique, &message, patient)
+    }
+
+    /// As [`Connection::submit_op_or`], for a request of any kind: there once, not once a kind.
+    #[inline(never)]
+    fn submit_message(
+        &self,
+        shape: &Shape,
+        channel: usize,
+        unique: u64,
+        message: &Message<'_>,
+        patient: bool,
+    ) -> Result<Option<Pending<'_, R>>, Error> {
         let parts: heapless::Vec<&[u8], 8> = message.pieces().collect();
-        let reply = op.reply_size(protocol).max as usize;
-        let (reply_len, reply_data) = match O::REPLY {
-            fuse_proto::ReplyRule::Never => (0, 0),
+        let reply = shape.reply.max as usize;
+        let (reply_len, reply_data) = match shape.rule {
+            ReplyRule::Never => (0, 0),
             _ if reply <= SMALL => (ReplyHeader::LEN + reply, 0),
             _ => (ReplyHeader::LEN, reply),
         };
-        let about = About { opcode: O::OPCODE, node: op.node(), unique };
+        let about = About { opcode: shape.opcode, node: shape.node, unique };
         let outgoing = Outgoing { about, parts: &parts, reply_len, reply_data };
         self.submit_or(channel, &outgoing, patient)
     }
@@ -77,31 +90,7 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
     ) -> Result<T, Error> {
         let unique = Unique(pending.unique());
         let received = self.wait(pending, data)?;
-        Self::read_op(protocol, op, unique, &received, data, read)
-    }
-
-    /// Reads a reply; bulk data is in `data` already.
-    pub(crate) fn read_op<O: Operation, T>(
-        protocol: &fuse_proto::Protocol,
-        op: &O,
-        unique: Unique,
-        received: &Received,
-        data: &mut [u8],
-        read: impl FnOnce(O::Reply<'_>) -> T,
-    ) -> Result<T, Error> {
-        let head = received.head();
-        let bulk = op.reply_size(protocol).max as usize > SMALL;
-        let small = head.get(ReplyHeader::LEN..).unwrap_or(&[]);
-        let body = if bulk {
-            &data[..received.data_len]
-        } else {
-            // Data so small that it came with the header: the caller finds it where it looks for data.
-            let len = small.len().min(data.len());
-            data[..len].copy_from_slice(&small[..len]);
-            small
-        };
-        let reply = op.decode(protocol, unique, received.written, head, body);
-        reply.map(read).map_err(|error| Error::of_reply(O::OPCODE, error))
+        read_op(protocol, op, unique, &received, data, read)
     }
 
     /// Sends a request, waits, and reads the reply.
@@ -113,11 +102,57 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        let channel = self.pick_channel();
-        let pending = self.submit_op(protocol, channel, who, op)?;
-        self.kick(channel);
-        self.finish_op(protocol, op, pending, data, read)
+        let unique = self.next_unique();
+        let message = op.encode(protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
+        let received = self.exchange(&op.shape(protocol), unique, &message, data)?;
+        read_op(protocol, op, Unique(unique), &received, data, read)
     }
+
+    /// Sends a request of any kind and waits for what comes back.
+    #[inline(never)]
+    fn exchange(&self, shape: &Shape, unique: u64, message: &Message<'_>, data: &mut [u8]) -> Result<Received, Error> {
+        let channel = self.pick_channel();
+        // Patience ends with a request or an error.
+        let pending = self.submit_message(shape, channel, unique, message, true)?.ok_or(Error::Dead)?;
+        self.kick(channel);
+        self.wait(pending, data)
+    }
+}
+
+/// Reads a reply; bulk data is in `data` already.
+fn read_op<O: Operation, T>(
+    protocol: &fuse_proto::Protocol,
+    op: &O,
+    unique: Unique,
+    received: &Received,
+    data: &mut [u8],
+    read: impl FnOnce(O::Reply<'_>) -> T,
+) -> Result<T, Error> {
+    let body = body(protocol, &op.shape(protocol), unique, received, data)?;
+    let reply = op.decode_body(protocol, body);
+    reply.map(read).map_err(|error| Error::of_reply(O::OPCODE, error.into()))
+}
+
+/// The body of a reply of any kind, checked as far as that needs not know which.
+#[inline(never)]
+fn body<'a>(
+    protocol: &fuse_proto::Protocol,
+    shape: &Shape,
+    unique: Unique,
+    received: &'a Received,
+    data: &'a mut [u8],
+) -> Result<&'a [u8], Error> {
+    let head = received.head();
+    let small = head.get(ReplyHeader::LEN..).unwrap_or(&[]);
+    let body = if shape.reply.max as usize > SMALL {
+        &data[..received.data_len]
+    } else {
+        // Data so small that it came with the header: the caller finds it where it looks for data.
+        let len = small.len().min(data.len());
+        data[..len].copy_from_slice(&small[..len]);
+        small
+    };
+    shape.check(protocol, unique, received.written, head, body).map_err(|error| Error::of_reply(shape.opcode, error))
 }
 
 impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
