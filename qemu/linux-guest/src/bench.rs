@@ -16,6 +16,10 @@ use crate::{SHARE, Task, say};
 
 const LARGE: usize = 2 << 20;
 const SMALL: usize = 4096;
+/// How often what takes little time is done, so that a processor that is elsewhere for a moment does not count for much.
+const PASSES: u64 = 8;
+/// How often all large pages are touched for the first time.
+const LARGE_PASSES: usize = 16;
 /// How many names are made, opened and removed.
 const NAMES: usize = 200;
 /// How many names the folder that is listed has.
@@ -31,6 +35,11 @@ fn rate(name: &str, bytes: u64, work: impl FnOnce() -> io::Result<()>) -> io::Re
     work()?;
     report(name, bytes as f64 / begin.elapsed().as_secs_f64() / 1e6, "MB/s");
     Ok(())
+}
+
+/// Measures several runs that move so many bytes each.
+fn passes(name: &str, bytes: u64, mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    rate(name, PASSES * bytes, || (0..PASSES).try_for_each(|_| work()))
 }
 
 /// Measures something that is done so many times.
@@ -53,60 +62,58 @@ fn anywhere(len: u64, index: usize) -> u64 {
 
 fn random_reads(name: &str, file: &File, len: u64, count: usize) -> io::Result<()> {
     let mut buffer = vec![0; SMALL];
-    each(name, count, |index| file.read_exact_at(&mut buffer, anywhere(len, index)))
+    let mut read = |index| file.read_exact_at(&mut buffer, anywhere(len, index));
+    // The first ones are not measured: an emulator translates the code in them.
+    (count..count + 100).try_for_each(&mut read)?;
+    each(name, count, read)
 }
 
 fn data(file: &File, len: u64) -> io::Result<()> {
     let mut buffer = vec![0; LARGE];
-    for name in ["read_cold_2m", "read_warm_2m"] {
-        rate(name, len, || blocks(len, LARGE, |at| file.read_exact_at(&mut buffer, at)))?;
-    }
-    rate("read_warm_4k", len, || blocks(len, SMALL, |at| file.read_exact_at(&mut buffer[..SMALL], at)))?;
+    rate("read_cold_2m", len, || blocks(len, LARGE, |at| file.read_exact_at(&mut buffer, at)))?;
+    passes("read_warm_2m", len, || blocks(len, LARGE, |at| file.read_exact_at(&mut buffer, at)))?;
+    passes("read_warm_4k", len, || blocks(len, SMALL, |at| file.read_exact_at(&mut buffer[..SMALL], at)))?;
     random_reads("read_random_4k", file, len, 2000)?;
-    // The first pass maps the ranges anew, for writing too.
-    for name in ["write_cold_2m", "write_warm_2m"] {
-        rate(name, len, || blocks(len, LARGE, |at| file.write_all_at(&buffer, at)))?;
-    }
-    rate("write_warm_4k", len, || blocks(len, SMALL, |at| file.write_all_at(&buffer[..SMALL], at)))?;
+    // The first time the ranges are mapped anew, for writing too, and the host makes room for what it has to write.
+    rate("write_cold_2m", len, || blocks(len, LARGE, |at| file.write_all_at(&buffer, at)))?;
+    passes("write_warm_2m", len, || blocks(len, LARGE, |at| file.write_all_at(&buffer, at)))?;
+    passes("write_warm_4k", len, || blocks(len, SMALL, |at| file.write_all_at(&buffer[..SMALL], at)))?;
     let bytes = usize::try_from(len).map_err(io::Error::other)?;
-    // Large pages first: where the kernel has used small ones it stays with them. The first passes are not measured: an
-    // emulator translates the code in them.
-    for name in [None, Some("fault_2m")] {
-        let map = Map::new(file, bytes, true)?;
-        timed(name, bytes / LARGE, |range| map.set(range * LARGE, 1))?;
-    }
-    let map = Map::new(file, bytes, true)?;
-    for name in [None, Some("map_scan")] {
-        let scan = || black_box(map.sum());
-        match name {
-            Some(name) => rate(name, len, || {
-                scan();
-                Ok(())
-            })?,
-            None => _ = scan(),
-        }
-    }
+    // Large pages first: where the kernel has used small ones it stays with them.
+    let aligned = || Map::new(file, bytes, true);
+    first_touches("fault_2m", bytes / LARGE, LARGE_PASSES, aligned, |map, range| map.set(range * LARGE, 1))?;
+    let map = aligned()?;
+    black_box(map.sum());
+    passes("map_scan", len, || {
+        black_box(map.sum());
+        Ok(())
+    })?;
     drop(map);
     // A page past a boundary of large pages the kernel has no choice but small ones: every touch is a fault.
-    for name in [None, Some("fault_4k")] {
-        let map = Map::past_boundary(file, bytes, true, SMALL)?;
-        timed(name, bytes / SMALL, |page| _ = black_box(map.get(page * SMALL)))?;
-    }
-    Ok(())
+    let misaligned = || Map::past_boundary(file, bytes, true, SMALL);
+    first_touches("fault_4k", bytes / SMALL, 1, misaligned, |map, page| _ = black_box(map.get(page * SMALL)))
 }
 
-/// Does something so many times, and measures it if it has a name.
-fn timed(name: Option<&str>, count: usize, mut work: impl FnMut(usize)) -> io::Result<()> {
-    match name {
-        Some(name) => each(name, count, |index| {
-            work(index);
-            Ok(())
-        }),
-        None => {
-            (0..count).for_each(work);
-            Ok(())
+/// Measures how long it takes to touch pages of a new mapping, in so many goes after one that is not measured: an emulator
+/// translates the code in it.
+fn first_touches(
+    name: &str,
+    count: usize,
+    goes: usize,
+    map: impl Fn() -> io::Result<Map>,
+    touch: impl Fn(&Map, usize),
+) -> io::Result<()> {
+    let mut elapsed = 0.0;
+    for go in 0..=goes {
+        let map = map()?;
+        let begin = Instant::now();
+        (0..count).for_each(|index| touch(&map, index));
+        if go > 0 {
+            elapsed += begin.elapsed().as_secs_f64();
         }
     }
+    report(name, elapsed * 1e6 / (goes * count) as f64, "us");
+    Ok(())
 }
 
 fn names(folder: &Path, file: &File) -> io::Result<()> {
@@ -135,7 +142,7 @@ fn measure(task: &Task) -> io::Result<()> {
     if task.run == "thrash" {
         let mut buffer = vec![0; LARGE];
         rate("reclaim_seq", len, || blocks(len, LARGE, |at| file.read_exact_at(&mut buffer, at)))?;
-        random_reads("thrash_rand4k", &file, len, 1000)?;
+        random_reads("thrash_rand4k", &file, len, 2000)?;
     } else {
         data(&file, len)?;
         names(&share.join("bench.tmp"), &file)?;
