@@ -20,6 +20,23 @@ use contenders::{Contender, INODES, Ours, RANGE, SIZES, filled, shuffled};
 use criterion::{BenchmarkId, Criterion};
 use plain::{Btree, Plain, Rangemap};
 
+/// How long so many mappings take, each into a window that is being filled with these chunks from nothing.
+fn filling<C: Contender>(iters: u64, keys: &[(u64, u64)]) -> Duration {
+    let n = keys.len() as u64;
+    let (mut done, mut took) = (0, Duration::ZERO);
+    while done < iters {
+        let mut contender = C::new(n);
+        let count = (iters - done).min(n);
+        let begin = Instant::now();
+        for (inode, chunk) in &keys[..count as usize] {
+            black_box(contender.map(*inode, chunk * RANGE));
+        }
+        took += begin.elapsed();
+        done += count;
+    }
+    took
+}
+
 fn bench<C: Contender>(c: &mut Criterion, name: &str) {
     for n in SIZES {
         let keys = shuffled(n);
@@ -44,39 +61,13 @@ fn bench<C: Contender>(c: &mut Criterion, name: &str) {
         });
         drop(contender);
 
-        // An empty window is filled; what is measured is the time for one mapping.
         c.benchmark_group("map").bench_with_input(BenchmarkId::new(name, n), &n, |b, _| {
-            b.iter_custom(|iters| {
-                let (mut done, mut took) = (0, Duration::ZERO);
-                while done < iters {
-                    let mut contender = C::new(n);
-                    let count = (iters - done).min(n);
-                    let begin = Instant::now();
-                    for (inode, chunk) in &keys[..count as usize] {
-                        black_box(contender.map(*inode, chunk * RANGE));
-                    }
-                    took += begin.elapsed();
-                    done += count;
-                }
-                took
-            });
+            b.iter_custom(|iters| filling::<C>(iters, &keys));
         });
 
+        let in_order: Vec<(u64, u64)> = (0..n).map(|chunk| (1, chunk)).collect();
         c.benchmark_group("map_sequential").bench_with_input(BenchmarkId::new(name, n), &n, |b, _| {
-            b.iter_custom(|iters| {
-                let (mut done, mut took) = (0, Duration::ZERO);
-                while done < iters {
-                    let mut contender = C::new(n);
-                    let count = (iters - done).min(n);
-                    let begin = Instant::now();
-                    for chunk in 0..count {
-                        black_box(contender.map(1, chunk * RANGE));
-                    }
-                    took += begin.elapsed();
-                    done += count;
-                }
-                took
-            });
+            b.iter_custom(|iters| filling::<C>(iters, &in_order));
         });
 
         let mut contender: C = filled(n, &keys);
