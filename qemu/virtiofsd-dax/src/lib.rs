@@ -18,6 +18,7 @@ pub mod files;
 pub mod frontend;
 pub mod logging;
 pub mod mapper;
+pub mod names;
 pub mod opcode;
 pub mod record;
 pub mod run;

@@ -17,6 +17,7 @@ use virtiofsd::oslib::ReadvFlags;
 use virtiofsd::soft_idmap::Id as _;
 
 use crate::access::{self, Attributes};
+use crate::names::{self, Purpose};
 use crate::record::Record;
 
 /// What a [`Share`] can wrap: virtiofsd's file system, read-only or not.
@@ -126,6 +127,7 @@ impl<F: HostFs> Share<F> {
     ///
     /// What the host says.
     pub fn find(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<u64> {
+        names::check(name, Purpose::Open)?;
         let entry = self.0.fs.lookup(ctx, parent, name)?;
         self.0.fs.forget(ctx, entry.inode, 1);
         Ok(entry.inode)
@@ -241,6 +243,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn lookup(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<Entry> {
+        names::check(name, Purpose::Find)?;
         self.0.fs.lookup(ctx, parent, name).map(|entry| self.hold(ctx, entry))
     }
 
@@ -287,6 +290,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         name: &CStr,
         extensions: Extensions,
     ) -> io::Result<Entry> {
+        names::check(name, Purpose::Make)?;
         self.0.fs.symlink(ctx, linkname, parent, name, extensions).map(|entry| self.hold(ctx, entry))
     }
 
@@ -300,6 +304,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<Entry> {
+        names::check(name, Purpose::Make)?;
         self.0.fs.mknod(ctx, inode, name, mode, rdev, umask, extensions).map(|entry| self.hold(ctx, entry))
     }
 
@@ -312,14 +317,17 @@ impl<F: HostFs> FileSystem for Share<F> {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<Entry> {
+        names::check(name, Purpose::Make)?;
         self.0.fs.mkdir(ctx, parent, name, mode, umask, extensions).map(|entry| self.hold(ctx, entry))
     }
 
     fn unlink(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<()> {
+        names::check(name, Purpose::Unlink)?;
         self.0.fs.unlink(ctx, parent, name)
     }
 
     fn rmdir(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<()> {
+        names::check(name, Purpose::RemoveFolder)?;
         self.0.fs.rmdir(ctx, parent, name)
     }
 
@@ -332,10 +340,13 @@ impl<F: HostFs> FileSystem for Share<F> {
         newname: &CStr,
         flags: u32,
     ) -> io::Result<()> {
+        names::check(oldname, Purpose::Rename)?;
+        names::check(newname, Purpose::Rename)?;
         self.0.fs.rename(ctx, olddir, oldname, newdir, newname, flags)
     }
 
     fn link(&self, ctx: Context, inode: u64, newparent: u64, newname: &CStr) -> io::Result<Entry> {
+        names::check(newname, Purpose::Make)?;
         self.0.fs.link(ctx, inode, newparent, newname).map(|entry| self.hold(ctx, entry))
     }
 
@@ -354,6 +365,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
+        names::check(name, Purpose::Open)?;
         let (entry, handle, options) =
             self.0.fs.create(ctx, parent, name, mode, kill_priv, flags, umask, extensions)?;
         Ok((self.hold(ctx, entry), handle, options))
