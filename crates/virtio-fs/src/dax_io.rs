@@ -337,14 +337,16 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 self.read_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
-                    // The file was cut while the range was waited for; while it is held it cannot be.
-                    Got::Hold(hold) if inode.size() < end => {
-                        dax.release(hold);
-                        end = inode.size();
-                        mappable = self.mappable_end(end);
-                        continue;
-                    }
                     Got::Hold(hold) => {
+                        // The file may have been cut while the range was waited for; while it is held it cannot be. Read
+                        // once: the next look may find a longer file than the buffer is.
+                        let size = inode.size();
+                        if size < end {
+                            dax.release(hold);
+                            end = size;
+                            mappable = self.mappable_end(end);
+                            continue;
+                        }
                         let count = dax.memory.read(&*self.connection.platform, span(&hold), rest);
                         let ahead = hold.wants_read_ahead();
                         dax.release(hold);

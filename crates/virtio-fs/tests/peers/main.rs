@@ -42,6 +42,8 @@ mod requests;
 #[cfg(target_os = "linux")]
 mod rig;
 #[cfg(target_os = "linux")]
+mod steps;
+#[cfg(target_os = "linux")]
 mod submounts;
 #[cfg(target_os = "linux")]
 mod sync_faults;

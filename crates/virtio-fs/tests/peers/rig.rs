@@ -8,6 +8,7 @@ pub(crate) mod logs;
 pub(crate) mod peer;
 pub(crate) mod platform;
 pub(crate) mod ram;
+pub(crate) mod stepping;
 pub(crate) mod strict;
 pub(crate) mod window;
 

@@ -74,6 +74,7 @@ impl Krun {
 }
 
 /// See [`Krun::registers`].
+#[derive(Clone)]
 pub(crate) struct KrunRegisters {
     transport: Arc<Mutex<MmioTransport>>,
 }

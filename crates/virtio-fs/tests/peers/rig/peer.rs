@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use lock_api::RawMutex;
 use tempfile::TempDir;
-use transport_mmio::MmioTransport;
+use transport_mmio::{MmioTransport, Registers};
 use virtio_fs::{Config, MountError, VirtioFs, WindowAccess};
 
 use super::krun::Krun;
@@ -21,6 +22,8 @@ use super::window::Window;
 
 /// How long a test may take with one device, all in all.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// The register to ring for a queue (virtio 1.3, 4.2.2).
+const QUEUE_NOTIFY: usize = 0x50;
 /// The window of a device, unless a test wants another.
 const WINDOW: u64 = 64 << 20;
 
@@ -189,6 +192,24 @@ impl Peer {
         }
     }
 
+    /// Rings for all queues of the device, as a driver may at any time.
+    pub(crate) fn doorbells(&self) -> Box<dyn Fn()> {
+        fn ring(mut registers: impl Registers, queues: u32) {
+            (0..queues).for_each(|queue| registers.write32(QUEUE_NOTIFY, queue));
+        }
+        match self.device() {
+            Device::Krun(krun) => {
+                let registers = krun.registers();
+                Box::new(move || ring(registers.clone(), 2))
+            }
+            Device::Strict(strict) => {
+                let registers = strict.registers();
+                let queues = u32::from(self.options.request_queues) + 1;
+                Box::new(move || ring(registers.clone(), queues))
+            }
+        }
+    }
+
     /// The platform for a mount.
     pub(crate) fn platform(&self) -> TestPlatform {
         let interrupt = match self.device() {
@@ -217,6 +238,14 @@ impl Peer {
     }
 
     pub(crate) fn mount_with(&self, config: Config) -> Result<VirtioFs, MountError> {
+        self.mount_locked(config)
+    }
+
+    /// As [`Peer::mount_with`], with locks of another kind.
+    pub(crate) fn mount_locked<L>(&self, config: Config) -> Result<VirtioFs<L>, MountError>
+    where
+        L: RawMutex + Send + Sync + 'static,
+    {
         let platform = self.platform();
         match self.device() {
             Device::Krun(krun) => self.mount_on(krun.registers(), platform, config),
@@ -224,19 +253,18 @@ impl Peer {
         }
     }
 
-    fn mount_on<R: transport_mmio::Registers + Send + 'static>(
-        &self,
-        registers: R,
-        platform: TestPlatform,
-        config: Config,
-    ) -> Result<VirtioFs, MountError> {
+    fn mount_on<R, L>(&self, registers: R, platform: TestPlatform, config: Config) -> Result<VirtioFs<L>, MountError>
+    where
+        R: Registers + Send + 'static,
+        L: RawMutex + Send + Sync + 'static,
+    {
         let mut transport = MmioTransport::new(registers).expect("a device behind registers");
         // A device of ours that never says that it is reset is not asked a million times.
         transport.set_poll_limit(1000);
         if self.identity {
-            VirtioFs::mount::<IdentityHal, _, _>(transport, platform, config)
+            VirtioFs::<L>::mount::<IdentityHal, _, _>(transport, platform, config)
         } else {
-            VirtioFs::mount::<UnrelatedHal, _, _>(transport, platform, config)
+            VirtioFs::<L>::mount::<UnrelatedHal, _, _>(transport, platform, config)
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use virtio_fs::{Platform, WindowAccess};
 use virtio_shm::ShmRegion;
 
+use super::stepping::unstepped;
 use super::window::Window;
 
 /// How a test waits for the device.
@@ -55,6 +56,7 @@ unsafe impl Platform for TestPlatform {
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
         let mut tries = 0;
+        let mut ready = || unstepped(&mut *ready);
         loop {
             if ready() {
                 return true;

@@ -562,6 +562,7 @@ impl FsCacheReqHandler for Mapper {
 }
 
 /// See [`Strict::registers`].
+#[derive(Clone)]
 pub(crate) struct StrictRegisters {
     model: MmioModel,
     shared: Arc<Shared>,
