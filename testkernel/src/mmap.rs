@@ -24,7 +24,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
-use dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
+use fs_dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
 pub(crate) use pin::set_patience;
 pub(crate) use process::{Counts, Process, View, ViewRequest};
 use spin::Mutex;

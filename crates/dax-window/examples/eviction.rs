@@ -455,7 +455,7 @@ fn cost(ranges: u64, guard: bool, accesses: &[(u64, u64, usize)]) -> (f64, u64) 
                 }
                 sum += REMAP;
             }
-            Access::Around(_) => sum += 1.0,
+            Access::Bypass(_) => sum += 1.0,
             answer => panic!("nobody else is there: {answer:?}"),
         }
     }

@@ -84,7 +84,7 @@ impl Request {
 #[must_use = "the answer holds a reference or a ticket"]
 pub enum Access {
     /// The bytes are in the window: use them, then [`crate::Window::release`].
-    Hit(Hold),
+    Hit(RangeRef),
     /// Send the ticket's set-ups in one submission, report each outcome with
     /// [`crate::Window::complete_setup`] or [`crate::Window::report_setup`], and get a hold from there.
     Setup(SetupTicket),
@@ -94,7 +94,7 @@ pub enum Access {
     /// Someone else is at it. Ask again when the event counter differs from the value in here, or give up.
     Wait(Wait),
     /// Use READ or WRITE requests. For a map or a fault this means that it can't be had now.
-    Around(Around),
+    Bypass(Bypass),
 }
 
 /// Until when to wait, and for what.
@@ -131,7 +131,7 @@ impl WaitReason {
 /// Why the window is not the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Around {
+pub enum Bypass {
     /// The bytes lie beyond what the host can map, or none are asked for.
     NotMappable,
     /// The server refused to map this file a short while ago.
@@ -146,7 +146,7 @@ pub enum Around {
     Draining,
 }
 
-impl Around {
+impl Bypass {
     pub(crate) const COUNT: usize = 6;
 }
 
@@ -158,7 +158,7 @@ impl Around {
 #[derive(Debug, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "a hold that is not released keeps its range for good"]
-pub struct Hold {
+pub struct RangeRef {
     pub(crate) range: RangeIndex,
     pub(crate) window_offset: WindowOffset,
     pub(crate) file_offset: FileOffset,
@@ -167,7 +167,7 @@ pub struct Hold {
     pub(crate) ahead: bool,
 }
 
-impl Hold {
+impl RangeRef {
     /// Where the request's first byte is in the window.
     pub fn window_offset(&self) -> WindowOffset {
         self.window_offset
@@ -206,11 +206,11 @@ impl Hold {
 #[derive(Debug, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 #[must_use = "a pin that is not unpinned keeps its range for good"]
-pub struct Pin(pub(crate) Hold);
+pub struct Pin(pub(crate) RangeRef);
 
 impl Pin {
     /// The hold that was pinned.
-    pub fn hold(&self) -> &Hold {
+    pub fn hold(&self) -> &RangeRef {
         &self.0
     }
 }

@@ -29,7 +29,7 @@
 //!             window.complete_remove(ticket, Outcome::Done);
 //!         }
 //!         Access::Wait(_wait) => { /* until window.events().seq() is no longer _wait.seq */ }
-//!         Access::Around(_why) => panic!("use READ and WRITE requests instead"),
+//!         Access::Bypass(_why) => panic!("use READ and WRITE requests instead"),
 //!     }
 //! };
 //! assert_eq!(hold.file_offset().0, 5 << 20);
@@ -53,7 +53,7 @@
 //!   where the host can map ([`Request::mappable_end`]), so a mapping can be shorter than its range.
 //! - *Range*: a piece of the window. At any time it is free, being set up, mapped (perhaps being upgraded), being removed,
 //!   suspect or retired; [`Stats`] counts each.
-//! - *Hold*: a reference. While there is one, its mapping stays.
+//! - *RangeRef*: a reference. While there is one, its mapping stays.
 //! - *Ticket*: work for the caller, move-only. Its ranges belong to it until the outcome is reported.
 //!
 //! # How to use it
@@ -64,7 +64,7 @@
 //! - [`Access::Wait`]: wait until [`Events::seq`] differs, or your deadline passes. The counter moves on everything that can
 //!   unblock anyone; asking again in vain is harmless.
 //! - When there is time (after a set-up, or in a worker) call [`Window::reclaim_step`] until it gives nothing.
-//! - A hit that [`Hold::wants_read_ahead`]: call [`Window::read_ahead`], submit, do not wait, report when the replies come.
+//! - A hit that [`RangeRef::wants_read_ahead`]: call [`Window::read_ahead`], submit, do not wait, report when the replies come.
 //!
 //! # Contract: who may race with whom
 //! - *Two want the same chunk*: the first gets the set-up, the others [`WaitReason::Setup`]; there is no second SETUPMAPPING.
@@ -81,7 +81,7 @@
 //! - *A ticket is dropped*: its ranges count as [`Outcome::Unknown`] at the window's next look, waiters hear of it at once.
 //!   That is right when the request is not in the device's hands any more. When it may be, report [`Outcome::Lost`]: such a
 //!   range is never used again, since a late execution would change what is in it.
-//! - *A hold is dropped* without [`Window::release`]: its range stays for good (a [`Hold`] cannot reach the lock); wrap it.
+//! - *A hold is dropped* without [`Window::release`]: its range stays for good (a [`RangeRef`] cannot reach the lock); wrap it.
 //!
 //! # When the state of a range is not known
 //! On a host that replaces ([`Overlap::Replace`]) the next mapping simply goes over it. On others it becomes *suspect*: it
@@ -112,7 +112,7 @@
 //! # The thrash guard
 //! Bringing a range in under pressure costs as much as several READ requests ([`GuardConfig::ratio`], or measured:
 //! [`Window::note_cost`]). While the guard is on, small random accesses whose chunk is not mapped go round the window when
-//! nothing is free ([`Around::Guard`]), unless the chunk has lately been asked for so often that a mapping would have paid,
+//! nothing is free ([`Bypass::Guard`]), unless the chunk has lately been asked for so often that a mapping would have paid,
 //! and more often than the one it would push out. It is on from the start: what a chunk costs until it has earned a range is
 //! what the range costs, so being wrong costs at most twice as much as having known. The window counts how many accesses each
 //! range served that such an access brought in, until it was evicted. When the average is well above the price the guard goes
@@ -150,7 +150,7 @@ mod tree;
 mod units;
 mod window;
 
-pub use access::{Access, Around, Hold, Intent, Pin, Purpose, Request, Wait, WaitReason};
+pub use access::{Access, Bypass, Intent, Pin, Purpose, RangeRef, Request, Wait, WaitReason};
 pub use config::{
     Config, ConfigError, GuardConfig, HostRules, MIN_RANGE_SHIFT, Overlap, ReadAheadConfig, ReclaimConfig, Upgrade,
 };

@@ -1,6 +1,6 @@
 //! Nothing is silent: what the window did and how it stands.
 
-use crate::access::{Around, WaitReason};
+use crate::access::{Bypass, WaitReason};
 
 /// Counters since the window was made, and gauges of the present. Taking them costs a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,15 +81,15 @@ pub struct Stats {
     pub dropped_tickets: u64,
     /// Reports that fit nothing: a hold, pin or ticket of another window.
     pub misuse: u64,
-    /// Answers "go round", by [`Around`] in its order.
-    pub arounds: [u64; Around::COUNT],
+    /// Answers "go round", by [`Bypass`] in its order.
+    pub arounds: [u64; Bypass::COUNT],
     /// Answers "wait", by [`WaitReason`] in its order.
     pub waits: [u64; WaitReason::COUNT],
 }
 
 impl Stats {
     /// How often the answer was to go round the window for this reason.
-    pub fn around(&self, reason: Around) -> u64 {
+    pub fn around(&self, reason: Bypass) -> u64 {
         self.arounds[reason as usize]
     }
 

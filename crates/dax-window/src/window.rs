@@ -15,7 +15,7 @@ pub(crate) use evict::MAX_VISITS;
 pub use invalidate::{InvalidateKind, Step};
 pub use writeback::Writeback;
 
-use crate::access::{Around, Hold, Pin, Wait, WaitReason};
+use crate::access::{Bypass, Pin, RangeRef, Wait, WaitReason};
 use crate::config::{Config, ConfigError, Overlap};
 use crate::descriptor::{Descriptor, NIL, STATES, State, flag};
 use crate::guard::Guard;
@@ -81,7 +81,7 @@ pub struct Window {
     /// A reference to `shared` for the next ticket: cloning one costs an atomic operation.
     spare: Option<SharedRef>,
     /// Someone was told to wait since the event counter last moved.
-    told_to_wait: bool,
+    has_waiters: bool,
     guard: Guard,
     placement: Placement,
     refusals: Refusals,
@@ -130,7 +130,7 @@ impl Window {
             freezes: Freezes::EMPTY,
             shared,
             spare: None,
-            told_to_wait: false,
+            has_waiters: false,
             guard: Guard::new(config.guard, n),
             placement: Placement::new(n),
             refusals: Refusals::EMPTY,
@@ -204,14 +204,14 @@ impl Window {
 
     /// Gives a reference back.
     #[inline]
-    pub fn release(&mut self, hold: Hold) {
+    pub fn release(&mut self, hold: RangeRef) {
         self.drop_ref(hold.range.0);
     }
 
     /// Turns a hold into a mark that page tables refer to the range: it can be evicted again, but its removal says
     /// `installed`. Call it after the page-table entry is in place, so that the hold protects it until here.
     /// `writable` says whether the entry permits stores: then the range counts as dirty from now on.
-    pub fn install(&mut self, hold: Hold, writable: bool) {
+    pub fn install(&mut self, hold: RangeRef, writable: bool) {
         if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
             node.set(flag::INSTALLED | if writable { flag::DIRTY } else { 0 });
         }
@@ -220,7 +220,7 @@ impl Window {
 
     /// Takes the installed mark away: no page table refers to the range any more.
     /// Give it only for a range that is held, so that it cannot have changed hands.
-    pub fn uninstall(&mut self, hold: &Hold) {
+    pub fn uninstall(&mut self, hold: &RangeRef) {
         if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
             node.clear(flag::INSTALLED);
         }
@@ -235,14 +235,14 @@ impl Window {
     }
 
     /// Marks a held range as holding stores that no write-back has covered. Holds for writing do so by themselves.
-    pub fn mark_dirty(&mut self, hold: &Hold) {
+    pub fn mark_dirty(&mut self, hold: &RangeRef) {
         if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
             node.set(flag::DIRTY);
         }
     }
 
     /// Turns a hold into a pin.
-    pub fn pin(&mut self, hold: Hold) -> Pin {
+    pub fn pin(&mut self, hold: RangeRef) -> Pin {
         self.pins += 1;
         Pin(hold)
     }
@@ -442,8 +442,8 @@ impl Window {
 
     /// Moves the event counter if anyone was told to wait since it last moved.
     fn tell(&mut self) {
-        if self.told_to_wait {
-            self.told_to_wait = false;
+        if self.has_waiters {
+            self.has_waiters = false;
             self.shared.bump();
         }
     }
@@ -489,11 +489,11 @@ impl Window {
         if matches!(reason, WaitReason::References) {
             self.ref_waiters = true;
         }
-        self.told_to_wait = true;
+        self.has_waiters = true;
         Wait { seq: self.shared.seq(), reason }
     }
 
-    fn around(&mut self, reason: Around) -> Around {
+    fn around(&mut self, reason: Bypass) -> Bypass {
         self.stats.arounds[reason as usize] += 1;
         reason
     }

@@ -2,7 +2,7 @@
 #![cfg(feature = "alloc")]
 
 use dax_window::{
-    Access, Around, Config, FileOffset, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Purpose, Request,
+    Access, Bypass, Config, FileOffset, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Purpose, Request,
     SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
 };
 
@@ -18,14 +18,14 @@ fn window(ranges: u64, host: HostRules) -> Window {
     Window::on_heap(config).unwrap()
 }
 
-fn map(window: &mut Window, req: Request) -> dax_window::Hold {
+fn map(window: &mut Window, req: Request) -> dax_window::RangeRef {
     let Access::Setup(ticket) = window.access(&mut Stream::new(), &req) else { panic!("no set-up") };
     let hold = window.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
     window.check_invariants().unwrap();
     hold
 }
 
-fn hit(window: &mut Window, req: Request) -> dax_window::Hold {
+fn hit(window: &mut Window, req: Request) -> dax_window::RangeRef {
     let Access::Hit(hold) = window.access(&mut Stream::new(), &req) else { panic!("no hit") };
     hold
 }
@@ -57,7 +57,7 @@ fn eviction_frees_then_the_same_question_maps() {
     let mut w = window(1, HostRules::STRICT);
     let hold = map(&mut w, Request::read(A, 0, 1, END));
     let other = Request::read(A, 2 * MIB, 1, END);
-    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Around(Around::Busy)));
+    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Bypass(Bypass::Busy)));
     let fault = other.purpose(Purpose::Fault);
     let Access::Wait(wait) = w.access(&mut Stream::new(), &fault) else { panic!() };
     w.release(hold);
@@ -168,5 +168,5 @@ fn a_range_whose_upgrade_may_still_come_is_never_used_for_another() {
     let Access::Evict(ticket) = w.access(&mut Stream::new(), &other) else { panic!("mapped over") };
     assert_eq!(w.complete_remove(ticket, Outcome::Done), 0);
     assert_eq!(w.stats().retired, 1);
-    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Around(Around::NoCapacity)));
+    assert!(matches!(w.access(&mut Stream::new(), &other), Access::Bypass(Bypass::NoCapacity)));
 }

@@ -1,9 +1,9 @@
 //! What the window decides: read-ahead, eviction, reclaim, guard, refusals, limits.
 
 use dax_window::{
-    Access, Around, Config, ConfigError, Cursor, Descriptor, FileRange, GuardConfig, Hold, HostRules, InodeId,
-    InvalidateKind, MAX_TICKETS, Outcome, Purpose, Request, Shared, Step, Storage, Stream, WaitReason, Window,
-    Writeback,
+    Access, Bypass, Config, ConfigError, Cursor, Descriptor, FileRange, GuardConfig, HostRules, InodeId,
+    InvalidateKind, MAX_TICKETS, Outcome, Purpose, RangeRef, Request, Shared, Step, Storage, Stream, WaitReason,
+    Window, Writeback,
 };
 
 const RANGE: u64 = 2 << 20;
@@ -29,7 +29,7 @@ fn at(chunk: u64) -> Request {
 }
 
 /// Carries an access out on a host that does what it is told: the hold, how many set-ups, how many removals.
-fn get(window: &mut Window, stream: &mut Stream, req: &Request) -> (Hold, usize, usize) {
+fn get(window: &mut Window, stream: &mut Stream, req: &Request) -> (RangeRef, usize, usize) {
     let (mut setups, mut removals) = (0, 0);
     for _ in 0..16 {
         match window.access(stream, req) {
@@ -266,7 +266,7 @@ fn ranges_in_use_cost_the_hand_one_step_each() {
     for chunk in 0..512 {
         touch(&mut window, &mut Stream::new(), &at(chunk));
     }
-    let held: Vec<Hold> = (0..500).map(|chunk| get(&mut window, &mut Stream::new(), &at(chunk)).0).collect();
+    let held: Vec<RangeRef> = (0..500).map(|chunk| get(&mut window, &mut Stream::new(), &at(chunk)).0).collect();
     for chunk in 1000..3000 {
         touch(&mut window, &mut Stream::new(), &at(chunk));
     }
@@ -310,7 +310,7 @@ fn thrash(window: &mut Window, state: &mut u64, count: u64, chunks: u64) -> u64 
         let offset = (1000 + random(state, chunks)) * RANGE + random(state, RANGE / 4096) * 4096;
         let req = Request::read(A, offset, 4096, END);
         match window.access(&mut stream, &req) {
-            Access::Around(Around::Guard) => rounds += 1,
+            Access::Bypass(Bypass::Guard) => rounds += 1,
             Access::Hit(hold) => window.release(hold),
             Access::Setup(ticket) => {
                 let hold = window.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
@@ -340,7 +340,7 @@ fn the_guard_trips_spares_the_window_and_finds_its_way_back() {
     let rounds = thrash(&mut window, &mut state, 20_000, 128);
     let stats = window.stats();
     assert!(stats.guard_tripped && stats.guard_trips >= 1, "{stats:?}");
-    assert!(rounds > 10_000 && stats.around(Around::Guard) == rounds, "{rounds}");
+    assert!(rounds > 10_000 && stats.around(Bypass::Guard) == rounds, "{rounds}");
     assert!(stats.evictions < 1000, "{stats:?}");
     // Three of four chunks have no mapping, and hits go on all the same.
     assert!(stats.hits > 3000, "{stats:?}");
@@ -468,7 +468,7 @@ fn a_refused_file_is_left_alone_for_a_while() {
                 attempts.push(n);
                 assert_eq!(window.complete_setup(ticket, &[Outcome::Refused(95)]), Err(Outcome::Refused(95)));
             }
-            answer => assert!(matches!(answer, Access::Around(Around::Refused)), "{answer:?}"),
+            answer => assert!(matches!(answer, Access::Bypass(Bypass::Refused)), "{answer:?}"),
         }
     }
     assert_eq!(attempts, [0, 65, 194, 451]);
@@ -492,7 +492,7 @@ fn a_write_goes_round_where_only_reading_can_be_mapped() {
     let write = Request::write(A, 0, 1, END);
     let Access::Setup(ticket) = window.access(&mut Stream::new(), &write) else { panic!() };
     assert!(window.complete_setup(ticket, &[Outcome::Refused(13)]).is_err());
-    assert!(matches!(window.access(&mut Stream::new(), &write), Access::Around(Around::Refused)));
+    assert!(matches!(window.access(&mut Stream::new(), &write), Access::Bypass(Bypass::Refused)));
     assert!(touch(&mut window, &mut Stream::new(), &at(0)), "reading goes on");
 }
 
@@ -656,7 +656,7 @@ fn a_pin_keeps_its_range() {
     let (hold, ..) = get(&mut window, &mut Stream::new(), &at(0));
     let pin = window.pin(hold);
     assert_eq!(window.stats().pins, 1);
-    assert!(matches!(window.access(&mut Stream::new(), &at(1)), Access::Around(Around::Busy)));
+    assert!(matches!(window.access(&mut Stream::new(), &at(1)), Access::Bypass(Bypass::Busy)));
     let Access::Wait(wait) = window.access(&mut Stream::new(), &at(1).purpose(Purpose::Fault)) else { panic!() };
     window.unpin(pin);
     assert_ne!(wait.seq, window.event_seq());
@@ -690,9 +690,9 @@ fn all_retired_is_said() {
         let Access::Setup(ticket) = window.access(&mut Stream::new(), &at(chunk)) else { panic!() };
         assert_eq!(window.complete_setup(ticket, &[Outcome::Lost]), Err(Outcome::Lost));
     }
-    assert!(matches!(window.access(&mut Stream::new(), &at(0)), Access::Around(Around::NoCapacity)));
+    assert!(matches!(window.access(&mut Stream::new(), &at(0)), Access::Bypass(Bypass::NoCapacity)));
     let fault = at(0).purpose(Purpose::Fault);
-    assert!(matches!(window.access(&mut Stream::new(), &fault), Access::Around(Around::NoCapacity)));
+    assert!(matches!(window.access(&mut Stream::new(), &fault), Access::Bypass(Bypass::NoCapacity)));
     assert_eq!(window.stats().retired, 2);
 }
 

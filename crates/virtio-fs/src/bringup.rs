@@ -82,7 +82,7 @@ impl<T: Transport + Send> Port for T {
 }
 
 /// A device with its queues set up, not yet told to run.
-pub(crate) struct Brought<R> {
+pub(crate) struct InitializedDevice<R> {
     pub(crate) tag: Tag,
     pub(crate) features: u64,
     pub(crate) hiprio: Channel<R>,
@@ -95,7 +95,7 @@ pub(crate) fn bring_up<H: Hal, T: Transport + DeviceId + Send, R: RawMutex>(
     transport: &mut T,
     platform: &dyn Platform,
     config: &Config,
-) -> Result<Brought<R>, MountError> {
+) -> Result<InitializedDevice<R>, MountError> {
     let id = transport.device_id();
     if id != FILE_SYSTEM {
         return Err(MountError::NotAFileSystem { device_id: id });
@@ -112,7 +112,10 @@ pub(crate) fn bring_up<H: Hal, T: Transport + DeviceId + Send, R: RawMutex>(
     brought
 }
 
-fn negotiate<H: Hal, T: Transport, R: RawMutex>(transport: &mut T, config: &Config) -> Result<Brought<R>, MountError> {
+fn negotiate<H: Hal, T: Transport, R: RawMutex>(
+    transport: &mut T,
+    config: &Config,
+) -> Result<InitializedDevice<R>, MountError> {
     // One bit a write: devices exist that ignore a write that sets two.
     let mut status = DeviceStatus::ACKNOWLEDGE;
     transport.set_status(status);
@@ -158,7 +161,7 @@ fn negotiate<H: Hal, T: Transport, R: RawMutex>(transport: &mut T, config: &Conf
         .into_boxed_slice();
     status |= DeviceStatus::DRIVER_OK;
     transport.set_status(status);
-    Ok(Brought { tag, features, hiprio, notices, requests })
+    Ok(InitializedDevice { tag, features, hiprio, notices, requests })
 }
 
 fn set_up_queue<H: Hal, T: Transport, R: RawMutex>(

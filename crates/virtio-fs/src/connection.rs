@@ -13,7 +13,8 @@ use virtio_drivers::transport::InterruptStatus;
 
 use crate::bringup::{Port, RESET_TIMEOUT};
 use crate::queue::channel::{
-    About, Buffers, Channel, DataPool, Late, Message, REPLY_BYTES, REQUEST_BYTES, Reply, SubmitError, Token,
+    Buffers, Channel, DataPool, Message, OrphanReply, REPLY_BYTES, REQUEST_BYTES, Reply, RequestMeta, SubmitError,
+    Token,
 };
 use crate::queue::notices::NoticeQueue;
 use crate::wait::wait_for;
@@ -24,7 +25,7 @@ pub(crate) const HIPRIO: usize = 0;
 
 /// A request as bytes.
 pub(crate) struct Outgoing<'a> {
-    pub(crate) about: About,
+    pub(crate) about: RequestMeta,
     /// Header, body, names, data, in this order.
     pub(crate) parts: &'a [&'a [u8]],
     /// Bytes of the reply that go to the slot's own buffer; 0 if there is no reply.
@@ -56,10 +57,11 @@ impl<R: RawMutex> Pending<'_, R> {
         self.ticket.unique
     }
 
-    /// Leaves the request to the device; [`Connection::settle`] waits for it.
-    pub(crate) fn trail(mut self) {
+    /// Leaves the request to the device; [`Connection::drain_detached`] waits for it.
+    pub(crate) fn detach_ordered(mut self) {
         self.finished = true;
-        self.connection.queues.channels[self.ticket.channel].trail(self.ticket.token, &self.connection.queues.pool);
+        self.connection.queues.channels[self.ticket.channel]
+            .detach_ordered(self.ticket.token, &self.connection.queues.pool);
     }
 
     /// Leaves it to the caller to wait for the request or to abandon it.
@@ -112,7 +114,7 @@ pub(crate) struct Connection<R> {
     stopped: AtomicBool,
     data_buffer_size: usize,
     /// Replies that came for nobody, for [`Connection::take_late`].
-    late: Mutex<R, Vec<Late>>,
+    late: Mutex<R, Vec<OrphanReply>>,
     has_late: AtomicBool,
     next_unique: AtomicU64,
     next_channel: AtomicU32,
@@ -224,8 +226,8 @@ impl<R: RawMutex> Connection<R> {
         }
     }
 
-    /// Waits until the device has answered all requests that were left to it by [`Pending::trail`].
-    pub(crate) fn settle(&self) {
+    /// Waits until the device has answered all requests that were left to it by [`Pending::detach_ordered`].
+    pub(crate) fn drain_detached(&self) {
         let deadline = self.platform.now().saturating_add(self.timeout);
         let settled = self.platform.wait(deadline, &mut || {
             self.process();
@@ -264,7 +266,7 @@ impl<R: RawMutex> Connection<R> {
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    let About { opcode, unique, .. } = request.about;
+                    let RequestMeta { opcode, unique, .. } = request.about;
                     let ticket = Ticket { channel, token, opcode, unique, deadline };
                     return Ok(Some(Pending { connection: self, ticket, finished: false }));
                 }
@@ -377,7 +379,7 @@ impl<R: RawMutex> Connection<R> {
     }
 
     /// Replies that came when nobody waited for them any more, to be made good.
-    pub(crate) fn take_late(&self) -> Vec<Late> {
+    pub(crate) fn take_late(&self) -> Vec<OrphanReply> {
         if !self.has_late.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use dax::{FileKey, Mappings, MetadataChange, UnmapCause};
 use dax_window::{
-    Access, Around, Cursor, Events, FileRange, Frozen, Hold, InodeId, InvalidateKind, Outcome, Purpose, RemoveEntry,
-    RemoveTicket, Request, SetupTicket, Step, Stream, Wait, Window,
+    Access, Bypass, Cursor, Events, FileRange, Frozen, InodeId, InvalidateKind, Outcome, Purpose, RangeRef,
+    RemoveEntry, RemoveTicket, Request, SetupTicket, Step, Stream, Wait, Window,
 };
+use fs_dax::{FileKey, Mappings, MetadataChange, UnmapCause};
 use fuse_proto::{Errno, FallocateMode, NodeId};
 use lock_api::{Mutex, RawMutex};
 use virtio_drivers::PAGE_SIZE;
@@ -37,9 +37,9 @@ pub(crate) struct Dax<R> {
 pub(crate) const PINNED: Error = Error::refused(Errno::EBUSY, "pages stayed pinned until the deadline");
 
 /// A reference to bytes in the window, or why there is none.
-pub(crate) enum Got {
-    Hold(Hold),
-    Around(Around),
+pub(crate) enum Acquired {
+    Range(RangeRef),
+    Bypass(Bypass),
 }
 
 impl<R: RawMutex> Dax<R> {
@@ -53,7 +53,7 @@ impl<R: RawMutex> Dax<R> {
         decide(&mut self.window.lock())
     }
 
-    pub(crate) fn release(&self, hold: Hold) {
+    pub(crate) fn release(&self, hold: RangeRef) {
         self.window.lock().release(hold);
     }
 
@@ -70,7 +70,7 @@ impl<R: RawMutex> Dax<R> {
 }
 
 /// What a hold gives access to, at most `len` bytes.
-pub(crate) fn span(hold: &Hold) -> Span {
+pub(crate) fn span(hold: &RangeRef) -> Span {
     Span { window_offset: hold.window_offset().0, len: usize::try_from(hold.len()).unwrap_or(usize::MAX) }
 }
 
@@ -88,11 +88,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             DaxMode::Inode => inode.has_dax_attr(),
         };
         if !wanted {
-            Counters::add(&counters.around_mode, 1);
+            Counters::add(&counters.bypass_mode, 1);
             return None;
         }
         if direct || !inode.is_regular() {
-            Counters::add(&counters.around_direct, 1);
+            Counters::add(&counters.bypass_direct, 1);
             return None;
         }
         Some(dax)
@@ -115,9 +115,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         nodeid: NodeId,
         stream: &mut Stream,
         request: &Request,
-    ) -> Result<Got, Error> {
+    ) -> Result<Acquired, Error> {
         match dax.with(|window| window.hit(stream, request)) {
-            Some(hold) => Ok(Got::Hold(hold)),
+            Some(hold) => Ok(Acquired::Range(hold)),
             None => self.acquire_absent(dax, who, nodeid, stream, request),
         }
     }
@@ -131,15 +131,15 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         nodeid: NodeId,
         stream: &mut Stream,
         request: &Request,
-    ) -> Result<Got, Error> {
+    ) -> Result<Acquired, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
         let mut access = dax.with(|window| window.access(stream, request));
         loop {
             access = match access {
-                Access::Hit(hold) => return Ok(Got::Hold(hold)),
-                Access::Around(why) => return Ok(Got::Around(why)),
+                Access::Hit(hold) => return Ok(Acquired::Range(hold)),
+                Access::Bypass(why) => return Ok(Acquired::Bypass(why)),
                 Access::Setup(ticket) => match self.set_up(dax, who, nodeid, ticket)? {
-                    Some(hold) => return Ok(Got::Hold(hold)),
+                    Some(hold) => return Ok(Acquired::Range(hold)),
                     None => dax.with(|window| window.access(stream, request)),
                 },
                 Access::Evict(ticket) => {
@@ -159,9 +159,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// What becomes of an access for which no range was to be had until the deadline.
-    fn stayed_busy(&self, request: &Request) -> Result<Got, Error> {
+    fn stayed_busy(&self, request: &Request) -> Result<Acquired, Error> {
         match request.purpose {
-            Purpose::Copy => Ok(Got::Around(Around::Busy)),
+            Purpose::Copy => Ok(Acquired::Bypass(Bypass::Busy)),
             _ => Err(Error::refused(Errno::EAGAIN, "the range stayed busy until the deadline")),
         }
     }
@@ -183,7 +183,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         who: Credentials,
         nodeid: NodeId,
         mut ticket: SetupTicket,
-    ) -> Result<Option<Hold>, Error> {
+    ) -> Result<Option<RangeRef>, Error> {
         let started = self.now();
         let entries: heapless::Vec<_, { dax_window::MAX_AHEAD + 1 }> =
             dax.with(|window| window.setup_entries(&ticket).collect());
@@ -231,7 +231,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             Some(error) => {
                 self.judge_refusal(dax, &entries[0], &error);
                 match error {
-                    // A refusal is the window's to handle: it says Around for a while.
+                    // A refusal is the window's to handle: it says Bypass for a while.
                     Error::Os(_) => Ok(None),
                     error => Err(error),
                 }
@@ -280,7 +280,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned.
-    fn unmap_pages(&self, dax: &Dax<R>, entries: &[RemoveEntry]) -> Result<(), dax::Errno> {
+    fn unmap_pages(&self, dax: &Dax<R>, entries: &[RemoveEntry]) -> Result<(), fs_dax::Errno> {
         if !entries.iter().any(|entry| entry.installed) {
             return Ok(());
         }
@@ -288,7 +288,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let installed = || {
             entries.iter().filter(|entry| entry.installed).map(|entry| {
                 let end = entry.file_offset.0.saturating_add(entry.len);
-                (FileKey(entry.inode.0), dax::FileRange::between(entry.file_offset.0, end))
+                (FileKey(entry.inode.0), fs_dax::FileRange::between(entry.file_offset.0, end))
             })
         };
         for (file, range) in installed() {
@@ -333,11 +333,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             let request =
                 Request::read(inode.key, at, rest.len() as u64, mappable).writable(file.options.is_writable());
             let count = if at >= mappable {
-                Counters::add(&self.counters.around_tail, 1);
+                Counters::add(&self.counters.bypass_tail, 1);
                 self.read_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
-                    Got::Hold(hold) => {
+                    Acquired::Range(hold) => {
                         // The file may have been cut while the range was waited for; while it is held it cannot be. Read
                         // once: the next look may find a longer file than the buffer is.
                         let size = inode.size();
@@ -356,9 +356,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                         }
                         count
                     }
-                    Got::Around(why) => {
+                    Acquired::Bypass(why) => {
                         self.counters.around(why);
-                        let len = self.around_len(at, rest.len(), mappable);
+                        let len = self.bypass_len(at, rest.len(), mappable);
                         let rest = &mut rest[..len];
                         self.measured(dax, why, || self.read_by_requests(file, rest, at))?
                     }
@@ -396,11 +396,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let size = inode.size();
         if end > size {
             // The size can only change on the host, and a write is one: it goes there whole.
-            Counters::add(&self.counters.around_extending, 1);
+            Counters::add(&self.counters.bypass_extending, 1);
             return self.write_by_requests(file, buffer, offset);
         }
-        if self.needs_room(inode) {
-            Counters::add(&self.counters.around_holes, 1);
+        if self.needs_prealloc(inode) {
+            Counters::add(&self.counters.bypass_holes, 1);
             return self.write_by_requests(file, buffer, offset);
         }
         let mappable = self.mappable_end(size);
@@ -410,24 +410,24 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             let rest = &buffer[(at - offset) as usize..];
             let request = Request::write(inode.key, at, rest.len() as u64, mappable);
             let count = if at >= mappable {
-                Counters::add(&self.counters.around_tail, 1);
+                Counters::add(&self.counters.bypass_tail, 1);
                 self.write_by_requests(file, rest, at)?
             } else {
                 match self.acquire(dax, file.who, inode.nodeid, &mut stream, &request)? {
                     // As above: what was inside the file is past its end now, or in a hole.
-                    Got::Hold(hold) if inode.size() < end || self.needs_room(inode) => {
+                    Acquired::Range(hold) if inode.size() < end || self.needs_prealloc(inode) => {
                         dax.release(hold);
                         self.write_by_requests(file, rest, at)?
                     }
-                    Got::Hold(hold) => {
+                    Acquired::Range(hold) => {
                         let count = dax.memory.write(&*self.connection.platform, rest, span(&hold));
                         dax.release(hold);
                         Counters::add(&self.counters.dax_write_bytes, count as u64);
                         count
                     }
-                    Got::Around(why) => {
+                    Acquired::Bypass(why) => {
                         self.counters.around(why);
-                        let len = self.around_len(at, rest.len(), mappable);
+                        let len = self.bypass_len(at, rest.len(), mappable);
                         self.measured(dax, why, || self.write_by_requests(file, &rest[..len], at))?
                     }
                 }
@@ -442,8 +442,8 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Tells the guard what the requests cost that it asks for, so that it weighs them against what remapping costs here.
-    fn measured<T>(&self, dax: &Dax<R>, why: Around, requests: impl FnOnce() -> T) -> T {
-        if why != Around::Guard {
+    fn measured<T>(&self, dax: &Dax<R>, why: Bypass, requests: impl FnOnce() -> T) -> T {
+        if why != Bypass::Guard {
             return requests();
         }
         let started = self.now();
@@ -455,7 +455,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// How much of an access goes round the window at once: to the end of the range, so that the next range is asked for
     /// again.
-    fn around_len(&self, at: u64, len: usize, mappable: u64) -> usize {
+    fn bypass_len(&self, at: u64, len: usize, mappable: u64) -> usize {
         let range_end = (at | (self.config.range_size - 1)) + 1;
         let end = if range_end >= mappable { u64::MAX } else { range_end };
         usize::try_from(end - at).unwrap_or(usize::MAX).min(len)
@@ -490,20 +490,20 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             file.keep_stream(stream);
             match got {
                 // The file was cut while the range was waited for; while it is held it cannot be.
-                Got::Hold(hold) if inode.size() < size => dax.release(hold),
-                Got::Hold(hold) if writable && self.needs_room(inode) => {
-                    if let Err(error) = self.make_room(file, offset, hold.len()) {
+                Acquired::Range(hold) if inode.size() < size => dax.release(hold),
+                Acquired::Range(hold) if writable && self.needs_prealloc(inode) => {
+                    if let Err(error) = self.preallocate(file, offset, hold.len()) {
                         dax.release(hold);
                         return Err(error);
                     }
                     return Ok(Map::new(self.clone(), inode.clone(), hold, writable));
                 }
-                Got::Hold(hold) => return Ok(Map::new(self.clone(), inode.clone(), hold, writable)),
-                Got::Around(why) => {
+                Acquired::Range(hold) => return Ok(Map::new(self.clone(), inode.clone(), hold, writable)),
+                Acquired::Bypass(why) => {
                     self.counters.around(why);
                     return Err(match why {
-                        Around::Refused => Error::refused(Errno::EOPNOTSUPP, "the host refused to map the file"),
-                        Around::NotMappable => Error::refused(Errno::ENXIO, "past the last byte that the host can map"),
+                        Bypass::Refused => Error::refused(Errno::EOPNOTSUPP, "the host refused to map the file"),
+                        Bypass::NotMappable => Error::refused(Errno::ENXIO, "past the last byte that the host can map"),
                         _ => Error::refused(Errno::EAGAIN, "no range of the window is free"),
                     });
                 }
@@ -512,12 +512,12 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Whether stores into the file have to ask the host for room first.
-    pub(crate) fn needs_room(&self, inode: &Inode<R>) -> bool {
+    pub(crate) fn needs_prealloc(&self, inode: &Inode<R>) -> bool {
         self.config.holes == HoleStores::AskHost && inode.has_holes()
     }
 
     /// Has the host set room aside for stores into these bytes, which are inside the file.
-    pub(crate) fn make_room(&self, file: &File<R>, offset: u64, len: u64) -> Result<(), Error> {
+    pub(crate) fn preallocate(&self, file: &File<R>, offset: u64, len: u64) -> Result<(), Error> {
         let inode = &file.inode;
         let _change = inode.epoch.change(MetadataChange::Allocate);
         let page = PAGE_SIZE as u64;
@@ -553,7 +553,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if cause != UnmapCause::Reclaim
             && let Some(owner) = dax.owner()
         {
-            let bytes = dax::FileRange::between(range.start.0, range.end.0);
+            let bytes = fs_dax::FileRange::between(range.start.0, range.end.0);
             // Private copies only go with the bytes: nothing brings them back if this comes to nothing.
             let cause = if cause.takes_private_copies() { UnmapCause::Punch } else { cause };
             owner.unmap(FileKey(inode.0), bytes, cause);
@@ -579,7 +579,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Takes programs' private copies of bytes away that the file has no more.
     pub(crate) fn take_copies(&self, inode: InodeId, range: FileRange) {
         if let Some(owner) = self.dax.as_ref().and_then(Dax::owner) {
-            let bytes = dax::FileRange::between(range.start.0, range.end.0);
+            let bytes = fs_dax::FileRange::between(range.start.0, range.end.0);
             owner.unmap(FileKey(inode.0), bytes, UnmapCause::Truncate);
         }
     }

@@ -9,7 +9,7 @@ use fuse_proto::{Attr, DecodeError, Errno, FileHandle, FileType, InitFlags, Opco
 use lock_api::RawMutex;
 
 use crate::inode::Inode;
-use crate::leave::Leave;
+use crate::leave::UnlinkedGuard;
 use crate::shared::Shared;
 use crate::{Credentials, Error};
 
@@ -49,7 +49,7 @@ pub struct ReadDir<R: RawMutex + Send + Sync + 'static> {
     mark: (u64, u32, u32),
     seen: u64,
     done: bool,
-    leave: Leave<R>,
+    leave: UnlinkedGuard<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for ReadDir<R> {
@@ -62,7 +62,7 @@ impl<R: RawMutex + Send + Sync + 'static> ReadDir<R> {
     pub(crate) fn open(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, who: Credentials) -> Result<Self, Error> {
         let fh = shared.op_opendir(who, inode.nodeid)?;
         let len = CHUNK.min(shared.connection.data_buffer_size());
-        let leave = Leave::new(&shared, &inode);
+        let leave = UnlinkedGuard::new(&shared, &inode);
         Ok(Self {
             shared,
             inode,

@@ -4,26 +4,26 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use dax::{DirtyRange2M, EXTENT, Errno, FileRange, InodeDirt, Settled, Writeback};
+use fs_dax::{DirtyRange2M, EXTENT, Errno, FileRange, InodeDirt, Settled, Writeback};
 
 /// Bytes that one bitmap keeps track of, whatever the size of the window's ranges.
 const PIECE: u64 = 2 << 20;
 
 /// The dirty pages of an inode, in bitmaps of 2 MiB each. A file that nobody maps writable has none.
 #[derive(Debug)]
-pub(crate) struct Dirt {
+pub(crate) struct DirtyPages {
     inode: InodeDirt,
     pieces: BTreeMap<u64, Box<DirtyRange2M>>,
 }
 
 /// A write-back whose pages are taken and not yet write-protected.
 pub(crate) struct Taken {
-    pub(crate) writeback: Writeback<dax::Collecting>,
+    pub(crate) writeback: Writeback<fs_dax::Collecting>,
     /// The bytes to write-protect and clean: exactly the dirty pages, runs of them joined.
     pub(crate) runs: Vec<FileRange>,
 }
 
-impl Dirt {
+impl DirtyPages {
     pub(crate) const fn new() -> Self {
         Self { inode: InodeDirt::new(), pieces: BTreeMap::new() }
     }
@@ -77,7 +77,7 @@ impl Dirt {
     }
 
     /// Ends a write-back with the reply to its FSYNC: its pages are clean, or dirty again.
-    pub(crate) fn finish(&mut self, writeback: Writeback<dax::Flushed>, reply: Result<(), Errno>) {
+    pub(crate) fn finish(&mut self, writeback: Writeback<fs_dax::Flushed>, reply: Result<(), Errno>) {
         let Ok(settled) = self.inode.finish(writeback, reply) else { return };
         self.settle(&settled);
     }
@@ -107,7 +107,7 @@ mod tests {
         FileRange::between(start, end)
     }
 
-    fn clean(dirt: &mut Dirt, bytes: FileRange, reply: Result<(), Errno>) -> Vec<FileRange> {
+    fn clean(dirt: &mut DirtyPages, bytes: FileRange, reply: Result<(), Errno>) -> Vec<FileRange> {
         let taken = dirt.begin(bytes).expect("no other write-back");
         dirt.finish(taken.writeback.write_protected().flushed(), reply);
         taken.runs
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn exactly_the_dirty_pages_are_taken_once() {
-        let mut dirt = Dirt::new();
+        let mut dirt = DirtyPages::new();
         dirt.mark(range(PAGE, 2 * PAGE));
         dirt.mark(range(PIECE - PAGE, PIECE + PAGE));
         assert_eq!(dirt.pages(), 3);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_the_bytes_asked_for_are_taken() {
-        let mut dirt = Dirt::new();
+        let mut dirt = DirtyPages::new();
         dirt.mark(range(0, 4 * PAGE));
         assert_eq!(clean(&mut dirt, range(PAGE, PAGE + 1), Ok(())), [range(PAGE, 2 * PAGE)]);
         assert_eq!(dirt.pages(), 3);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_failed_fsync_makes_everything_dirty_again() {
-        let mut dirt = Dirt::new();
+        let mut dirt = DirtyPages::new();
         dirt.mark(range(0, 2 * PAGE));
         clean(&mut dirt, range(0, u64::MAX), Err(Errno::EIO));
         assert_eq!(dirt.pages(), 2);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_store_during_the_write_back_stays_dirty() {
-        let mut dirt = Dirt::new();
+        let mut dirt = DirtyPages::new();
         dirt.mark(range(0, 2 * PAGE));
         let taken = dirt.begin(range(0, u64::MAX)).expect("no other write-back");
         assert!(dirt.begin(range(0, u64::MAX)).is_none(), "one at a time");

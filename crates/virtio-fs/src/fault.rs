@@ -1,7 +1,7 @@
 //! Page faults on file mappings.
 //!
 //! The embedder's fault handler asks [`File::fault`], installs what it says, and tells [`FaultGuard::installed`]. Its part of
-//! the bargain is [`dax::Mappings`], given to [`crate::VirtioFs::set_mappings`] beforehand:
+//! the bargain is [`fs_dax::Mappings`], given to [`crate::VirtioFs::set_mappings`] beforehand:
 //!
 //! 1. The handler finds the mapping of the address, drops its page-table lock, and calls [`File::fault`].
 //! 2. [`FaultOutcome::Map`]: it takes its page-table lock, checks [`FaultGuard::is_current`], installs the page with the
@@ -20,15 +20,15 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use dax::{
+use dax_window::{Purpose, RangeRef, Request, Stream};
+use fs_dax::{
     AllocateFault, Backing, Fault, FaultOutcome, FileRange, LayoutSeen, MappedRun, MetadataChange, MetadataState, Page,
     PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome, Wanted,
 };
-use dax_window::{Hold, Purpose, Request, Stream};
 use fuse_proto::{FallocateMode, NodeId};
 use lock_api::RawMutex;
 
-use crate::dax_io::{Dax, Got};
+use crate::dax_io::{Acquired, Dax};
 use crate::dirt;
 use crate::inode::Inode;
 use crate::shared::Shared;
@@ -39,7 +39,7 @@ use crate::{Credentials, Error, File, WindowAccess};
 pub struct FaultGuard<R: RawMutex + Send + Sync + 'static> {
     shared: Arc<Shared<R>>,
     inode: Arc<Inode<R>>,
-    hold: Option<Hold>,
+    hold: Option<RangeRef>,
     /// Which bytes the hold keeps where.
     run: Option<MappedRun>,
     seen: LayoutSeen,
@@ -59,15 +59,15 @@ impl<R: RawMutex + Send + Sync + 'static> FaultGuard<R> {
     }
 
     /// Says that `page` is in a page table now, writable or not, and gives the reference back: from here on the range can be
-    /// reclaimed, after [`dax::Mappings::unmap`]. To be called under the page-table lock under which it was installed.
+    /// reclaimed, after [`fs_dax::Mappings::unmap`]. To be called under the page-table lock under which it was installed.
     pub fn installed(mut self, page: &Page, writable: bool) {
         let (Some(dax), Some(hold)) = (&self.shared.dax, self.hold.take()) else { return };
         if writable {
             self.inode.dirt.lock().mark(page.range());
         }
         let counter = match (page.size, writable) {
-            (dax::PageSize::Huge, _) => &self.shared.counters.faults_huge,
-            (dax::PageSize::Base, _) => &self.shared.counters.faults_base,
+            (fs_dax::PageSize::Huge, _) => &self.shared.counters.faults_huge,
+            (fs_dax::PageSize::Base, _) => &self.shared.counters.faults_base,
         };
         Counters::add(counter, 1);
         dax.with(|window| window.install(hold, writable));
@@ -105,9 +105,9 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
     }
 
     /// The driver's own name for the file, never used again for another: by it the embedder's page tables know the file
-    /// (see [`dax::Mappings`]).
-    pub fn key(&self) -> dax::FileKey {
-        dax::FileKey(self.inode.key.0)
+    /// (see [`fs_dax::Mappings`]).
+    pub fn key(&self) -> fs_dax::FileKey {
+        fs_dax::FileKey(self.inode.key.0)
     }
 
     /// This moment in the history of the file's layout; see [`File::unchanged_since`].
@@ -208,7 +208,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.check_mounted()?;
         let inode = &file.inode;
         self.check_alive(inode)?;
-        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(dax::Errno::EFAULT)) };
+        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(fs_dax::Errno::EFAULT)) };
         if fault.is_shared_write() && !file.options.is_writable() {
             return Err(Error::refused(fuse_proto::Errno::EACCES, "the file is not open for writing"));
         }
@@ -233,7 +233,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let (mut run, hold) = held.unzip();
         let mut allocated = false;
         if fault.is_shared_write()
-            && self.needs_room(inode)
+            && self.needs_prealloc(inode)
             && let (Some(dax), Some(whole)) = (&self.dax, run)
         {
             match self.room_for_store(file, fault, page_start, whole) {
@@ -250,7 +250,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         // Room that was made is a change of the file's metadata, and is not made a second time.
         let metadata = MetadataState::of(&inode.epoch);
         let metadata = if allocated { metadata.allocated() } else { metadata };
-        let writable = hold.as_ref().is_some_and(Hold::is_writable);
+        let writable = hold.as_ref().is_some_and(RangeRef::is_writable);
         self.maps.fetch_add(1, Ordering::AcqRel);
         let guard = FaultGuard { shared: self.clone(), inode: inode.clone(), hold, run, seen };
         Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
@@ -266,13 +266,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         run: MappedRun,
     ) -> Result<MappedRun, Error> {
         if fault.wanted != Wanted::Base {
-            match self.make_room(file, run.file_offset, run.len) {
+            match self.preallocate(file, run.file_offset, run.len) {
                 Err(error) if error.errno() == fuse_proto::Errno::ENOSPC => {}
                 result => return result.map(|()| run),
             }
         }
         let before = page_start - run.file_offset;
-        self.make_room(file, page_start, dirt::PAGE)?;
+        self.preallocate(file, page_start, dirt::PAGE)?;
         Ok(MappedRun {
             file_offset: page_start,
             phys: PhysAddr(run.phys.0 + before),
@@ -311,7 +311,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         page_start: u64,
         eof: u64,
         may_write: bool,
-    ) -> Result<Option<(MappedRun, Hold)>, Error> {
+    ) -> Result<Option<(MappedRun, RangeRef)>, Error> {
         let mappable = self.mappable_end(eof);
         if page_start >= mappable {
             return Ok(None);
@@ -326,14 +326,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let nodeid: NodeId = inode.nodeid;
         let request = request.purpose(Purpose::Fault);
         let mut got = self.acquire(dax, who, nodeid, &mut Stream::new(), &request)?;
-        if matches!(got, Got::Around(dax_window::Around::Refused)) {
+        if matches!(got, Acquired::Bypass(dax_window::Bypass::Refused)) {
             // Copies go round the window for a while after a refusal, which may have been about a size that the file no
             // longer has. A fault has no other way: it has the host asked anew, once.
             dax.with(|window| window.forget_refusals(inode.key));
             got = self.acquire(dax, who, nodeid, &mut Stream::new(), &request)?;
         }
         match got {
-            Got::Hold(hold) => {
+            Acquired::Range(hold) => {
                 let before = page_start - chunk;
                 let run = MappedRun {
                     file_offset: chunk,
@@ -342,10 +342,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 };
                 Ok(Some((run, hold)))
             }
-            Got::Around(why) => {
+            Acquired::Bypass(why) => {
                 self.counters.around(why);
                 match why {
-                    dax_window::Around::NotMappable | dax_window::Around::Refused => Ok(None),
+                    dax_window::Bypass::NotMappable | dax_window::Bypass::Refused => Ok(None),
                     _ => Err(Error::refused(fuse_proto::Errno::EAGAIN, "no range of the window is free")),
                 }
             }
@@ -353,9 +353,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 }
 
-fn errno(error: &Error) -> dax::Errno {
+fn errno(error: &Error) -> fs_dax::Errno {
     // No error has the number 0.
-    dax::Errno::new(error.errno().number()).unwrap_or(dax::Errno::EIO)
+    fs_dax::Errno::new(error.errno().number()).unwrap_or(fs_dax::Errno::EIO)
 }
 
 fn bus_error<G>(error: &Error) -> FaultOutcome<G> {

@@ -8,7 +8,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, FopenFlags, OpenFlags};
 use lock_api::{Mutex, RawMutex};
 
 use crate::inode::Inode;
-use crate::leave::Leave;
+use crate::leave::UnlinkedGuard;
 use crate::map::Map;
 use crate::shared::Shared;
 use crate::{Credentials, Error};
@@ -194,7 +194,7 @@ pub struct File<R: RawMutex + Send + Sync + 'static> {
     pub(crate) lock_owner: u64,
     stream: Mutex<R, Stream>,
     pub(crate) cursor: core::sync::atomic::AtomicU64,
-    leave: Leave<R>,
+    leave: UnlinkedGuard<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for File<R> {
@@ -228,7 +228,7 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
         options: OpenOptions,
     ) -> Self {
         let lock_owner = shared.connection.next_unique();
-        let leave = Leave::new(&shared, &inode);
+        let leave = UnlinkedGuard::new(&shared, &inode);
         let direct = opened.is_some_and(|(_, flags)| flags.contains(FopenFlags::DIRECT_IO));
         Self {
             shared,

@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use dax::{FileKey, MetadataChange, UnmapCause};
 use dax_window::{FileRange, InvalidateKind, Writeback, WritebackTicket};
+use fs_dax::{FileKey, MetadataChange, UnmapCause};
 use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, InitFlags};
 use lock_api::RawMutex;
 
@@ -96,14 +96,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let _epoch = inode.epoch.change(MetadataChange::SizeChange);
         let frozen = self.freeze(inode.key, FileRange::from(size), InvalidateKind::Remove, UnmapCause::Truncate)?;
         inode.note_size_change();
-        inode.note_cut();
+        inode.note_truncate();
         let result = change();
         if result.is_ok() {
             // Before anybody is let in again: whoever comes first must not go by the old size.
             inode.set_size(size);
             self.take_copies(inode.key, FileRange::from(size));
         }
-        inode.note_cut();
+        inode.note_truncate();
         inode.note_size_change();
         inode.expire_attr();
         let since = inode.size_changes();
@@ -166,10 +166,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         } else {
             None
         };
-        let cuts = inode.cuts();
+        let cuts = inode.truncate_seq();
         inode.note_size_change();
         if moves {
-            inode.note_cut();
+            inode.note_truncate();
         }
         let result = self.op_fallocate(file.who, inode.nodeid, file.fh.unwrap_or_default(), mode, offset, len);
         if result.is_ok() {
@@ -187,13 +187,13 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             }
         }
         if moves {
-            inode.note_cut();
+            inode.note_truncate();
         }
         inode.note_size_change();
         inode.expire_attr();
         self.thaw(frozen);
         result?;
-        if moves || self.needs_room(inode) {
+        if moves || self.needs_prealloc(inode) {
             // Where the holes are now, the server knows.
             self.refresh_attr(file.who, inode, file.fh)?;
         }
@@ -212,7 +212,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.check_alive(&from.inode)?;
         self.check_alive(&to.inode)?;
         let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
-        let cuts = to.inode.cuts();
+        let cuts = to.inode.truncate_seq();
         to.inode.note_size_change();
         let result = self.op_copy_file_range(from, offset, to, to_offset, len);
         if let Ok(copied) = &result
@@ -227,14 +227,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// See [`File::sync_all`].
     pub(crate) fn sync_file(&self, file: &File<R>, data_only: bool) -> Result<(), Error> {
-        self.sync_bytes(file, dax::FileRange::between(0, u64::MAX), data_only)
+        self.sync_bytes(file, fs_dax::FileRange::between(0, u64::MAX), data_only)
     }
 
     /// Makes the stores to some bytes of a file durable.
     ///
     /// The order matters: dirty pages are taken, then write-protected, so that a store after that is a fault that makes its
     /// page dirty again; then FSYNC; then what was taken is clean, or dirty again if FSYNC failed.
-    pub(crate) fn sync_bytes(&self, file: &File<R>, bytes: dax::FileRange, data_only: bool) -> Result<(), Error> {
+    pub(crate) fn sync_bytes(&self, file: &File<R>, bytes: fs_dax::FileRange, data_only: bool) -> Result<(), Error> {
         self.check_mounted()?;
         let inode = &file.inode;
         self.check_alive(inode)?;
@@ -252,7 +252,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
                 let fh = file.fh.unwrap_or_default();
                 self.op_fsync(file.who, inode.nodeid, fh, data_only).map(|answered| (more, answered))
             });
-            let reply = result.as_ref().map(drop).map_err(|_| dax::Errno::EIO);
+            let reply = result.as_ref().map(drop).map_err(|_| fs_dax::Errno::EIO);
             inode.dirt.lock().finish(taken.writeback.write_protected().flushed(), reply);
             if let Some(dax) = &self.dax {
                 for ticket in tickets {
@@ -270,7 +270,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
-    fn take_dirty_pages(&self, inode: &Inode<R>, bytes: dax::FileRange) -> Result<Taken, Error> {
+    fn take_dirty_pages(&self, inode: &Inode<R>, bytes: fs_dax::FileRange) -> Result<Taken, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
         let taken = wait_for(&*self.connection.platform, deadline, || {
             self.connection.process();
@@ -321,7 +321,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Makes pages read-only in all page tables.
-    fn write_protect(&self, inode: &Inode<R>, runs: &[dax::FileRange]) {
+    fn write_protect(&self, inode: &Inode<R>, runs: &[fs_dax::FileRange]) {
         let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
         for run in runs {
             Counters::add(&self.counters.protected_pages, run.len().div_ceil(crate::dirt::PAGE));
@@ -333,7 +333,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     pub(crate) fn unmap_failed(&self, inode: &Inode<R>) {
         let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
         let _layout = inode.layout.change();
-        owner.unmap(FileKey(inode.key.0), dax::FileRange::between(0, u64::MAX), UnmapCause::Failure);
+        owner.unmap(FileKey(inode.key.0), fs_dax::FileRange::between(0, u64::MAX), UnmapCause::Failure);
     }
 
     /// See [`crate::VirtioFs::unmount`].

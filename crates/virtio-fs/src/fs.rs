@@ -167,7 +167,7 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
             sync_faults: get(&counters.sync_faults),
             fsyncs: get(&counters.fsyncs),
             protected_pages: get(&counters.protected_pages),
-            around: counters.around_stats(),
+            around: counters.bypass_stats(),
             window: shared.dax.as_ref().map(|dax| dax.with(|window| window.stats())),
         }
     }
@@ -189,15 +189,15 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
     /// so before.
     pub fn set_mappings(
         &self,
-        mappings: Option<Arc<dyn dax::Mappings + Send + Sync>>,
-    ) -> Option<Arc<dyn dax::Mappings + Send + Sync>> {
+        mappings: Option<Arc<dyn fs_dax::Mappings + Send + Sync>>,
+    ) -> Option<Arc<dyn fs_dax::Mappings + Send + Sync>> {
         self.shared.dax.as_ref().and_then(|dax| dax.set_owner(mappings))
     }
 
     /// Marks the whole file system as failed, for good: reads and writes give EIO and faults bus errors from now on, on every
     /// processor, and pages that are mapped are taken out of the page tables.
     pub fn mark_failed(&self) {
-        self.shared.failure.fail(dax::Errno::EIO);
+        self.shared.failure.fail(fs_dax::Errno::EIO);
         let inodes = self.shared.inodes.lock().all();
         for inode in inodes {
             self.shared.unmap_failed(&inode);

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
-use dax::{FailureState, Layout, MetadataEpoch};
 use dax_window::InodeId;
+use fs_dax::{FailureState, Layout, MetadataEpoch};
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::{Mutex, RawMutex};
 
-use crate::dirt::Dirt;
+use crate::dirt::DirtyPages;
 
 /// The unit in which attributes count what a file takes up on the host, in bytes.
 const BLOCK: u64 = 512;
@@ -69,7 +69,7 @@ pub(crate) struct Inode<R> {
     /// Whether the file's metadata is durable on the host, as far as can be known.
     pub(crate) epoch: MetadataEpoch,
     /// Pages stored to through page tables.
-    pub(crate) dirt: Mutex<R, Dirt>,
+    pub(crate) dirt: Mutex<R, DirtyPages>,
     /// Once failed, always failed.
     pub(crate) failure: FailureState,
     names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
@@ -93,7 +93,7 @@ impl<R: RawMutex> Inode<R> {
             cuts: AtomicU64::new(0),
             layout: Layout::new(),
             epoch: MetadataEpoch::new(),
-            dirt: Mutex::new(Dirt::new()),
+            dirt: Mutex::new(DirtyPages::new()),
             failure: FailureState::new(),
             names: Mutex::new(BTreeMap::new()),
         }
@@ -173,12 +173,12 @@ impl<R: RawMutex> Inode<R> {
     }
 
     /// How many operations that cut the file began or ended so far.
-    pub(crate) fn cuts(&self) -> u64 {
+    pub(crate) fn truncate_seq(&self) -> u64 {
         self.cuts.load(Ordering::Acquire)
     }
 
     /// Marks the begin or the end of an operation that cuts the file.
-    pub(crate) fn note_cut(&self) {
+    pub(crate) fn note_truncate(&self) {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -186,7 +186,7 @@ impl<R: RawMutex> Inode<R> {
     /// said `since`; then the server knows.
     pub(crate) fn grow_to(&self, start: u64, end: u64, since: u64) {
         let mut cached = self.attr.lock();
-        if self.cuts() == since {
+        if self.truncate_seq() == since {
             self.size.fetch_max(end, Ordering::AcqRel);
             // The host has found room for what is new; whether it had to for the rest is asked again soon.
             let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);

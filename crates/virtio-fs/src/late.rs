@@ -4,7 +4,7 @@
 use fuse_proto::{Entry, FileHandle, NodeId, Opcode, OpenFlags, Operation, Unique, ops};
 use lock_api::RawMutex;
 
-use crate::queue::channel::Late;
+use crate::queue::channel::OrphanReply;
 use crate::shared::Shared;
 use crate::stats::Counters;
 
@@ -20,7 +20,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         self.flush_forgets();
     }
 
-    fn give_back(&self, late: &Late) {
+    fn give_back(&self, late: &OrphanReply) {
         let node = late.about.node;
         match late.about.opcode {
             Opcode::CREATE | Opcode::TMPFILE => {
@@ -58,7 +58,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// Reads a late reply as one to `op`; `None` if it is a refusal, which gives nothing, or makes no sense.
     fn read_late<'r, O: Operation, T>(
         &self,
-        late: &'r Late,
+        late: &'r OrphanReply,
         op: &O,
         read: impl FnOnce(O::Reply<'r>) -> T,
     ) -> Option<T> {

@@ -10,13 +10,13 @@ use crate::inode::Inode;
 use crate::shared::Shared;
 
 /// The last field of a handle, so that the handle's own reference to the inode is gone when this is dropped.
-pub(crate) struct Leave<R: RawMutex + Send + Sync + 'static> {
+pub(crate) struct UnlinkedGuard<R: RawMutex + Send + Sync + 'static> {
     shared: Arc<Shared<R>>,
     nodeid: NodeId,
     gone: bool,
 }
 
-impl<R: RawMutex + Send + Sync + 'static> Leave<R> {
+impl<R: RawMutex + Send + Sync + 'static> UnlinkedGuard<R> {
     pub(crate) fn new(shared: &Arc<Shared<R>>, inode: &Inode<R>) -> Self {
         Self { shared: shared.clone(), nodeid: inode.nodeid, gone: false }
     }
@@ -27,7 +27,7 @@ impl<R: RawMutex + Send + Sync + 'static> Leave<R> {
     }
 }
 
-impl<R: RawMutex + Send + Sync + 'static> Drop for Leave<R> {
+impl<R: RawMutex + Send + Sync + 'static> Drop for UnlinkedGuard<R> {
     fn drop(&mut self) {
         if !self.gone || self.shared.check_mounted().is_err() {
             return;

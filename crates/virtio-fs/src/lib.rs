@@ -135,5 +135,5 @@ pub use node::Node;
 pub use platform::{Platform, WindowAccess};
 pub use queue::ring::RingError;
 pub use request::{Answer, InFlight};
-pub use stats::{AroundStats, DaxStatus, Stats};
+pub use stats::{BypassStats, DaxStatus, Stats};
 pub use window_part::{PartClaim, WindowPart};

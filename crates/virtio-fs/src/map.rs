@@ -5,14 +5,14 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use dax_window::Hold;
+use dax_window::RangeRef;
 use fuse_proto::Errno;
 use lock_api::RawMutex;
 
 use crate::Error;
 use crate::dax_io::span;
 use crate::inode::Inode;
-use crate::leave::Leave;
+use crate::leave::UnlinkedGuard;
 use crate::shared::Shared;
 
 /// A view of a file's own bytes in the host's page cache.
@@ -26,11 +26,11 @@ use crate::shared::Shared;
 pub struct Map<R: RawMutex + Send + Sync + 'static> {
     shared: Arc<Shared<R>>,
     /// Taken when dropped.
-    hold: Option<Hold>,
+    hold: Option<RangeRef>,
     writable: bool,
     /// What is in view is in use.
     inode: Arc<Inode<R>>,
-    leave: Leave<R>,
+    leave: UnlinkedGuard<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for Map<R> {
@@ -40,9 +40,9 @@ impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for Map<R> {
 }
 
 impl<R: RawMutex + Send + Sync + 'static> Map<R> {
-    pub(crate) fn new(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, hold: Hold, writable: bool) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, hold: RangeRef, writable: bool) -> Self {
         shared.maps.fetch_add(1, Ordering::AcqRel);
-        let leave = Leave::new(&shared, &inode);
+        let leave = UnlinkedGuard::new(&shared, &inode);
         Self { shared, hold: Some(hold), writable, inode, leave }
     }
 

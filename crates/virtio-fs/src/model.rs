@@ -16,8 +16,8 @@ use virtio_drivers::transport::InterruptStatus;
 
 use crate::bringup::Port;
 use crate::connection::{Connection, Outgoing};
-use crate::dirt::{Dirt, PAGE};
-use crate::queue::channel::{About, Channel, DataPool};
+use crate::dirt::{DirtyPages, PAGE};
+use crate::queue::channel::{Channel, DataPool, RequestMeta};
 use crate::queue::test_device::TestDevice;
 use crate::test_hal::{TestHal, device};
 use crate::wait::wait_for;
@@ -136,7 +136,7 @@ fn serve(mut device: TestDevice, stop: &AtomicBool) {
 
 /// A request with this number, for the device above.
 fn request<'a>(opcode: Opcode, unique: u64, parts: &'a [&'a [u8]], reply_data: usize) -> Outgoing<'a> {
-    Outgoing { about: About { opcode, node: NodeId(1), unique }, parts, reply_len: 16, reply_data }
+    Outgoing { about: RequestMeta { opcode, node: NodeId(1), unique }, parts, reply_len: 16, reply_data }
 }
 
 /// Runs threads beside a device, which may count together, and then looks what is left.
@@ -258,15 +258,15 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
 #[test]
 fn each_dirty_page_is_written_back_once() {
     let run = || {
-        let dirt = Arc::new(Mutex::<ModelMutex, _>::new(Dirt::new()));
+        let dirt = Arc::new(Mutex::<ModelMutex, _>::new(DirtyPages::new()));
         let platform = Arc::new(ModelPlatform::default());
         let written = Arc::new(AtomicU64::new(0));
-        let all = dax::FileRange::between(0, u64::MAX);
+        let all = fs_dax::FileRange::between(0, u64::MAX);
         let threads: Vec<_> = (0..3_u64)
             .map(|index| {
                 let (dirt, platform, written) = (dirt.clone(), platform.clone(), written.clone());
                 thread::spawn(move || {
-                    dirt.lock().mark(dax::FileRange::between(index * PAGE, (index + 1) * PAGE));
+                    dirt.lock().mark(fs_dax::FileRange::between(index * PAGE, (index + 1) * PAGE));
                     let taken = wait_for(&*platform, NEVER, || dirt.lock().begin(all)).expect("a turn");
                     written.fetch_add(taken.runs.iter().map(|run| run.len() / PAGE).sum(), SeqCst);
                     thread::yield_now();

@@ -12,7 +12,7 @@ use lock_api::RawMutex;
 use crate::dir::ReadDir;
 use crate::file::{File, OpenOptions, SetAttr};
 use crate::inode::Inode;
-use crate::leave::Leave;
+use crate::leave::UnlinkedGuard;
 use crate::shared::Shared;
 use crate::{Credentials, Error, VirtioFs};
 
@@ -24,7 +24,7 @@ pub struct Node<R: RawMutex + Send + Sync + 'static = spin::Mutex<()>> {
     pub(crate) shared: Arc<Shared<R>>,
     pub(crate) inode: Arc<Inode<R>>,
     pub(crate) who: Credentials,
-    leave: Leave<R>,
+    leave: UnlinkedGuard<R>,
 }
 
 impl<R: RawMutex + Send + Sync + 'static> Drop for Node<R> {
@@ -56,7 +56,7 @@ impl<R: RawMutex + Send + Sync + 'static> Eq for Node<R> {}
 
 impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     pub(crate) fn new(shared: Arc<Shared<R>>, inode: Arc<Inode<R>>, who: Credentials) -> Self {
-        let leave = Leave::new(&shared, &inode);
+        let leave = UnlinkedGuard::new(&shared, &inode);
         Self { shared, inode, who, leave }
     }
 
@@ -75,9 +75,9 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     }
 
     /// The driver's own name for the inode, never used again for another: by it the embedder's page tables know the file
-    /// (see [`dax::Mappings`]).
-    pub fn key(&self) -> dax::FileKey {
-        dax::FileKey(self.inode.key.0)
+    /// (see [`fs_dax::Mappings`]).
+    pub fn key(&self) -> fs_dax::FileKey {
+        fs_dax::FileKey(self.inode.key.0)
     }
 
     /// The size in bytes as last heard.
@@ -88,7 +88,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     /// Marks the file as failed, for good: reads and writes give EIO and faults bus errors from now on, on every processor,
     /// and its pages are taken out of the page tables.
     pub fn mark_failed(&self) {
-        self.inode.failure.fail(dax::Errno::EIO);
+        self.inode.failure.fail(fs_dax::Errno::EIO);
         self.shared.unmap_failed(&self.inode);
     }
 

@@ -17,7 +17,7 @@ use lock_api::RawMutex;
 
 use crate::connection::{Connection, HIPRIO, Outgoing, Pending, Received};
 use crate::inode::Inode;
-use crate::queue::channel::{About, REPLY_BYTES};
+use crate::queue::channel::{REPLY_BYTES, RequestMeta};
 use crate::shared::Shared;
 use crate::{Credentials, Error, OpenOptions};
 
@@ -74,7 +74,7 @@ impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
             _ if reply <= SMALL => (ReplyHeader::LEN + reply, 0),
             _ => (ReplyHeader::LEN, reply),
         };
-        let about = About { opcode: shape.opcode, node: shape.node, unique };
+        let about = RequestMeta { opcode: shape.opcode, node: shape.node, unique };
         let outgoing = Outgoing { about, parts: &parts, reply_len, reply_data };
         self.submit_or(channel, &outgoing, patient)
     }
@@ -250,7 +250,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         } else {
             self.connection.submit_op(&self.protocol, channel, who, &release)?
         };
-        pending.trail();
+        pending.detach_ordered();
         self.connection.kick(channel);
         Ok(())
     }
@@ -309,7 +309,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             return Ok(());
         }
         // It goes by another queue, and must not reach the server before a RELEASE of the same inode.
-        connection.settle();
+        connection.drain_detached();
         let sent = match batch {
             [(node, nlookup)] => {
                 let op = ops::Forget { node: *node, nlookup: *nlookup };

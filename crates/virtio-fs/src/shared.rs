@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use dax::FailureState;
+use fs_dax::FailureState;
 use fuse_proto::{Attr, Entry, Errno, FileHandle, NodeId, Opcode, Protocol};
 use lock_api::{Mutex, RawMutex};
 

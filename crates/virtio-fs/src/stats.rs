@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use dax_window::Around;
+use dax_window::Bypass;
 
 /// Whether files go through the window, and if not, why.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,7 +23,7 @@ pub enum DaxStatus {
     /// The part of the window belongs to somebody else.
     PartTaken {
         /// To whom.
-        holder: dax::OwnerId,
+        holder: fs_dax::OwnerId,
     },
     /// The platform could not map the window.
     NotMapped,
@@ -98,7 +98,7 @@ pub struct Stats {
     /// Pages write-protected and cleaned by write-backs.
     pub protected_pages: u64,
     /// Accesses that went round the window, by reason.
-    pub around: AroundStats,
+    pub around: BypassStats,
     /// The window's own statistics; `None` without a window.
     pub window: Option<dax_window::Stats>,
 }
@@ -106,7 +106,7 @@ pub struct Stats {
 /// Accesses of files on a file system with a window that used READ or WRITE all the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct AroundStats {
+pub struct BypassStats {
     /// The file is not for DAX by [`crate::DaxMode`].
     pub mode: u64,
     /// The server opened it for direct I/O, or it is no regular file.
@@ -143,11 +143,11 @@ pub(crate) struct Counters {
     pub(crate) remove_requests: AtomicU64,
     pub(crate) removed_mappings: AtomicU64,
     pub(crate) window_waits: AtomicU64,
-    pub(crate) around_mode: AtomicU64,
-    pub(crate) around_direct: AtomicU64,
-    pub(crate) around_tail: AtomicU64,
-    pub(crate) around_extending: AtomicU64,
-    pub(crate) around_holes: AtomicU64,
+    pub(crate) bypass_mode: AtomicU64,
+    pub(crate) bypass_direct: AtomicU64,
+    pub(crate) bypass_tail: AtomicU64,
+    pub(crate) bypass_extending: AtomicU64,
+    pub(crate) bypass_holes: AtomicU64,
     pub(crate) notifications: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) faults_huge: AtomicU64,
@@ -155,10 +155,10 @@ pub(crate) struct Counters {
     pub(crate) sync_faults: AtomicU64,
     pub(crate) fsyncs: AtomicU64,
     pub(crate) protected_pages: AtomicU64,
-    around_refused: AtomicU64,
-    around_guard: AtomicU64,
-    around_busy: AtomicU64,
-    around_other: AtomicU64,
+    bypass_refused: AtomicU64,
+    bypass_guard: AtomicU64,
+    bypass_busy: AtomicU64,
+    bypass_other: AtomicU64,
 }
 
 impl Counters {
@@ -166,28 +166,28 @@ impl Counters {
         counter.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn around(&self, why: Around) {
+    pub(crate) fn around(&self, why: Bypass) {
         let counter = match why {
-            Around::NotMappable => &self.around_tail,
-            Around::Refused => &self.around_refused,
-            Around::Guard => &self.around_guard,
-            Around::Busy => &self.around_busy,
-            _ => &self.around_other,
+            Bypass::NotMappable => &self.bypass_tail,
+            Bypass::Refused => &self.bypass_refused,
+            Bypass::Guard => &self.bypass_guard,
+            Bypass::Busy => &self.bypass_busy,
+            _ => &self.bypass_other,
         };
         Self::add(counter, 1);
     }
 
-    pub(crate) fn around_stats(&self) -> AroundStats {
-        AroundStats {
-            mode: get(&self.around_mode),
-            direct: get(&self.around_direct),
-            tail: get(&self.around_tail),
-            extending: get(&self.around_extending),
-            holes: get(&self.around_holes),
-            refused: get(&self.around_refused),
-            guard: get(&self.around_guard),
-            busy: get(&self.around_busy),
-            other: get(&self.around_other),
+    pub(crate) fn bypass_stats(&self) -> BypassStats {
+        BypassStats {
+            mode: get(&self.bypass_mode),
+            direct: get(&self.bypass_direct),
+            tail: get(&self.bypass_tail),
+            extending: get(&self.bypass_extending),
+            holes: get(&self.bypass_holes),
+            refused: get(&self.bypass_refused),
+            guard: get(&self.bypass_guard),
+            busy: get(&self.bypass_busy),
+            other: get(&self.bypass_other),
         }
     }
 }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::num::NonZeroUsize;
 
-use dax::{DeviceOffset, DeviceOwner, LinearMemory, OwnerId, Partition, PhysAddr};
+use fs_dax::{DeviceOffset, DeviceOwner, LinearMemory, OwnerId, Partition, PhysAddr};
 use fuse_proto::Errno;
 use lock_api::RawMutex;
 use virtio_shm::{ShmError, ShmRegion};
@@ -20,7 +20,7 @@ use crate::{Error, File, Platform, VirtioFs};
 ///
 /// ```no_run
 /// # fn f(fs: &virtio_fs::VirtioFs, window: virtio_shm::ShmRegion) -> Result<(), Box<dyn core::error::Error>> {
-/// use dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
+/// use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
 /// use virtio_fs::{OpenOptions, WindowPart};
 ///
 /// // The file system was mounted with the other half of this window.
@@ -69,8 +69,8 @@ impl WindowPart {
     ///
     /// # Errors
     ///
-    /// [`dax::Error::Owned`] with the holder if it belongs to somebody.
-    pub fn claim(self: &Arc<Self>, id: OwnerId) -> Result<PartClaim, dax::Error> {
+    /// [`fs_dax::Error::Owned`] with the holder if it belongs to somebody.
+    pub fn claim(self: &Arc<Self>, id: OwnerId) -> Result<PartClaim, fs_dax::Error> {
         self.owner.acquire(id)?;
         Ok(PartClaim { part: self.clone(), id })
     }
@@ -131,8 +131,8 @@ impl PartClaim {
     ///
     /// # Errors
     ///
-    /// [`dax::Error::PartitionBounds`] if the window has no such part, [`dax::Error::Unaligned`] if it does not begin on a page.
-    pub fn device(&self, window: &ShmRegion) -> Result<Partition<LinearMemory>, dax::Error> {
+    /// [`fs_dax::Error::PartitionBounds`] if the window has no such part, [`fs_dax::Error::Unaligned`] if it does not begin on a page.
+    pub fn device(&self, window: &ShmRegion) -> Result<Partition<LinearMemory>, fs_dax::Error> {
         let whole = LinearMemory::new(PhysAddr(window.addr()), None, window.len())?;
         Partition::new(whole, DeviceOffset(self.part.offset), self.part.len)
     }
@@ -178,8 +178,8 @@ impl<R: RawMutex + Send + Sync + 'static> File<R> {
             return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
         }
         let writable = self.options.is_writable();
-        if writable && shared.needs_room(&self.inode) {
-            shared.make_room(self, offset, len)?;
+        if writable && shared.needs_prealloc(&self.inode) {
+            shared.preallocate(self, offset, len)?;
         }
         Counters::add(&shared.counters.setup_mappings, 1);
         let result = shared.op_map_at(self.who, self.inode.nodeid, offset, len, moffset, writable);

@@ -18,7 +18,7 @@ use core::{
     fmt,
     sync::atomic::{AtomicU32, Ordering},
 };
-use dax::Errno;
+use fs_dax::Errno;
 use spin::Once;
 use x86_64::{
     VirtAddr,

@@ -11,7 +11,7 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicI32, Ordering},
 };
-use dax::Errno;
+use fs_dax::Errno;
 
 /// Why the last access of a processor could not be.
 static ERRORS: [AtomicI32; MAX_PROCESSORS] = [const { AtomicI32::new(0) }; MAX_PROCESSORS];

@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, sync::Arc, vec};
 use core::{hint::black_box, sync::atomic::Ordering};
-use dax::{MapFlags, SyncPolicy};
+use fs_dax::{MapFlags, SyncPolicy};
 use virtio_fs::Error;
 
 /// Where the file is mapped: at a boundary of large pages, and a small page past one, where only small pages fit.

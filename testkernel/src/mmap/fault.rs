@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::sync::Arc;
 use core::{slice, sync::atomic::Ordering};
-use dax::{Errno, Fault, FaultAccess, FaultOutcome, PageMapping, PageSize, VirtAddr, Wanted};
+use fs_dax::{Errno, Fault, FaultAccess, FaultOutcome, PageMapping, PageSize, VirtAddr, Wanted};
 use virtio_fs::{FaultGuard, LayoutWatch};
 use x86_64::instructions::tlb;
 

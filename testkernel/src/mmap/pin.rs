@@ -7,7 +7,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use dax::{Errno, FileKey, FileRange, VirtAddr};
+use fs_dax::{Errno, FileKey, FileRange, VirtAddr};
 use spin::Mutex;
 
 /// Every pin: its number, and the bytes that it keeps.

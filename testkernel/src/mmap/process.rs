@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
-use dax::{
+use fs_dax::{
     Agreed, Area, Errno, FileKey, FileMapping, FileRange, MapFlags, PhysAddr, Sharing, SyncPolicy, VirtAddr, Wanted,
 };
 use spin::{Mutex, MutexGuard};
@@ -372,4 +372,4 @@ pub(super) fn is_private(view: &View) -> bool {
     view.agreed.sharing == Sharing::Private
 }
 
-const _: () = assert!(PAGE == dax::EXTENT);
+const _: () = assert!(PAGE == fs_dax::EXTENT);

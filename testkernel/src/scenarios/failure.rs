@@ -17,7 +17,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     time::Duration,
 };
-use dax::Errno;
+use fs_dax::Errno;
 use spin::Mutex;
 use virtio_fs::Config;
 

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use alloc::{format, vec, vec::Vec};
-use dax::Errno;
+use fs_dax::Errno;
 use spin::Mutex;
 
 /// The address space whose faults are handled, and what was asked for.

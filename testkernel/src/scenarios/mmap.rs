@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::time::Duration;
-use dax::{Errno, MapFlags, SyncPolicy};
+use fs_dax::{Errno, MapFlags, SyncPolicy};
 use fuse_proto::FallocateMode;
 use virtio_fs::{Config, DaxStatus, OpenOptions};
 
@@ -302,7 +302,7 @@ pub(crate) fn private_cow(machine: &Machine) -> Outcome {
         expect_word(public + (at - BASE), content, at - BASE)?;
     }
     ensure!(world.process.counts().copied == 2, "{} pages were copied, not 2", world.process.counts().copied);
-    // Around the copies everything is the file's, in small pages.
+    // Bypass the copies everything is the file's, in small pages.
     expect_word(BASE, content, 0)?;
     expect_page(&world.process, BASE, Some((PAGE, false)))?;
     // What the file gets shows in pages that were not copied, and in no other.

@@ -20,7 +20,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
-use dax::{AccessFlags, DeviceOffset, DirectAccess, Errno, LinearMemory, MemoryDevice, OwnerId, Partition};
+use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, Errno, LinearMemory, MemoryDevice, OwnerId, Partition};
 use spin::Mutex;
 use virtio_fs::{Config, PartClaim, WindowPart};
 use virtio_shm::{ShmId, ShmTransport};
@@ -77,7 +77,7 @@ fn one_owner_at_a_time(count: usize, part: &Arc<WindowPart>) -> Outcome {
                     wins.fetch_add(1, Ordering::AcqRel);
                     drop(claim);
                 }
-                Err(dax::Error::Owned { .. }) => core::hint::spin_loop(),
+                Err(fs_dax::Error::Owned { .. }) => core::hint::spin_loop(),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -156,7 +156,10 @@ pub(crate) fn partition(machine: &Machine) -> Outcome {
     );
     for (part, holder) in [(&rest, owner(0x77)?), (&drivers, drivers.holder().unwrap_or(owner(1)?))] {
         let refused = part.claim(owner(0x99)?).err();
-        ensure!(refused == Some(dax::Error::Owned { holder }), "a part that belongs to {holder} answers {refused:?}");
+        ensure!(
+            refused == Some(fs_dax::Error::Owned { holder }),
+            "a part that belongs to {holder} answers {refused:?}"
+        );
     }
 
     paging::map_range(PhysRange { start: whole.addr(), end: whole.addr() + half }, Caching::WriteBack)?;

@@ -16,7 +16,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
-use dax::Errno;
+use fs_dax::Errno;
 use virtio_fs::Config;
 
 /// Where in the file the pinned page is.

@@ -16,7 +16,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
-use dax::{
+use fs_dax::{
     Area, Decision, Errno, Fault, FaultAccess, FaultOutcome, FileMapping, MapFlags, Sharing, SyncMode, SyncPolicy,
     VirtAddr, Wanted,
 };
@@ -142,9 +142,9 @@ pub(crate) fn truth_table(machine: &Machine) -> Outcome {
             wanted: Wanted::Largest,
         };
         let decided = match file.fault(&fault) {
-            FaultOutcome::Map(mapping) if mapping.writable => dax::Action::InstallWritable,
-            FaultOutcome::Map(_) => dax::Action::InstallReadOnly,
-            FaultOutcome::NeedsSync(_) => dax::Action::NeedsSync,
+            FaultOutcome::Map(mapping) if mapping.writable => fs_dax::Action::InstallWritable,
+            FaultOutcome::Map(_) => fs_dax::Action::InstallReadOnly,
+            FaultOutcome::NeedsSync(_) => fs_dax::Action::NeedsSync,
             other => return Err(Stop::Fail(format!("row {row}: {other:?}"))),
         };
         ensure!(decided == expected.action, "write {write}, sync {sync}, dirty {dirty}: {decided:?}, not {expected:?}");
@@ -157,7 +157,7 @@ pub(crate) fn truth_table(machine: &Machine) -> Outcome {
             load(at + 4096).map(drop)?
         }
         let fsyncs = world.fs.stats().sync_faults - before;
-        let needed = u64::from(expected.action == dax::Action::NeedsSync);
+        let needed = u64::from(expected.action == fs_dax::Action::NeedsSync);
         ensure!(fsyncs == needed, "row {row}: {fsyncs} FSYNCs were sent, not {needed}");
         expect_page(&world.process, at, Some((LARGE_PAGE, write)))?;
         let pages = if write { 512 } else { 0 };

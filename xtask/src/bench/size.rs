@@ -6,7 +6,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// The crates that make up the driver, its protocol and its window.
-const CRATES: [&str; 4] = ["virtio_fs", "fuse_proto", "dax_window", "dax"];
+const CRATES: [&str; 4] = ["virtio_fs", "fuse_proto", "dax_window", "fs_dax"];
 /// What uses them.
 const EMBEDDER: &str = "testkernel";
 
@@ -55,7 +55,7 @@ mod tests {
             ("testkernel::bench::run", false),
             ("core::ptr::drop_in_place::<dax_window::access::Hold>", true),
             ("virtio_fs::fs::VirtioFs<R>::mount::<testkernel::hal::KernelHal>", true),
-            ("<testkernel::mmap::PageTables as dax::owner::Mappings>::unmap", false),
+            ("<testkernel::mmap::PageTables as fs_dax::owner::Mappings>::unmap", false),
             ("testkernel::scenarios::dax::run", false),
             ("mydax::run", false),
             ("memcpy", false),

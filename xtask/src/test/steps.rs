@@ -27,7 +27,7 @@ const DAEMON: &str = "virtiofsd-dax";
 /// The guest's half of comparisons with Linux.
 const LINUX_GUEST: &str = "linux-guest";
 /// Crates whose unit tests Miri runs in little time.
-const MIRI: [&str; 2] = ["virtio-shm", "dax"];
+const MIRI: [&str; 2] = ["virtio-shm", "fs-dax"];
 /// The window, whose explorations and random histories are for the host: Miri runs a short history of each kind.
 const WINDOW: [&str; 6] = ["--package", "dax-window", "--features", "dax-window/alloc", "--test", "basics"];
 /// What reads and writes messages of either byte order, and a machine whose own order is big-endian.

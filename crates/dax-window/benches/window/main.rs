@@ -2,7 +2,7 @@
 //!
 //! All three do the same job: given (inode, file offset), find the range that holds the byte, see whether it may be
 //! used, take a reference and give it back; map a chunk in two steps (reserve, so that a second caller would wait, then
-//! complete); evict in two steps, by a clock that spares what is referenced. Around `BTreeMap` and `rangemap` that is
+//! complete); evict in two steps, by a clock that spares what is referenced. Bypass `BTreeMap` and `rangemap` that is
 //! written in the plainest way: a record for each range, a stack of free ones, a queue. They have no tickets that may be
 //! dropped, no upgrades, truncations, write-backs, unknown outcomes, read-ahead or guard; the window has.
 //!

@@ -3,7 +3,7 @@
 use super::evict::newcomers_kept;
 use super::{SlotUse, Window};
 use crate::MAX_AHEAD;
-use crate::access::{Access, Around, Hold, Intent, Purpose, Request, WaitReason};
+use crate::access::{Access, Bypass, Intent, Purpose, RangeRef, Request, WaitReason};
 use crate::config::{Overlap, Upgrade};
 use crate::descriptor::{NIL, State, flag};
 use crate::guard::Guard;
@@ -46,7 +46,7 @@ impl Window {
     /// The way of most accesses, without the others: a hold if [`Window::access`] would answer with a hit at once, and
     /// otherwise `None`; then ask there. It takes a third off the time of a hit, since nothing large is returned.
     #[inline]
-    pub fn hit(&mut self, stream: &mut Stream, req: &Request) -> Option<Hold> {
+    pub fn hit(&mut self, stream: &mut Stream, req: &Request) -> Option<RangeRef> {
         self.look(stream, req).ok()
     }
 
@@ -54,7 +54,7 @@ impl Window {
     /// takes the same question for one.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a hold that is built where it is used need not go through memory")]
-    fn look(&mut self, stream: &mut Stream, req: &Request) -> Result<Hold, Miss> {
+    fn look(&mut self, stream: &mut Stream, req: &Request) -> Result<RangeRef, Miss> {
         let offset = req.offset.0;
         let chunk = offset >> self.config.range_shift;
         let step = stream.observe(&self.config.read_ahead, req.inode.0, chunk, offset, req.len);
@@ -102,10 +102,10 @@ impl Window {
         }
         let mappable = cut.mappable(self.config.range_shift);
         if mappable <= cut.within || req.len == 0 {
-            return Access::Around(self.around(Around::NotMappable));
+            return Access::Bypass(self.around(Bypass::NotMappable));
         }
         if self.draining {
-            return Access::Around(self.around(Around::Draining));
+            return Access::Bypass(self.around(Bypass::Draining));
         }
         if self.freezes.covers(req.inode, cut.chunk) {
             return Access::Wait(self.wait(WaitReason::Frozen));
@@ -131,7 +131,7 @@ impl Window {
                 self.retry_suspect(found)
             }
             // Neither is in the index.
-            State::Free | State::Retired => Access::Around(self.around(Around::Busy)),
+            State::Free | State::Retired => Access::Bypass(self.around(Bypass::Busy)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Window {
 
     /// Takes a reference to `len` mapped bytes of a range.
     #[inline]
-    pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> Hold {
+    pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> RangeRef {
         let shift = self.config.range_shift;
         let node = &mut self.d[i as usize];
         node.refs += 1;
@@ -163,7 +163,7 @@ impl Window {
             node.set(flag::DIRTY);
         }
         self.holds += 1;
-        Hold {
+        RangeRef {
             range: RangeIndex(i),
             window_offset: WindowOffset(u64::from(i) << shift | within),
             file_offset: FileOffset(node.chunk << shift | within),
@@ -179,7 +179,7 @@ impl Window {
         let req = cut.req;
         self.stats.misses += 1;
         if self.refusals.refuses(req.inode.0, req.wants_writable()) {
-            return Access::Around(self.around(Around::Refused));
+            return Access::Bypass(self.around(Bypass::Refused));
         }
         let node = &self.d[i as usize];
         if node.has(flag::WRITEBACK) {
@@ -189,7 +189,7 @@ impl Window {
         let rule = self.config.host.upgrade;
         if rule != Upgrade::Atomic && busy {
             return match req.purpose {
-                Purpose::Copy => Access::Around(self.around(Around::Busy)),
+                Purpose::Copy => Access::Bypass(self.around(Bypass::Busy)),
                 Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
             };
         }
@@ -220,11 +220,11 @@ impl Window {
         let req = cut.req;
         self.stats.misses += 1;
         if self.refusals.refuses(req.inode.0, req.wants_writable()) {
-            return Access::Around(self.around(Around::Refused));
+            return Access::Bypass(self.around(Bypass::Refused));
         }
         let random = req.purpose == Purpose::Copy && !step.sequential && self.guard.small(req.len);
         if self.free_len() == 0 && random && self.guarded(req.inode, cut.chunk) {
-            return Access::Around(self.around(Around::Guard));
+            return Access::Bypass(self.around(Bypass::Guard));
         }
         // What the request itself goes on to need is no guess.
         let needed = ((cut.within.saturating_add(req.len) - 1) >> self.config.range_shift).min(MAX_AHEAD as u64) as u32;
@@ -255,7 +255,7 @@ impl Window {
         answer
     }
 
-    /// Sets up mappings ahead of a stream whose last hold said [`Hold::wants_read_ahead`]. Nobody needs to wait for it:
+    /// Sets up mappings ahead of a stream whose last hold said [`RangeRef::wants_read_ahead`]. Nobody needs to wait for it:
     /// submit it, and report when the replies come. `req` is the request of that access.
     pub fn read_ahead(&mut self, stream: &mut Stream, req: &Request) -> Option<SetupTicket> {
         self.absorb_dropped();

@@ -1,7 +1,7 @@
 //! Making room: which range goes next, how many at a time, and how many are kept free.
 
 use super::{SlotUse, Window};
-use crate::access::{Access, Around, Purpose, Request, WaitReason};
+use crate::access::{Access, Bypass, Purpose, Request, WaitReason};
 use crate::config::{Overlap, ReclaimConfig};
 use crate::descriptor::{NIL, State, flag};
 use crate::ticket::{RemoveTicket, SetupKind};
@@ -123,10 +123,10 @@ impl Window {
             return Access::Wait(self.wait(WaitReason::Removal));
         }
         if self.counts[State::Retired as usize] == self.n {
-            return Access::Around(self.around(Around::NoCapacity));
+            return Access::Bypass(self.around(Bypass::NoCapacity));
         }
         match req.purpose {
-            Purpose::Copy => Access::Around(self.around(Around::Busy)),
+            Purpose::Copy => Access::Bypass(self.around(Bypass::Busy)),
             Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
         }
     }

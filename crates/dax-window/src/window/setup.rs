@@ -1,7 +1,7 @@
 //! How set-ups went.
 
 use super::Window;
-use crate::access::Hold;
+use crate::access::RangeRef;
 use crate::config::{Overlap, Upgrade};
 use crate::descriptor::{State, flag};
 use crate::ticket::{Outcome, SetupEntry, SetupKind, SetupTicket};
@@ -33,7 +33,7 @@ impl Window {
 
     /// Reports how one entry of a ticket went; entries may come in any order, each once. Gives the hold when it was the
     /// wanted one and it is [`Outcome::Done`]. When all are reported the ticket is spent.
-    pub fn report_setup(&mut self, ticket: &mut SetupTicket, entry: usize, outcome: Outcome) -> Option<Hold> {
+    pub fn report_setup(&mut self, ticket: &mut SetupTicket, entry: usize, outcome: Outcome) -> Option<RangeRef> {
         self.absorb_dropped();
         if !self.ours(&ticket.claim) {
             return None;
@@ -71,7 +71,11 @@ impl Window {
     ///
     /// # Errors
     /// The outcome of the wanted entry when it was not [`Outcome::Done`].
-    pub fn complete_setup(&mut self, mut ticket: SetupTicket, outcomes: &[Outcome]) -> Result<Option<Hold>, Outcome> {
+    pub fn complete_setup(
+        &mut self,
+        mut ticket: SetupTicket,
+        outcomes: &[Outcome],
+    ) -> Result<Option<RangeRef>, Outcome> {
         let mut hold = None;
         for entry in 0..ticket.len() {
             let outcome = outcomes.get(entry).copied().unwrap_or(Outcome::Unknown);

@@ -9,8 +9,8 @@ use std::vec;
 use std::vec::Vec;
 
 use dax_window::{
-    Access, Around, Config, Cursor, FileRange, Frozen, Hold, HostRules, InodeId, Intent, InvalidateKind, Outcome,
-    Overlap, Pin, Purpose, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step, Stream,
+    Access, Bypass, Config, Cursor, FileRange, Frozen, HostRules, InodeId, Intent, InvalidateKind, Outcome, Overlap,
+    Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step, Stream,
     Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
 };
 
@@ -55,7 +55,7 @@ pub(crate) struct Cell {
 
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) hold: Hold,
+    pub(crate) hold: RangeRef,
     pub(crate) write: bool,
     pub(crate) owner: usize,
 }
@@ -195,11 +195,11 @@ impl Rig {
             None => self.window.access(&mut self.streams[caller], &req),
         };
         if len == 0 {
-            assert!(matches!(answer, Access::Around(Around::NotMappable)), "{answer:?}");
+            assert!(matches!(answer, Access::Bypass(Bypass::NotMappable)), "{answer:?}");
             return;
         }
         if self.draining {
-            assert!(matches!(answer, Access::Around(Around::Draining)), "{answer:?}");
+            assert!(matches!(answer, Access::Bypass(Bypass::Draining)), "{answer:?}");
             return;
         }
         if self.is_frozen(inode, chunk) {
@@ -240,16 +240,16 @@ impl Rig {
                 let _ = seq;
                 self.note_wait(wait);
             }
-            Access::Around(reason) => match reason {
-                Around::Busy => {
+            Access::Bypass(reason) => match reason {
+                Bypass::Busy => {
                     assert_eq!(req.purpose, Purpose::Copy, "nothing but a copy can go round");
                     if present.is_none() {
                         assert!(!self.cells.iter().any(|cell| cell.book == Book::Free), "busy with free ranges");
                         assert!((0..self.cells.len()).all(|i| !self.can_be_evicted(i)), "busy with idle ranges");
                     }
                 }
-                Around::NoCapacity => assert!(self.cells.iter().all(|cell| cell.book == Book::Retired)),
-                Around::Refused | Around::Guard => {}
+                Bypass::NoCapacity => assert!(self.cells.iter().all(|cell| cell.book == Book::Retired)),
+                Bypass::Refused | Bypass::Guard => {}
                 reason => panic!("{reason:?}"),
             },
         }
@@ -266,7 +266,7 @@ impl Rig {
         }
     }
 
-    fn took(&mut self, hold: Hold, req: &Request, within: u64, len: u64) {
+    fn took(&mut self, hold: RangeRef, req: &Request, within: u64, len: u64) {
         let i = hold.range().get() as usize;
         let cell = &mut self.cells[i];
         let write = req.intent == Intent::Write;
@@ -466,7 +466,7 @@ impl Rig {
     /// Makes the window look into its box.
     fn absorb(&mut self) {
         let nothing = Request::read(InodeId(u64::MAX), 0, 0, 0);
-        assert!(matches!(self.window.access(&mut Stream::new(), &nothing), Access::Around(Around::NotMappable)));
+        assert!(matches!(self.window.access(&mut Stream::new(), &nothing), Access::Bypass(Bypass::NotMappable)));
     }
 
     pub(crate) fn complete_remove(&mut self, n: usize, outcome: Outcome, applied: u32) {

@@ -1,6 +1,6 @@
 //! Bytes of open files: READ and WRITE, several in flight at once, and what is done to them in bulk.
 
-use dax::MetadataChange;
+use fs_dax::MetadataChange;
 use fuse_proto::{Errno, FallocateMode, FileHandle, FsyncFlags, LockOwner, NodeId, Opcode, ops};
 use lock_api::RawMutex;
 
@@ -110,7 +110,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let inode = &file.inode;
         let channel = self.connection.pick_channel();
         let mut sent = heapless::Vec::<_, PIPELINE>::new();
-        let cuts = inode.cuts();
+        let cuts = inode.truncate_seq();
         inode.note_size_change();
         let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
         let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));

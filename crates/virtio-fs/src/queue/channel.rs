@@ -67,14 +67,14 @@ impl<R: RawMutex> DataPool<R> {
 
 /// Which request it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About {
+pub(crate) struct RequestMeta {
     pub(crate) opcode: Opcode,
     pub(crate) node: NodeId,
     /// Its number, unique among all requests in flight.
     pub(crate) unique: u64,
 }
 
-impl About {
+impl RequestMeta {
     const NOTHING: Self = Self { opcode: Opcode(0), node: NodeId(0), unique: 0 };
 
     /// Whether a reply to it gives the driver something that it has to give back.
@@ -97,8 +97,8 @@ impl About {
 
 /// A reply that nobody waited for any more.
 #[derive(Debug)]
-pub(crate) struct Late {
-    pub(crate) about: About,
+pub(crate) struct OrphanReply {
+    pub(crate) about: RequestMeta,
     /// Bytes that the device says it wrote.
     pub(crate) written: usize,
     /// Those of them that there was room for.
@@ -107,7 +107,7 @@ pub(crate) struct Late {
 
 /// A request, ready to be sent.
 pub(crate) struct Message<'a> {
-    pub(crate) about: About,
+    pub(crate) about: RequestMeta,
     /// Header and body, and as much of the rest as is small, in this order.
     pub(crate) parts: &'a [&'a [u8]],
     /// Data after the parts: a buffer and how many of its bytes count.
@@ -159,14 +159,14 @@ enum Phase {
         written: u32,
     },
     /// Back, with nobody waiting, and it may have to be made good.
-    Late {
+    OrphanReply {
         written: u32,
     },
 }
 
 struct Slot {
     phase: Phase,
-    about: About,
+    about: RequestMeta,
     request: DmaBuf,
     reply: DmaBuf,
     reply_len: usize,
@@ -205,7 +205,7 @@ impl<R: RawMutex> Channel<R> {
             .zip(replies)
             .map(|(request, reply)| Slot {
                 phase: Phase::Free,
-                about: About::NOTHING,
+                about: RequestMeta::NOTHING,
                 request,
                 reply,
                 reply_len: 0,
@@ -357,27 +357,28 @@ impl<R: RawMutex> Channel<R> {
                 slot.recycle(pool);
                 state.free.push(token.slot);
             }
-            Phase::Free | Phase::Detached | Phase::Trailing | Phase::Late { .. } => {}
+            Phase::Free | Phase::Detached | Phase::Trailing | Phase::OrphanReply { .. } => {}
         }
     }
 
     /// Adds the nodes that the server may yet open, or has opened, for somebody who gave up.
     pub(crate) fn abandoned_opens(&self, nodes: &mut Vec<NodeId>) {
         let state = self.state.lock();
-        let opens = |about: &About| matches!(about.opcode, Opcode::OPEN | Opcode::OPENDIR);
-        let given_up = state.slots.iter().filter(|slot| matches!(slot.phase, Phase::Detached | Phase::Late { .. }));
+        let opens = |about: &RequestMeta| matches!(about.opcode, Opcode::OPEN | Opcode::OPENDIR);
+        let given_up =
+            state.slots.iter().filter(|slot| matches!(slot.phase, Phase::Detached | Phase::OrphanReply { .. }));
         nodes.extend(given_up.map(|slot| slot.about).filter(opens).map(|about| about.node));
     }
 
     /// A reply that came for nobody and may have to be made good; its slot is free again.
-    pub(crate) fn take_late(&self, pool: &DataPool<R>) -> Option<Late> {
+    pub(crate) fn take_late(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
         if self.late.load(Ordering::Acquire) == 0 {
             return None;
         }
         let (about, reply) = {
             let mut state = self.state.lock();
             let state = &mut *state;
-            let late = |slot: &Slot| if let Phase::Late { written } = slot.phase { Some(written) } else { None };
+            let late = |slot: &Slot| if let Phase::OrphanReply { written } = slot.phase { Some(written) } else { None };
             let (index, written) = (0..).zip(&*state.slots).find_map(|(index, slot)| Some((index, late(slot)?)))?;
             let slot = &mut state.slots[usize::from(index)];
             let taken = (slot.about, slot.take_reply(written));
@@ -391,11 +392,11 @@ impl<R: RawMutex> Channel<R> {
             buffer.read(0, &mut bytes[reply.head_len..]);
             pool.give(buffer);
         }
-        Some(Late { about, written: reply.written, bytes })
+        Some(OrphanReply { about, written: reply.written, bytes })
     }
 
     /// As [`Channel::abandon`], but [`Channel::has_trailing`] until the device returns it.
-    pub(crate) fn trail(&self, token: Token, pool: &DataPool<R>) {
+    pub(crate) fn detach_ordered(&self, token: Token, pool: &DataPool<R>) {
         {
             let mut state = self.state.lock();
             let slot = &mut state.slots[usize::from(token.slot)];
@@ -407,7 +408,7 @@ impl<R: RawMutex> Channel<R> {
         self.abandon(token, pool);
     }
 
-    /// Whether a request that was left by [`Channel::trail`] is in flight.
+    /// Whether a request that was left by [`Channel::detach_ordered`] is in flight.
     pub(crate) fn has_trailing(&self) -> bool {
         self.state.lock().slots.iter().any(|slot| matches!(slot.phase, Phase::Trailing))
     }
@@ -494,7 +495,7 @@ impl Slot {
     }
 
     fn set_late(&mut self, written: u32, late: &AtomicUsize) {
-        self.phase = Phase::Late { written };
+        self.phase = Phase::OrphanReply { written };
         late.fetch_add(1, Ordering::Release);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dax::{Errno, Wanted};
+use fs_dax::{Errno, Wanted};
 use fuse_proto::FallocateMode;
 use virtio_fs::{Error, File};
 

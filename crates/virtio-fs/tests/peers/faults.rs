@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dax::{Area, Errno, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, Page, PageSize};
-use dax::{Sharing, SyncMode, UnmapCause, VirtAddr, Wanted};
+use fs_dax::{Area, Errno, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, Page, PageSize};
+use fs_dax::{Sharing, SyncMode, UnmapCause, VirtAddr, Wanted};
 use virtio_fs::{Config, File, OpenOptions, TailMapping};
 
 use crate::rig::content::{assert_same, content, next};
@@ -366,7 +366,7 @@ fn a_fault_that_waited_while_the_file_was_cut_is_not_told_that_it_cannot_be_mapp
     let mut kept = 0;
     peer.strict().watch(move |request| {
         kept += u64::from(request.opcode() == op::SETUPMAPPING);
-        if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::Hold } else { Act::Serve }
+        if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::RangeRef } else { Act::Serve }
     });
     let until = |what: &str, done: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -2,7 +2,7 @@
 //!
 //! A store into the window for which the host finds no room is a bus error of this process, which ends all tests.
 
-use dax::{Errno as FaultErrno, Wanted};
+use fs_dax::{Errno as FaultErrno, Wanted};
 use fuse_proto::{Errno, FallocateMode};
 use virtio_fs::{Config, Error, HoleStores, OpenOptions, VirtioFs};
 

@@ -57,7 +57,7 @@ fn a_request_without_an_answer_is_an_error_within_its_deadline() {
     peer.strict().misbehave(move |request| {
         if request.opcode() == op::READ && swallowed == 0 {
             swallowed += 1;
-            return Act::Hold;
+            return Act::RangeRef;
         }
         Act::Serve
     });
@@ -127,7 +127,7 @@ fn requests_that_are_never_answered_use_no_more_memory_than_there_is() {
     let config = Config { max_timeouts: u32::MAX, data_buffers: 2, ..short(&peer) };
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", READ).unwrap();
-    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
+    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
     let mut found = vec![0; 50_000];
     for _ in 0..6 {
         let error = file.read_at(&mut found, 0).unwrap_err();
@@ -568,7 +568,7 @@ fn set_ups_that_are_never_answered() {
     peer.strict().misbehave(move |request| {
         if request.opcode() == op::SETUPMAPPING && hold > 0 {
             hold -= 1;
-            return Act::Hold;
+            return Act::RangeRef;
         }
         Act::Serve
     });
@@ -606,7 +606,7 @@ fn forgets_that_are_never_returned() {
     }
     let fs = peer.mount_with(Config { max_inodes: 2, max_entries: 2, max_timeouts: 1000, ..short(&peer) }).unwrap();
     peer.strict().misbehave(|request| match request.opcode() {
-        op::FORGET | op::BATCH_FORGET => Act::Hold,
+        op::FORGET | op::BATCH_FORGET => Act::RangeRef,
         _ => Act::Serve,
     });
     let started = Instant::now();
@@ -678,7 +678,7 @@ proptest! {
             }
             let (kind, mut noise) = (next(&mut state) % 16, next(&mut state));
             match kind {
-                0 => Act::Hold,
+                0 => Act::RangeRef,
                 1 => Act::Refuse((noise % 200) as i32),
                 2 => Act::Invent(content(noise, (noise % 300) as usize)),
                 3 => Act::Invent(vec![0; (noise % 200) as usize]),

@@ -1,6 +1,6 @@
 //! A file system that is content with a part of the window, and what the embedder does with the rest.
 
-use dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
+use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
 use virtio_fs::{Config, DaxStatus, Error, OpenOptions, PartClaim, WindowPart};
 use virtio_shm::{ShmError, ShmId, ShmRegion};
 
@@ -110,7 +110,7 @@ fn the_rest_is_the_embedders(peer: Peer) {
     assert_eq!(map(&claim, 0, 4 * MIB, 4 * MIB), libc::ENXIO, "past the end of the file");
     assert_eq!(map(&claim, 0, u64::MAX, 4 * MIB), libc::ENXIO);
     let request = |offset, size| device.direct_access(&DirectAccess { offset, size, flags: AccessFlags::empty() });
-    assert_eq!(request(8 << 20, 4096).unwrap_err().errno(), dax::Errno::ERANGE);
+    assert_eq!(request(8 << 20, 4096).unwrap_err().errno(), fs_dax::Errno::ERANGE);
     assert_eq!(request(7 << 20, 4 << 20).unwrap().len, MIB, "cut to what is there");
     assert_eq!(errno(fs.unmap_in_part(&claim, DeviceOffset(8 * MIB), 2 * MIB)), libc::ERANGE);
     // Parts that reach into the driver's, or out of the window.
@@ -135,7 +135,7 @@ fn a_part_has_one_owner(peer: Peer) {
     let part = WindowPart::new(0, 8 * MIB);
     let config = Config { window_part: Some(part.clone()), ..peer.config() };
     let claim = part.claim(owner(7)).unwrap();
-    assert_eq!(part.claim(owner(8)).unwrap_err(), dax::Error::Owned { holder: owner(7) });
+    assert_eq!(part.claim(owner(8)).unwrap_err(), fs_dax::Error::Owned { holder: owner(7) });
     let fs = peer.mount_with(config.clone()).unwrap();
     assert_eq!(fs.dax_status(), DaxStatus::PartTaken { holder: owner(7) });
     assert_same(&fs.read("file").unwrap(), &data, "by requests");
@@ -146,7 +146,7 @@ fn a_part_has_one_owner(peer: Peer) {
 
     let fs = peer.mount_with(config.clone()).unwrap();
     assert_eq!(fs.dax_status(), DaxStatus::Active);
-    assert!(matches!(part.claim(owner(8)), Err(dax::Error::Owned { .. })), "a file system's part was given away");
+    assert!(matches!(part.claim(owner(8)), Err(fs_dax::Error::Owned { .. })), "a file system's part was given away");
     assert_same(&fs.read("file").unwrap(), &data, "through the part");
     fs.unmount().unwrap();
     drop(part.claim(owner(8)).expect("the part is given up by the unmount"));

@@ -1,6 +1,6 @@
 //! Pages that are pinned through the embedder's page tables, of which the driver knows only by asking.
 
-use dax::{FileRange, UnmapCause, Wanted};
+use fs_dax::{FileRange, UnmapCause, Wanted};
 use fuse_proto::FallocateMode;
 use virtio_fs::{Config, Error};
 
@@ -91,7 +91,7 @@ fn with_everything_pinned_a_fault_ends(peer: Peer) {
         tables.touch(&file, offset, false, Wanted::Base).unwrap();
     }
     let result = tables.touch(&file, 10 * MIB, false, Wanted::Base);
-    assert_eq!(result.unwrap_err(), dax::Errno::EAGAIN);
+    assert_eq!(result.unwrap_err(), fs_dax::Errno::EAGAIN);
     // A read goes another way.
     file.read_exact_at(&mut [0; 4096], 12 * MIB).unwrap();
     tables.pinned.lock().unwrap().clear();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use dax::{Action, Area, Decision, Fault, FaultAccess, FaultOutcome, PageSize, Sharing, SyncMode, VirtAddr, Wanted};
+use fs_dax::{Action, Area, Decision, Fault, FaultAccess, FaultOutcome, PageSize, Sharing, SyncMode, VirtAddr, Wanted};
 use virtio_fs::{FaultGuard, File};
 
 use crate::faults::{BOTH, base, tables};

@@ -16,7 +16,7 @@ use crate::{
 };
 use alloc::{format, sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
-use dax::Errno;
+use fs_dax::Errno;
 use fuse_proto::FallocateMode;
 
 /// Where the views are, in every program.

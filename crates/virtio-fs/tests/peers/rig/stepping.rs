@@ -16,7 +16,6 @@ pub(crate) struct SteppingLock(spin::Mutex<()>);
 
 // SAFETY: all of it is left to a lock that is one; the hook runs before.
 unsafe impl RawMutex for SteppingLock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "as the trait wants it")]
     const INIT: Self = Self(<spin::Mutex<()> as RawMutex>::INIT);
     type GuardMarker = lock_api::GuardNoSend;
 

@@ -94,7 +94,7 @@ pub(crate) enum Act {
     /// Answers with these bytes after a correct header; the server never hears of the request.
     Invent(Vec<u8>),
     /// Keeps it, until [`Strict::release`].
-    Hold,
+    RangeRef,
 }
 
 /// What the device is about to return.
@@ -302,7 +302,7 @@ impl Shared {
             let Some(exchange) = self.take(index) else { return };
             let act = lock(&self.hook).as_mut().map_or(Act::Serve, |hook| hook(&exchange.request));
             match act {
-                Act::Hold => lock(&self.held).push(exchange),
+                Act::RangeRef => lock(&self.held).push(exchange),
                 act => self.finish(exchange, act),
             }
         }
@@ -416,7 +416,7 @@ impl Shared {
                 alter = Some(change);
                 self.serve(&request, &chain)
             }
-            Act::Serve | Act::Hold => self.serve(&request, &chain),
+            Act::Serve | Act::RangeRef => self.serve(&request, &chain),
         };
         let mut answer = Answer::new(request.head, bytes);
         if let Some(alter) = alter {

@@ -1,6 +1,6 @@
 //! Page-size choice against a naive one, over every combination of small numbers, and at the real sizes.
 
-use dax::{Area, MappedRun, Page, PageSize, PageSizes, PhysAddr, Placement, VirtAddr, Wanted};
+use fs_dax::{Area, MappedRun, Page, PageSize, PageSizes, PhysAddr, Placement, VirtAddr, Wanted};
 
 /// What a page of `len` bytes around `at` would show, byte by byte; `None` if one of the rules is broken.
 fn naive_page(

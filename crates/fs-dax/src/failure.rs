@@ -12,7 +12,7 @@ use crate::{Errno, Error};
 /// check in the fault path does the rest.
 ///
 /// ```
-/// use dax::{Errno, FailureState};
+/// use fs_dax::{Errno, FailureState};
 ///
 /// let state = FailureState::new();
 /// assert!(state.check().is_ok());

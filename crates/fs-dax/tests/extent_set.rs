@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use dax::{DirtyRange, DirtyRange2M, EXTENT, Error, ExtentSet, FileRange};
+use fs_dax::{DirtyRange, DirtyRange2M, EXTENT, Error, ExtentSet, FileRange};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

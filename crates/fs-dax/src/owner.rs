@@ -34,7 +34,7 @@ impl fmt::Display for OwnerId {
 /// refused too.
 ///
 /// ```
-/// use dax::{DeviceOwner, Error, OwnerId};
+/// use fs_dax::{DeviceOwner, Error, OwnerId};
 ///
 /// let owner = DeviceOwner::new();
 /// let (a, b) = (OwnerId::new(1).unwrap(), OwnerId::new(2).unwrap());

@@ -160,7 +160,7 @@ impl FileMapping {
     /// [`Error::MapType`] (EINVAL) for any other type; [`Error::UnsupportedFlags`] (EOPNOTSUPP).
     ///
     /// ```
-    /// use dax::{Errno, FileMapping, MapFlags, SyncMode, SyncPolicy};
+    /// use fs_dax::{Errno, FileMapping, MapFlags, SyncMode, SyncPolicy};
     ///
     /// let file = FileMapping::dax(SyncPolicy::default());
     /// let strict = MapFlags::SHARED_VALIDATE | MapFlags::SYNC;
@@ -171,7 +171,7 @@ impl FileMapping {
     ///
     /// let persistent = FileMapping::dax(SyncPolicy::PersistentHost).validate(strict.bits())?;
     /// assert_eq!(persistent.sync, SyncMode::Persistent);
-    /// # Ok::<(), dax::Error>(())
+    /// # Ok::<(), fs_dax::Error>(())
     /// ```
     pub const fn validate(&self, flags: u32) -> Result<Agreed, Error> {
         const SHARED: u32 = MapFlags::SHARED.bits();

@@ -42,7 +42,7 @@ impl MetadataChange {
 /// processors; no lock.
 ///
 /// ```
-/// use dax::{MetadataChange, MetadataEpoch};
+/// use fs_dax::{MetadataChange, MetadataEpoch};
 ///
 /// let epoch = MetadataEpoch::new();
 /// let before = epoch.seen();

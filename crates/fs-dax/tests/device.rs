@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU8;
 
-use dax::{
+use fs_dax::{
     AccessFlags, Area, AtomicMemory, Backing, Capabilities, DeviceOffset, DirectAccess, DirectRange, Errno, Error,
     Fault, FaultAccess, FaultOutcome, FileMapping, LinearMemory, MapFlags, MappedRun, MemoryDevice, MetadataState,
     PageSizes, Pages, Partition, PhysAddr, Sharing, SyncMode, SyncPolicy, VirtAddr, Wanted, WindowMemory,
@@ -280,7 +280,7 @@ fn mapping_flags() {
 
 #[test]
 fn what_platforms_allow() {
-    use dax::Access::{CopiesOnly, LoadsAndStores};
+    use fs_dax::Access::{CopiesOnly, LoadsAndStores};
     for (pages, access, slices, faults, pins) in [
         (Pages::Full, LoadsAndStores, true, true, true),
         (Pages::Limited, LoadsAndStores, true, true, false),

@@ -210,7 +210,7 @@ pub struct Segment {
 /// `S` holds the extents: an array, a slice, a vector.
 ///
 /// ```
-/// use dax::{DeviceIndex, DeviceOffset, Extent, FileMap, MapRules};
+/// use fs_dax::{DeviceIndex, DeviceOffset, Extent, FileMap, MapRules};
 ///
 /// const MIB: u64 = 1 << 20;
 /// let strips = [16, 32, 48, 64].map(|at| Extent {
@@ -223,7 +223,7 @@ pub struct Segment {
 /// assert_eq!(there.offset, DeviceOffset((64 + 2 + 1) * MIB)); // strip 3, its second chunk
 /// assert_eq!(there.len, 4096);
 /// assert_eq!(map.resolve(16 * MIB, 1).len, 0);
-/// # Ok::<(), dax::MapError>(())
+/// # Ok::<(), fs_dax::MapError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMap<S> {

@@ -54,7 +54,7 @@ impl fmt::Display for Capability {
 /// The embedder's statement about a window's or device's memory.
 ///
 /// ```
-/// use dax::{Access, Capabilities, Pages};
+/// use fs_dax::{Access, Capabilities, Pages};
 ///
 /// let ram_like = Capabilities::default();
 /// assert!(ram_like.check_slices().is_ok() && ram_like.check_faults().is_ok() && ram_like.check_pins().is_ok());

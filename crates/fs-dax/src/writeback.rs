@@ -119,7 +119,7 @@ pub struct Flushed(());
 ///    taken is clean and nothing else; on an error it is dirty again.
 ///
 /// ```
-/// use dax::{DirtyRange2M, FileRange, InodeDirt};
+/// use fs_dax::{DirtyRange2M, FileRange, InodeDirt};
 ///
 /// let mut inode = InodeDirt::new();
 /// let mut range = DirtyRange2M::new_2m(FileRange::new(0, 2 << 20)?)?;
@@ -136,7 +136,7 @@ pub struct Flushed(());
 /// let settled = inode.finish(writeback, Ok(()))?;
 /// settled.apply(&mut range)?;
 /// assert!(range.is_clean());
-/// # Ok::<(), dax::Error>(())
+/// # Ok::<(), fs_dax::Error>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "a writeback that is dropped has to be abandoned"]

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dax::{
+use fs_dax::{
     Area, DeviceIndex, DeviceOffset, DirtyRange2M, Extent, FileMap, FileRange, InodeDirt, MapRules, MappedRun,
     PageSizes, PhysAddr, VirtAddr, Wanted,
 };
@@ -71,8 +71,8 @@ fn dirty(c: &mut Criterion) {
 
 #[cfg(target_arch = "x86_64")]
 fn flush(c: &mut Criterion) {
-    let Some(flush) = dax::X86Flush::detect() else { return };
-    let flusher = dax::Flusher::new(flush);
+    let Some(flush) = fs_dax::X86Flush::detect() else { return };
+    let flusher = fs_dax::Flusher::new(flush);
     let mut buffer = vec![0u8; 2 << 20];
     let mut round = 0;
     c.bench_function(&format!("flush/{}_2m_stored_before", flush.name()), |b| {

@@ -8,7 +8,7 @@
 //! lock, has no clock and allocates nothing; what it keeps on the heap or in an array is the embedder's choice.
 //!
 //! ```
-//! use dax::{
+//! use fs_dax::{
 //!     Area, Backing, DirtyRange2M, Fault, FaultAccess, FaultOutcome, FileRange, MappedRun, MetadataState, PageSize,
 //!     PageSizes, PhysAddr, Sharing, SyncMode, VirtAddr, Wanted,
 //! };
@@ -33,7 +33,7 @@
 //! // What becomes writable is marked dirty before it is installed.
 //! let mut dirty = DirtyRange2M::new_2m(FileRange::new(2 << 20, 2 << 20)?)?;
 //! assert_eq!(dirty.mark(mapping.page.range())?, 512);
-//! # Ok::<(), dax::Error>(())
+//! # Ok::<(), fs_dax::Error>(())
 //! ```
 //!
 //! # What it needs

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dax::{
+use fs_dax::{
     Collecting, DirtyRange, DirtyRange2M, EXTENT, Errno, Error, FileRange, FlushCounts, Flushed, InodeDirt, Protected,
     Settled, Writeback,
 };
@@ -255,8 +255,8 @@ struct Run {
     machine: Machine,
     inode: InodeDirt,
     ticket: Ticket,
-    layout: dax::Layout,
-    fault_saw: Option<dax::LayoutSeen>,
+    layout: fs_dax::Layout,
+    fault_saw: Option<fs_dax::LayoutSeen>,
 }
 
 const EVENTS: [Event; 10] = [
@@ -288,7 +288,7 @@ impl Run {
             },
             inode: InodeDirt::new(),
             ticket: Ticket::None,
-            layout: dax::Layout::new(),
+            layout: fs_dax::Layout::new(),
             fault_saw: None,
         }
     }
@@ -424,7 +424,7 @@ impl Run {
 
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
         let m = &self.machine;
-        let bits = |runs: dax::ByteRuns<'_>| runs.map(|run| (run.start(), run.len())).collect::<Vec<_>>();
+        let bits = |runs: fs_dax::ByteRuns<'_>| runs.map(|run| (run.start(), run.len())).collect::<Vec<_>>();
         let racing = self.fault_saw.map(|seen| self.layout.unchanged(seen));
         let ticket_owes = match &self.ticket {
             Ticket::None => None,

@@ -1,6 +1,6 @@
 //! Synchronous faults: the truth table, the two holes of the first implementation, and the epoch against a model.
 
-use dax::{
+use fs_dax::{
     Action, Area, Backing, BusError, Decision, Errno, Fault, FaultAccess, FaultOutcome, FileRange, MappedRun,
     MetadataChange, MetadataEpoch, MetadataState, Page, PageMapping, PageSize, PageSizes, PhysAddr, Placement, Sharing,
     SyncMode, SyncOutcome, VirtAddr, Wanted,

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use dax::{Errno, Error, FileKey, FileRange, Layout, Mappings, UnmapCause};
+use fs_dax::{Errno, Error, FileKey, FileRange, Layout, Mappings, UnmapCause};
 
 #[derive(Debug, PartialEq)]
 enum Call {
@@ -49,7 +49,7 @@ fn breaking_unmaps_then_waits_for_pins_of_that_range_only() {
 }
 
 /// Asks in the middle of each call whether a fault that began earlier would still install.
-struct Racing<'a>(&'a Layout, dax::LayoutSeen);
+struct Racing<'a>(&'a Layout, fs_dax::LayoutSeen);
 
 impl Mappings for Racing<'_> {
     fn unmap(&self, _: FileKey, _: FileRange, _: UnmapCause) {

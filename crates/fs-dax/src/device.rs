@@ -173,7 +173,7 @@ impl MemoryDevice for LinearMemory {
 /// own, what lies outside is nothing to it. It shares the failure state of the whole.
 ///
 /// ```
-/// use dax::{AccessFlags, DeviceOffset, DirectAccess, LinearMemory, MemoryDevice, Partition, PhysAddr};
+/// use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, LinearMemory, MemoryDevice, Partition, PhysAddr};
 ///
 /// let device = LinearMemory::new(PhysAddr(0x1_0000_0000), None, 1 << 30)?;
 /// let half = Partition::new(&device, DeviceOffset(1 << 29), 1 << 29)?;
@@ -182,7 +182,7 @@ impl MemoryDevice for LinearMemory {
 /// let range = tail.direct_access(&request)?;
 /// assert_eq!(range.phys, PhysAddr(0x1_3fff_f000));
 /// assert_eq!(range.len, 4096); // clamped to what is there
-/// # Ok::<(), dax::Error>(())
+/// # Ok::<(), fs_dax::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Partition<D> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dax::{DeviceIndex, DeviceOffset, Errno, Error, Extent, FileMap, MapError, MapRules, MappedFile, Segment};
+use fs_dax::{DeviceIndex, DeviceOffset, Errno, Error, Extent, FileMap, MapError, MapRules, MappedFile, Segment};
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
