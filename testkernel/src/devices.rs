@@ -7,7 +7,7 @@ use crate::{
         traps::DeviceVector,
     },
     cmdline::{Interrupts, MmioWord},
-    hal::KernelHal,
+    hal::KernelMemory,
     memory::{
         PhysRange,
         paging::{self, Caching, MapError},
@@ -18,17 +18,13 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, ptr::NonNull};
 use spin::Mutex;
 use thiserror::Error;
-use transport_mmio::{MmioError, MmioTransport, VolatileRegisters};
+use transport_mmio::{MmioError, MmioTransport};
 use transport_pci::{MsixMessage, PciError, PciTransport};
-use virtio_drivers::{
-    PhysAddr,
-    transport::{
-        DeviceStatus, DeviceType, InterruptStatus, Transport,
-        pci::bus::{ConfigurationAccess, DeviceFunction},
-    },
+use virtio_fs::{
+    ConfigError, ConfigurationAccess, DeviceStatus, InterruptStatus, PciFunction, PhysAddr, ShmError, ShmId, ShmRegion,
+    ShmTransport, Transport,
 };
-use virtio_shm::{DeviceId, ShmError, ShmId, ShmRegion, ShmTransport};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use virtio_transport::VolatileRegisters;
 
 /// PCI vendor of virtio devices (virtio 1.3, 4.1.2).
 const PCI_VENDOR: u16 = 0x1af4;
@@ -43,7 +39,7 @@ const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     /// A PCI function.
-    Pci(DeviceFunction),
+    Pci(PciFunction),
     /// A register block.
     Mmio(MmioWord),
 }
@@ -86,7 +82,7 @@ pub(crate) fn find(virtio_id: u16, mmio: &[MmioWord]) -> Vec<Place> {
     let mut places: Vec<Place> = pci::functions()
         .into_iter()
         .filter(|(_, info)| info.vendor_id == PCI_VENDOR && info.device_id == PCI_MODERN + virtio_id)
-        .map(|(function, _)| Place::Pci(function))
+        .map(|(function, _)| Place::Pci(function.into()))
         .collect();
     for &word in mmio {
         match open_mmio(word) {
@@ -104,7 +100,7 @@ pub(crate) fn find(virtio_id: u16, mmio: &[MmioWord]) -> Vec<Place> {
 /// When the transport refuses it.
 pub(crate) fn open(place: Place) -> Result<Device, DeviceError> {
     let bus = match place {
-        Place::Pci(function) => Bus::Pci(Box::new(PciTransport::new::<KernelHal, _>(&mut ConfigPorts, function)?)),
+        Place::Pci(function) => Bus::Pci(Box::new(PciTransport::new(&mut ConfigPorts, function, &KernelMemory)?)),
         Place::Mmio(word) => Bus::Mmio(open_mmio(word)?),
     };
     Ok(Device { place, inner: Arc::new(Mutex::new(Inner { bus, queue_vector: None })) })
@@ -186,7 +182,7 @@ impl Device {
             }
             (Interrupts::MsiX, Bus::Mmio(_)) => Err(DeviceError::NoInterrupt),
             (Interrupts::Best | Interrupts::Line, Bus::Pci(transport)) => {
-                let irq = ConfigPorts.read_word(transport.function(), PCI_INTERRUPT_LINE) & 0xff;
+                let irq = u32::from(ConfigPorts.read8(transport.function(), PCI_INTERRUPT_LINE));
                 if irq == 0 || irq == 0xff {
                     return Err(DeviceError::NoInterrupt);
                 }
@@ -229,16 +225,16 @@ macro_rules! pass_on {
 }
 
 impl Transport for Device {
-    fn device_type(&self) -> DeviceType {
-        pass_on!(self, transport => transport.device_type())
+    fn device_id(&self) -> u16 {
+        pass_on!(self, transport => transport.device_id())
     }
 
     fn read_device_features(&mut self) -> u64 {
         pass_on!(self, transport => transport.read_device_features())
     }
 
-    fn write_driver_features(&mut self, driver_features: u64) {
-        pass_on!(self, transport => transport.write_driver_features(driver_features));
+    fn write_driver_features(&mut self, features: u64) {
+        pass_on!(self, transport => transport.write_driver_features(features));
     }
 
     fn max_queue_size(&mut self, queue: u16) -> u32 {
@@ -257,12 +253,8 @@ impl Transport for Device {
         pass_on!(self, transport => transport.set_status(status));
     }
 
-    fn set_guest_page_size(&mut self, guest_page_size: u32) {
-        pass_on!(self, transport => transport.set_guest_page_size(guest_page_size));
-    }
-
-    fn requires_legacy_layout(&self) -> bool {
-        pass_on!(self, transport => transport.requires_legacy_layout())
+    fn begin_reset(&mut self) {
+        pass_on!(self, transport => transport.begin_reset());
     }
 
     fn queue_set(
@@ -293,18 +285,12 @@ impl Transport for Device {
         pass_on!(self, transport => transport.read_config_generation())
     }
 
-    fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> virtio_drivers::Result<T> {
-        pass_on!(self, transport => transport.read_config_space(offset))
+    fn read_config(&self, offset: usize, width: usize, bytes: &mut [u8]) -> Result<(), ConfigError> {
+        pass_on!(self, transport => transport.read_config(offset, width, bytes))
     }
 
-    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> virtio_drivers::Result<()> {
-        pass_on!(self, transport => transport.write_config_space(offset, value))
-    }
-}
-
-impl DeviceId for Device {
-    fn device_id(&self) -> u16 {
-        pass_on!(self, transport => transport.device_id())
+    fn write_config(&mut self, offset: usize, width: usize, bytes: &[u8]) -> Result<(), ConfigError> {
+        pass_on!(self, transport => transport.write_config(offset, width, bytes))
     }
 }
 

@@ -3,12 +3,12 @@
 use crate::{
     devices::{self, DeviceInterrupt, Place},
     events,
-    hal::KernelHal,
+    hal::KernelMemory,
     platform::KernelPlatform,
     scenarios::{Machine, Stop},
 };
 use alloc::format;
-use virtio_fs::{Config, VirtioFs};
+use virtio_fs::{Config, Interrupts, VirtioFs};
 use virtio_shm::FILE_SYSTEM;
 
 /// A mounted file system.
@@ -39,12 +39,14 @@ pub(crate) fn mount_and_connect(machine: &Machine, config: Config) -> Result<(Fs
     let place = find(machine)?;
     let device = devices::open(place)?;
     let interrupt = device.connect(machine.command_line.interrupts)?;
-    let config = Config { interrupts: interrupt.is_some(), ..config };
+    // They end the processor's sleep, and whoever slept acknowledges them.
+    let interrupts = if interrupt.is_some() { Interrupts::Deferred } else { Interrupts::Off };
+    let config = Config { interrupts, ..config };
     let platform = KernelPlatform {
         interrupt: interrupt.map(|interrupt| (interrupt, device.clone())),
         start_info: machine.start_info,
     };
-    let fs = Fs::mount::<KernelHal, _, _>(device, platform, config)?;
+    let fs = Fs::mount(device, KernelMemory, platform, config)?;
     let protocol = fs.protocol();
     events::info("device", &place);
     events::info("tag", &format_args!("{:?}", fs.tag()));

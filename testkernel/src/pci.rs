@@ -4,9 +4,8 @@
 use crate::arch::port;
 use alloc::{vec, vec::Vec};
 use spin::Mutex;
-use virtio_drivers::transport::pci::bus::{
-    ConfigurationAccess, DeviceFunction, DeviceFunctionInfo, HeaderType, PciRoot,
-};
+use virtio_drivers::transport::pci::bus::{self, DeviceFunction, DeviceFunctionInfo, HeaderType, PciRoot};
+use virtio_fs::{ConfigurationAccess, PciFunction};
 
 /// Port of the address register.
 const ADDRESS: u16 = 0xcf8;
@@ -23,16 +22,47 @@ static LOCK: Mutex<()> = Mutex::new(());
 pub(crate) struct ConfigPorts;
 
 impl ConfigurationAccess for ConfigPorts {
-    fn read_word(&self, function: DeviceFunction, offset: u8) -> u32 {
+    fn read8(&self, function: PciFunction, offset: u8) -> u8 {
+        (self.read32(function, offset & !3) >> (8 * (offset & 3))) as u8
+    }
+
+    fn read16(&self, function: PciFunction, offset: u8) -> u16 {
+        (self.read32(function, offset & !3) >> (8 * (offset & 2))) as u16
+    }
+
+    fn read32(&self, function: PciFunction, offset: u8) -> u32 {
         let _guard = LOCK.lock();
         port::write_u32(ADDRESS, address(function, offset));
         port::read_u32(DATA)
     }
 
-    fn write_word(&mut self, function: DeviceFunction, offset: u8, data: u32) {
+    fn write8(&mut self, function: PciFunction, offset: u8, value: u8) {
         let _guard = LOCK.lock();
         port::write_u32(ADDRESS, address(function, offset));
-        port::write_u32(DATA, data);
+        port::write_u8(DATA + u16::from(offset & 3), value);
+    }
+
+    fn write16(&mut self, function: PciFunction, offset: u8, value: u16) {
+        let _guard = LOCK.lock();
+        port::write_u32(ADDRESS, address(function, offset));
+        port::write_u16(DATA + u16::from(offset & 2), value);
+    }
+
+    fn write32(&mut self, function: PciFunction, offset: u8, value: u32) {
+        let _guard = LOCK.lock();
+        port::write_u32(ADDRESS, address(function, offset));
+        port::write_u32(DATA, value);
+    }
+}
+
+/// For `PciRoot`, which enumerates.
+impl bus::ConfigurationAccess for ConfigPorts {
+    fn read_word(&self, function: DeviceFunction, offset: u8) -> u32 {
+        self.read32(function.into(), offset)
+    }
+
+    fn write_word(&mut self, function: DeviceFunction, offset: u8, data: u32) {
+        self.write32(function.into(), offset, data);
     }
 
     unsafe fn unsafe_clone(&self) -> Self {
@@ -60,7 +90,7 @@ pub(crate) fn functions() -> Vec<(DeviceFunction, DeviceFunctionInfo)> {
         next += 1;
         for (function, info) in root.enumerate_bus(bus) {
             if info.header_type == HeaderType::PciPciBridge {
-                let secondary = (ConfigPorts.read_word(function, BUS_NUMBERS) >> 8) as u8;
+                let secondary = (ConfigPorts.read32(function.into(), BUS_NUMBERS) >> 8) as u8;
                 if !buses.contains(&secondary) {
                     buses.push(secondary);
                 }
@@ -71,7 +101,7 @@ pub(crate) fn functions() -> Vec<(DeviceFunction, DeviceFunctionInfo)> {
     found
 }
 
-fn address(function: DeviceFunction, offset: u8) -> u32 {
+fn address(function: PciFunction, offset: u8) -> u32 {
     1 << 31
         | u32::from(function.bus) << 16
         | u32::from(function.device) << 11

@@ -10,8 +10,7 @@ use crate::{
     },
 };
 use core::{ptr::NonNull, time::Duration};
-use virtio_drivers::transport::Transport;
-use virtio_fs::Platform;
+use virtio_fs::{Platform, Transport};
 use virtio_shm::ShmRegion;
 
 /// How long a wait without interrupts looks all the time. Under emulation the daemon may need the very processor that

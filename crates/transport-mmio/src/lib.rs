@@ -1,4 +1,4 @@
-//! virtio over MMIO, with shared-memory regions, for drivers built on virtio-drivers.
+//! A virtio transport over MMIO, with shared-memory regions.
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
@@ -16,12 +16,12 @@
 //! }
 //! ```
 //!
-//! It needs the registers mapped as device memory and, for the queues, whatever virtio-drivers needs, but no allocator.
-//! The feature `test-utils` adds `model`, devices for tests in the same process, which needs one.
+//! It needs the registers mapped as device memory, but no allocator. The feature `test-utils` adds `model`, devices for
+//! tests in the same process, which needs one. The feature `virtio-drivers-0_13`, on by default, has virtio-transport's
+//! adaptors compiled in, by which virtio-drivers' own drivers use the transport.
 //!
-//! - [`MmioTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
-//!   type; only version 2.
-//! - [`Registers`], [`VolatileRegisters`]: the seam where a device model takes the place of a device.
+//! - [`MmioTransport`]: a [`virtio_transport::Transport`] and a [`virtio_shm::ShmTransport`], for devices of any type; only
+//!   version 2.
 //! - [`MmioError`]: why a device cannot be driven.
 #![no_std]
 #![deny(unsafe_code)]
@@ -29,16 +29,14 @@
 #[cfg(feature = "test-utils")]
 extern crate alloc;
 
+mod base;
 mod error;
 #[cfg(feature = "test-utils")]
 pub mod model;
 mod registers;
 mod shm;
 mod transport;
-mod volatile;
 
 pub use error::MmioError;
-pub use registers::Registers;
 pub use shm::MAX_REGIONS;
 pub use transport::MmioTransport;
-pub use volatile::VolatileRegisters;

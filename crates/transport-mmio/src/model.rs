@@ -1,13 +1,10 @@
-//! Devices in the same process, for tests: register models that obey the specification and write down every mistake of
-//! the driver.
-//!
-//! A [`Device`] is what virtio makes of any device: status, features, queues, configuration, interrupts, regions of
-//! shared memory. [`MmioModel`] gives it virtio-mmio registers; transport-pci gives it a configuration space. What the
-//! device does with its queues is up to the test, in [`Device::on_notify`].
+//! A virtio-mmio device in the same process, for tests: the registers of a [`virtio_transport::model::Device`], which
+//! writes down every mistake of the driver.
 //!
 //! ```
-//! use transport_mmio::{MmioTransport, model::{Device, MmioModel, Spec}};
+//! use transport_mmio::{MmioTransport, model::MmioModel};
 //! use virtio_shm::{ShmId, ShmTransport};
+//! use virtio_transport::model::{Device, Spec};
 //!
 //! let device = Device::new(Spec::file_system("myfs", 1).with_region(0, 0x1_0000_0000, 1 << 30));
 //! let mut transport = MmioTransport::new(MmioModel::new(&device))?;
@@ -18,8 +15,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod device;
 mod mmio;
 
-pub use device::{Area, Device, Manners, Queue, Region, Spec};
 pub use mmio::MmioModel;

@@ -1,9 +1,10 @@
 //! Shared-memory regions from registers.
 
-use virtio_shm::{DeviceId, Neighbour, ShmError, ShmId, ShmRegion, ShmTransport};
+use virtio_shm::{Neighbour, ShmError, ShmId, ShmRegion, ShmTransport};
+use virtio_transport::Registers;
 
 use crate::{
-    MmioTransport, Registers,
+    MmioTransport,
     registers::{SHM_BASE, SHM_LEN, SHM_SEL},
 };
 
@@ -15,12 +16,6 @@ impl<R: Registers> MmioTransport<R> {
         let low = self.registers.read32(register);
         let high = self.registers.read32(register + 4);
         u64::from(high) << 32 | u64::from(low)
-    }
-}
-
-impl<R: Registers> DeviceId for MmioTransport<R> {
-    fn device_id(&self) -> u16 {
-        Self::device_id(self)
     }
 }
 

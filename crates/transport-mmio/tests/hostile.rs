@@ -4,44 +4,17 @@
 
 use std::cell::{Cell, RefCell};
 
-use transport_mmio::{MAX_REGIONS, MmioTransport, Registers};
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use transport_mmio::{MAX_REGIONS, MmioTransport};
 use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
+use virtio_transport::{
+    Registers,
+    conformance::{Numbers, exercise},
+};
 
 /// How many devices an ordinary run generates.
 const DEVICES: u64 = 10_000;
 /// How many accesses one device can cost here: 256 ids of five accesses, the waits that are allowed, and some more.
 const ACCESSES: u64 = 5_000;
-
-/// SplitMix64.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    /// A number of the kind that breaks arithmetic.
-    fn edge(&mut self) -> u32 {
-        match self.below(8) {
-            0 => 0,
-            1 => u32::MAX,
-            2 => 1 << self.below(32),
-            3 => (1u64 << self.below(33)).wrapping_sub(1) as u32,
-            4 => self.below(16) as u32,
-            5 => (self.next() as u32) & 0xffff_f000,
-            _ => self.next() as u32,
-        }
-    }
-}
 
 /// Registers that say what they like, mostly the same thing each time.
 struct Hostile {
@@ -141,27 +114,7 @@ fn drive(numbers: &mut Numbers, tally: &mut Tally) {
     let Ok(mut transport) = MmioTransport::new(registers) else { return };
     tally.driven += 1;
     transport.set_poll_limit(16);
-    transport.set_status(DeviceStatus::empty());
-    transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
-    let features = transport.read_device_features();
-    transport.write_driver_features(features);
-    transport.set_status(DeviceStatus::from_bits_retain(pick.next() as u32));
-    transport.finish_init();
-    let queue = pick.next() as u16;
-    let size = transport.max_queue_size(queue);
-    transport.queue_set(queue, size, pick.next(), pick.next(), pick.next());
-    let _ = transport.queue_used(queue);
-    transport.notify(queue);
-    transport.ack_interrupt();
-    transport.queue_unset(queue);
-    let offset = if pick.below(8) == 0 { pick.next() as usize } else { pick.below(0x300) as usize };
-    let _ = transport.read_config_space::<u8>(offset);
-    let _ = transport.read_config_space::<u16>(offset);
-    let _ = transport.read_config_space::<u32>(offset);
-    let _ = transport.read_config_space::<u64>(offset);
-    let _ = transport.read_config_space::<[u8; 36]>(offset);
-    let _ = transport.write_config_space(offset, pick.next());
-    let _ = transport.read_consistent(|| transport.read_config_space::<u8>(0));
+    exercise(&mut transport, &mut pick, 0x300);
 
     match transport.shm_region(ShmId(pick.next() as u8)) {
         Ok(Some(region)) => check_region(region),

@@ -1,7 +1,7 @@
 //! Base address registers.
 
-use virtio_drivers::transport::pci::bus::ConfigurationAccess;
 use virtio_shm::BarFault;
+use virtio_transport::ConfigurationAccess;
 
 use crate::config::Config;
 
@@ -108,7 +108,7 @@ fn size_mask<C: ConfigurationAccess>(config: &mut Config<'_, C>, index: u8, old:
 
 #[cfg(test)]
 mod tests {
-    use virtio_drivers::transport::pci::bus::DeviceFunction;
+    use virtio_transport::PciFunction;
 
     use super::*;
 
@@ -120,7 +120,16 @@ mod tests {
     }
 
     impl ConfigurationAccess for Liar {
-        fn read_word(&self, _: DeviceFunction, offset: u8) -> u32 {
+        fn read8(&self, _: PciFunction, offset: u8) -> u8 {
+            panic!("8 bits read at {offset:#x}")
+        }
+
+        fn read16(&self, _: PciFunction, offset: u8) -> u16 {
+            assert_eq!(offset, 4);
+            0
+        }
+
+        fn read32(&self, _: PciFunction, offset: u8) -> u32 {
             match (offset, self.sizing) {
                 (0x10, false) => self.address,
                 (0x10, true) => self.mask,
@@ -129,15 +138,18 @@ mod tests {
             }
         }
 
-        fn write_word(&mut self, _: DeviceFunction, offset: u8, value: u32) {
+        fn write8(&mut self, _: PciFunction, offset: u8, _: u8) {
+            panic!("8 bits written at {offset:#x}")
+        }
+
+        fn write16(&mut self, _: PciFunction, offset: u8, _: u16) {
+            panic!("16 bits written at {offset:#x}")
+        }
+
+        fn write32(&mut self, _: PciFunction, offset: u8, value: u32) {
             if (0x10..0x28).contains(&offset) {
                 self.sizing = value == u32::MAX;
             }
-        }
-
-        #[expect(unsafe_code, reason = "the trait has it so")]
-        unsafe fn unsafe_clone(&self) -> Self {
-            Self { ..*self }
         }
     }
 
@@ -145,7 +157,7 @@ mod tests {
     fn an_address_that_the_size_does_not_allow() {
         let probe = |address, mask| {
             let mut liar = Liar { address, mask, sizing: false };
-            let function = DeviceFunction { bus: 0, device: 0, function: 0 };
+            let function = PciFunction { bus: 0, device: 0, function: 0 };
             Bars::default().get(&mut Config::new(&mut liar, function), 0)
         };
         assert_eq!(probe(0xf000_000c, 0xf000_000c), Ok(Bar { addr: 0xf000_0000, size: 0x1000_0000 }));

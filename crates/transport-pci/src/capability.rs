@@ -1,6 +1,6 @@
 //! The capability list.
 
-use virtio_drivers::transport::pci::bus::ConfigurationAccess;
+use virtio_transport::ConfigurationAccess;
 
 use crate::{
     PciError,

@@ -1,8 +1,8 @@
 //! Configuration space of one function.
 
-use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
+use virtio_transport::{ConfigurationAccess, PciFunction};
 
-/// Offset of the command register; the status register is the upper half of the word.
+/// Offset of the command register; the status register follows.
 const COMMAND: u8 = 0x04;
 /// Command bits: decode I/O space, decode memory space, master the bus, no INTx.
 const COMMAND_IO: u16 = 1 << 0;
@@ -15,29 +15,32 @@ pub(crate) const STATUS_CAPABILITIES: u16 = 1 << 4;
 /// The first 256 bytes of the configuration space of one function.
 pub(crate) struct Config<'a, C> {
     access: &'a mut C,
-    function: DeviceFunction,
+    function: PciFunction,
 }
 
 impl<'a, C: ConfigurationAccess> Config<'a, C> {
-    pub(crate) fn new(access: &'a mut C, function: DeviceFunction) -> Self {
+    pub(crate) fn new(access: &'a mut C, function: PciFunction) -> Self {
         Self { access, function }
     }
 
-    /// The 32 bits around `offset`, whose two low bits are ignored.
     pub(crate) fn read32(&self, offset: u8) -> u32 {
-        self.access.read_word(self.function, offset & !3)
+        self.access.read32(self.function, offset)
     }
 
     pub(crate) fn read16(&self, offset: u8) -> u16 {
-        (self.read32(offset) >> (8 * (offset & 2))) as u16
+        self.access.read16(self.function, offset)
     }
 
     pub(crate) fn read8(&self, offset: u8) -> u8 {
-        (self.read32(offset) >> (8 * (offset & 3))) as u8
+        self.access.read8(self.function, offset)
     }
 
     pub(crate) fn write32(&mut self, offset: u8, value: u32) {
-        self.access.write_word(self.function, offset & !3, value);
+        self.access.write32(self.function, offset, value);
+    }
+
+    pub(crate) fn write16(&mut self, offset: u8, value: u16) {
+        self.access.write16(self.function, offset, value);
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -49,8 +52,8 @@ impl<'a, C: ConfigurationAccess> Config<'a, C> {
     }
 
     pub(crate) fn set_command(&mut self, command: u16) {
-        // Zeros leave the status bits alone: they are cleared by ones.
-        self.write32(COMMAND, command.into());
+        // By 16 bits: a monitor exists that ignores any other width here.
+        self.write16(COMMAND, command);
     }
 
     /// Sets or clears the bits of `mask` in the command register.

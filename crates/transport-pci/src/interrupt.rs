@@ -1,7 +1,6 @@
 //! Interrupts: MSI-X and the interrupt line.
 
-use transport_mmio::Registers;
-use virtio_drivers::transport::pci::bus::ConfigurationAccess;
+use virtio_transport::{ConfigurationAccess, Registers};
 
 use crate::{
     PciError, PciTransport,
@@ -173,10 +172,8 @@ impl<R: Registers> PciTransport<R> {
     fn set_msix_control<C: ConfigurationAccess>(&mut self, access: &mut C, bits: u16) -> Result<(), PciError> {
         let at = self.msix()?.capability;
         let mut config = Config::new(access, self.function);
-        // The control is the upper half; the lower one, id and pointer, can't be written.
-        let word = config.read32(at);
-        let cleared = word & !(u32::from(MSIX_ENABLE | MSIX_MASK_ALL) << 16);
-        config.write32(at, cleared | u32::from(bits) << 16);
+        let control = config.read16(at + 2);
+        config.write16(at + 2, control & !(MSIX_ENABLE | MSIX_MASK_ALL) | bits);
         Ok(())
     }
 }

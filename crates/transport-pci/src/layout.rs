@@ -1,7 +1,7 @@
 //! Where a device's structures and regions are, according to its configuration space.
 
-use virtio_drivers::transport::pci::bus::ConfigurationAccess;
 use virtio_shm::{Neighbour, ShmError, ShmId, ShmRegion};
+use virtio_transport::ConfigurationAccess;
 
 use crate::{
     Note, PciError, Structure, StructureFault,

@@ -1,12 +1,16 @@
-//! virtio over PCI, with shared-memory regions, for drivers built on virtio-drivers.
+//! A virtio transport over PCI, with shared-memory regions.
 //!
 //! ```
 //! use transport_pci::{PciError, PciTransport};
-//! use virtio_drivers::{Hal, transport::pci::bus::{ConfigurationAccess, DeviceFunction}};
 //! use virtio_shm::{FILE_SYSTEM, ShmId, ShmTransport};
+//! use virtio_transport::{ConfigurationAccess, DmaMemory, PciFunction};
 //!
-//! fn find<H: Hal>(access: &mut impl ConfigurationAccess, function: DeviceFunction) -> Result<(), PciError> {
-//!     let mut transport = PciTransport::new::<H, _>(access, function)?;
+//! fn find(
+//!     access: &mut impl ConfigurationAccess,
+//!     function: PciFunction,
+//!     memory: &impl DmaMemory,
+//! ) -> Result<(), PciError> {
+//!     let mut transport = PciTransport::new(access, function, memory)?;
 //!     if transport.device_id() == FILE_SYSTEM {
 //!         let window = transport.shm_region(ShmId::FS_DAX_WINDOW);
 //!     }
@@ -14,12 +18,13 @@
 //! }
 //! ```
 //!
-//! It needs virtio-drivers' `Hal` and `ConfigurationAccess`; where the latter has been given to a `PciRoot`,
-//! [`SharedAccess`] serves both. The BARs must have addresses, from firmware or by `PciRoot::set_bar_64`. It needs no
-//! allocator. The feature `test-utils` adds `model`, devices for tests in the same process, which needs one.
+//! It needs virtio-transport's `ConfigurationAccess` and `DmaMemory`; a kernel with virtio-drivers' `ConfigurationAccess`
+//! and `Hal` has them by the adaptors behind the feature `virtio-drivers-0_13`, which is on by default. The BARs must have
+//! addresses, from firmware or from the kernel. It needs no allocator. The feature `test-utils` adds `model`, devices for
+//! tests in the same process, which needs one.
 //!
-//! - [`PciTransport`]: a `virtio_drivers::transport::Transport` and a [`virtio_shm::ShmTransport`], for devices of any
-//!   type; only modern ones.
+//! - [`PciTransport`]: a [`virtio_transport::Transport`] and a [`virtio_shm::ShmTransport`], for devices of any type; only
+//!   modern ones.
 //! - [`MsixMessage`], [`QueueVectors`]: interrupts by MSI-X, which are methods of the transport.
 //! - [`PciError`], [`Note`]: why a device cannot be driven, and what was odd about one that can.
 #![no_std]
@@ -28,14 +33,13 @@
 #[cfg(feature = "test-utils")]
 extern crate alloc;
 
-mod access;
 mod bar;
 mod capability;
 mod config;
 mod error;
-mod hal;
 mod interrupt;
 mod layout;
+mod map;
 #[cfg(feature = "test-utils")]
 pub mod model;
 mod note;
@@ -43,7 +47,6 @@ mod shm;
 mod structures;
 mod transport;
 
-pub use access::SharedAccess;
 pub use error::{PciError, Structure, StructureFault};
 pub use interrupt::{MsixMessage, QueueVectors};
 pub use note::Note;

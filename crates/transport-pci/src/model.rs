@@ -1,8 +1,8 @@
 //! PCI functions in the same process, for tests: a configuration space and structures in BARs for a
-//! [`Device`](transport_mmio::model::Device), which write down every mistake of the driver.
+//! [`Device`](virtio_transport::model::Device), which write down every mistake of the driver.
 //!
 //! ```
-//! use transport_mmio::model::{Device, Spec};
+//! use virtio_transport::model::{Device, Spec};
 //! use transport_pci::{PciError, PciTransport, model::PciModel};
 //! use virtio_shm::{ShmId, ShmTransport};
 //!

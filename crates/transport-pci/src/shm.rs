@@ -1,15 +1,9 @@
 //! Shared-memory regions from capabilities.
 
-use transport_mmio::Registers;
-use virtio_shm::{DeviceId, ShmError, ShmId, ShmRegion, ShmTransport};
+use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
+use virtio_transport::Registers;
 
 use crate::PciTransport;
-
-impl<R: Registers> DeviceId for PciTransport<R> {
-    fn device_id(&self) -> u16 {
-        Self::device_id(self)
-    }
-}
 
 impl<R: Registers> ShmTransport for PciTransport<R> {
     /// The region of the first capability with this id (virtio 1.3, 4.1.4.7). If none has it, but there is a

@@ -1,6 +1,6 @@
 //! A device's structures, by their registers.
 
-use transport_mmio::Registers;
+use virtio_transport::Registers;
 
 use crate::{
     PciError, Structure,

@@ -1,17 +1,12 @@
 //! The transport.
 
-use core::hint::spin_loop;
-
 use log::error;
-use transport_mmio::{Registers, VolatileRegisters};
-use virtio_drivers::{
-    Error, PhysAddr, Result as VirtioResult,
-    transport::{
-        DeviceStatus, DeviceType, InterruptStatus, Transport,
-        pci::bus::{ConfigurationAccess, DeviceFunction},
-    },
+use virtio_transport::{
+    ConfigError, ConfigurationAccess, DeviceStatus, InterruptStatus, PciFunction, PhysAddr, Registers, Transport,
+    VolatileRegisters, read_config_registers,
+    sequence::{ResetTimeout, StatusRegister, StatusSequence, at_most, wait_for_reset},
+    write_config_registers,
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
     Note, PciError, QueueVectors, Structure,
@@ -21,15 +16,8 @@ use crate::{
     structures::Structures,
 };
 
-/// How often a configuration that keeps changing is read anew.
-const CONFIG_TRIES: u32 = 1000;
-
 /// How many queues have their place of notification kept; that of others is asked for each time.
 const KEPT_QUEUES: usize = 32;
-
-/// The order in which status bits are set (virtio 1.3, 3.1.1), each by a write of its own. Anything else follows.
-const STATUS_ORDER: [DeviceStatus; 4] =
-    [DeviceStatus::ACKNOWLEDGE, DeviceStatus::DRIVER, DeviceStatus::FEATURES_OK, DeviceStatus::DRIVER_OK];
 
 /// A modern virtio PCI device, of any device type.
 ///
@@ -39,11 +27,10 @@ const STATUS_ORDER: [DeviceStatus; 4] =
 pub struct PciTransport<R: Registers = VolatileRegisters<'static>> {
     pub(crate) layout: Layout,
     pub(crate) structures: Structures<R>,
-    pub(crate) function: DeviceFunction,
+    pub(crate) function: PciFunction,
     /// Offsets in the notification structure of the first queues, as soon as they are in use.
     notify_offsets: [Option<usize>; KEPT_QUEUES],
-    /// The status bits that were written since the last reset: the driver's own copy, not what the device says.
-    status: DeviceStatus,
+    status: StatusSequence,
     poll_limit: u32,
     /// The vector of configuration changes, [`NO_VECTOR`] for none.
     pub(crate) config_vector: u16,
@@ -69,7 +56,7 @@ impl<R: Registers> PciTransport<R> {
     /// its reset. And whatever `map` fails with.
     pub fn with_mapper<C: ConfigurationAccess>(
         access: &mut C,
-        function: DeviceFunction,
+        function: PciFunction,
         poll_limit: u32,
         map: impl FnMut(Structure, u64, usize) -> Result<R, PciError>,
     ) -> Result<Self, PciError> {
@@ -82,7 +69,7 @@ impl<R: Registers> PciTransport<R> {
             structures,
             function,
             notify_offsets: [None; KEPT_QUEUES],
-            status: DeviceStatus::empty(),
+            status: StatusSequence::new(),
             poll_limit,
             config_vector: NO_VECTOR,
             queue_vectors: QueueVectors::None,
@@ -99,7 +86,7 @@ impl<R: Registers> PciTransport<R> {
     }
 
     /// Which PCI function this is.
-    pub fn function(&self) -> DeviceFunction {
+    pub fn function(&self) -> PciFunction {
         self.function
     }
 
@@ -130,11 +117,7 @@ impl<R: Registers> PciTransport<R> {
     /// [`PciError::Reset`] if it hasn't after as many reads as [`PciTransport::set_poll_limit`] allows. It must not be
     /// given any memory then, and keeps what it has.
     pub fn reset(&mut self) -> Result<(), PciError> {
-        let mut polls = self.poll_limit;
-        self.reset_while(|| {
-            polls = polls.saturating_sub(1);
-            polls > 0
-        })
+        self.reset_while(at_most(self.poll_limit))
     }
 
     /// Like [`PciTransport::reset`], for as long as `keep_waiting` says so: a deadline by the embedder's clock.
@@ -142,22 +125,11 @@ impl<R: Registers> PciTransport<R> {
     /// # Errors
     ///
     /// [`PciError::Reset`].
-    pub fn reset_while(&mut self, mut keep_waiting: impl FnMut() -> bool) -> Result<(), PciError> {
-        self.status = DeviceStatus::empty();
-        self.notify_offsets = [None; KEPT_QUEUES];
-        self.structures.set_status(0);
-        let mut polls = 0;
-        loop {
-            let status = self.structures.status();
-            if status == 0 {
-                return Ok(());
-            }
-            polls += 1;
-            if !keep_waiting() {
-                return Err(PciError::Reset { status, polls });
-            }
-            spin_loop();
-        }
+    pub fn reset_while(&mut self, keep_waiting: impl FnMut() -> bool) -> Result<(), PciError> {
+        self.begin_reset();
+        // The register has 8 bits.
+        wait_for_reset(self, keep_waiting)
+            .map_err(|ResetTimeout { status, polls }| PciError::Reset { status: status as u8, polls })
     }
 
     /// The largest size of a queue, 0 if there is no such queue.
@@ -184,45 +156,36 @@ impl<R: Registers> PciTransport<R> {
             _ => Err(PciError::QueueNotify { queue, offset, len: len as u64 }),
         }
     }
+}
 
-    fn write_status(&mut self, bits: DeviceStatus) {
-        self.status |= bits;
+impl<R: Registers> StatusRegister for PciTransport<R> {
+    fn read_status(&self) -> u32 {
+        self.structures.status().into()
+    }
+
+    fn write_status(&mut self, status: u32) {
         // The register has 8 bits, and the specification no others.
-        self.structures.set_status(self.status.bits() as u8);
+        self.structures.set_status(status as u8);
     }
-}
 
-/// Checks that `len` bytes at `offset` are in a device configuration of `size` bytes, accessed by `width` each.
-fn check_config(size: usize, offset: usize, len: usize, width: usize) -> VirtioResult<()> {
-    if !offset.is_multiple_of(width) || !len.is_multiple_of(width) {
-        return Err(Error::InvalidParam);
+    fn before_driver_ok(&mut self) {
+        if let Err(error) = self.give_config_vector() {
+            error!("virtio-pci: no interrupts of configuration changes: {error}");
+        }
     }
-    match offset.checked_add(len) {
-        Some(end) if end <= size => Ok(()),
-        _ => Err(Error::ConfigSpaceTooSmall),
-    }
-}
-
-/// The width of an access to a field of type `T` of the configuration (virtio 1.3, 4.1.3.1): 64-bit fields are read as
-/// two halves.
-const fn access_width<T>() -> usize {
-    if align_of::<T>() < 4 { align_of::<T>() } else { 4 }
 }
 
 impl<R: Registers> Transport for PciTransport<R> {
-    /// A stand-in: the enumeration ends at 25, so a device of any id that it doesn't know, such as a file system (26),
-    /// is [`DeviceType::SignalDistributionModule`] here, a type that has no specification and no driver.
-    /// [`PciTransport::device_id`] tells the truth.
-    fn device_type(&self) -> DeviceType {
-        DeviceType::try_from(self.layout.device_id).unwrap_or(DeviceType::SignalDistributionModule)
+    fn device_id(&self) -> u16 {
+        self.layout.device_id
     }
 
     fn read_device_features(&mut self) -> u64 {
         self.structures.device_features()
     }
 
-    fn write_driver_features(&mut self, driver_features: u64) {
-        self.structures.set_driver_features(driver_features);
+    fn write_driver_features(&mut self, features: u64) {
+        self.structures.set_driver_features(features);
     }
 
     /// The largest size of a queue; 0 if there is no such queue, or if it could not be notified, which
@@ -256,10 +219,6 @@ impl<R: Registers> Transport for PciTransport<R> {
         DeviceStatus::from_bits_retain(self.structures.status().into())
     }
 
-    /// Sets status bits, each newly set one by a write of its own; bits that are set already stay set, as virtio 1.3,
-    /// 2.1.1 demands. The empty status resets the device and waits as [`PciTransport::reset`] does; if that fails
-    /// [`Transport::get_status`] shows it, being not empty. FEATURES_OK is read back: if the device doesn't accept the
-    /// features nothing else is set, and [`Transport::get_status`] shows that, too.
     fn set_status(&mut self, status: DeviceStatus) {
         if status.is_empty() {
             if let Err(error) = self.reset() {
@@ -267,40 +226,13 @@ impl<R: Registers> Transport for PciTransport<R> {
             }
             return;
         }
-        for bit in STATUS_ORDER {
-            if !status.contains(bit) || self.status.contains(bit) {
-                continue;
-            }
-            if bit == DeviceStatus::DRIVER_OK
-                && let Err(error) = self.give_config_vector()
-            {
-                error!("virtio-pci: no interrupts of configuration changes: {error}");
-            }
-            self.write_status(bit);
-            if bit == DeviceStatus::FEATURES_OK && !self.get_status().contains(bit) {
-                self.status -= bit;
-                return;
-            }
-        }
-        if !self.status.contains(status) {
-            self.write_status(status);
-        }
+        self.status = self.status.set(self, status);
     }
 
-    fn set_guest_page_size(&mut self, _guest_page_size: u32) {}
-
-    /// Sets DRIVER_OK, but FAILED instead if the device has not accepted the features (virtio 1.3, 3.1.1, step 6).
-    fn finish_init(&mut self) {
-        if self.get_status().contains(DeviceStatus::FEATURES_OK) {
-            self.set_status(DeviceStatus::DRIVER_OK);
-        } else {
-            error!("virtio-pci: the device does not accept the features");
-            self.set_status(DeviceStatus::FAILED);
-        }
-    }
-
-    fn requires_legacy_layout(&self) -> bool {
-        false
+    fn begin_reset(&mut self) {
+        self.status = StatusSequence::new();
+        self.notify_offsets = [None; KEPT_QUEUES];
+        self.structures.set_status(0);
     }
 
     /// Sets up a queue, with the MSI-X vector assigned to it, and enables it. One that could not be notified, whose
@@ -355,64 +287,18 @@ impl<R: Registers> Transport for PciTransport<R> {
         self.structures.config_generation().into()
     }
 
-    /// Reads a field of the device configuration, by accesses of its alignment, at most 4 bytes each.
-    ///
     /// # Errors
     ///
-    /// [`Error::ConfigSpaceMissing`] if there is none, [`Error::ConfigSpaceTooSmall`] if the field is outside of it,
-    /// [`Error::InvalidParam`] if it is unaligned.
-    fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> VirtioResult<T> {
-        let config = self.structures.config().ok_or(Error::ConfigSpaceMissing)?;
-        let width = access_width::<T>();
-        check_config(config.size(), offset, size_of::<T>(), width)?;
-        let mut value = T::new_zeroed();
-        for (index, piece) in value.as_mut_bytes().chunks_exact_mut(width).enumerate() {
-            let place = offset + index * width;
-            match width {
-                1 => piece.copy_from_slice(&config.read8(place).to_le_bytes()),
-                2 => piece.copy_from_slice(&config.read16(place).to_le_bytes()),
-                _ => piece.copy_from_slice(&config.read32(place).to_le_bytes()),
-            }
-        }
-        Ok(value)
+    /// [`ConfigError::Missing`] if the device has no configuration, [`ConfigError::Outside`] and
+    /// [`ConfigError::Unaligned`].
+    fn read_config(&self, offset: usize, width: usize, bytes: &mut [u8]) -> Result<(), ConfigError> {
+        let config = self.structures.config().ok_or(ConfigError::Missing)?;
+        read_config_registers(config, 0, offset, width, bytes)
     }
 
-    /// Writes a field of the device configuration, by accesses of its alignment, at most 4 bytes each.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ConfigSpaceMissing`] if there is none, [`Error::ConfigSpaceTooSmall`] if the field is outside of it,
-    /// [`Error::InvalidParam`] if it is unaligned.
-    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> VirtioResult<()> {
-        let config = self.structures.config_mut().ok_or(Error::ConfigSpaceMissing)?;
-        let width = access_width::<T>();
-        check_config(config.size(), offset, size_of::<T>(), width)?;
-        for (index, piece) in value.as_bytes().chunks_exact(width).enumerate() {
-            let place = offset + index * width;
-            match *piece {
-                [a] => config.write8(place, a),
-                [a, b] => config.write16(place, u16::from_le_bytes([a, b])),
-                [a, b, c, d] => config.write32(place, u32::from_le_bytes([a, b, c, d])),
-                _ => return Err(Error::InvalidParam),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads fields that belong together, anew if the configuration changed meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotReady`] if it changed in every one of 1000 tries.
-    fn read_consistent<T>(&self, f: impl Fn() -> VirtioResult<T>) -> VirtioResult<T> {
-        for _ in 0..CONFIG_TRIES {
-            let before = self.read_config_generation();
-            let result = f();
-            if self.read_config_generation() == before {
-                return result;
-            }
-        }
-        Err(Error::NotReady)
+    fn write_config(&mut self, offset: usize, width: usize, bytes: &[u8]) -> Result<(), ConfigError> {
+        let config = self.structures.config_mut().ok_or(ConfigError::Missing)?;
+        write_config_registers(config, 0, offset, width, bytes)
     }
 }
 

@@ -8,13 +8,12 @@ use std::{
     rc::Rc,
 };
 
-use transport_mmio::Registers;
 use transport_pci::{MsixMessage, PciTransport, QueueVectors};
-use virtio_drivers::transport::{
-    DeviceStatus, Transport,
-    pci::bus::{ConfigurationAccess, DeviceFunction},
-};
 use virtio_shm::{ShmId, ShmRegion, ShmTransport};
+use virtio_transport::{
+    ConfigurationAccess, PciFunction, Registers,
+    conformance::{Numbers, exercise},
+};
 
 /// How many devices an ordinary run generates.
 const DEVICES: u64 = 50_000;
@@ -24,49 +23,13 @@ const CONFIG_ACCESSES: u64 = 600;
 /// How many accesses to its registers one device can cost here.
 const ACCESSES: u64 = 4_000;
 
-const FUNCTION: DeviceFunction = DeviceFunction { bus: 0, device: 3, function: 0 };
+const FUNCTION: PciFunction = PciFunction { bus: 0, device: 3, function: 0 };
 
 const IMAGES: [(&[u8; 256], [u64; 6]); 3] = [
     (include_bytes!("../testdata/qemu-virtio-fs-64MiB.bin"), [0, 0x1000, 0x4000, 0, 64 << 20, 0]),
     (include_bytes!("../testdata/qemu-virtio-gpu-256MiB.bin"), [0, 0x1000, 0x4000, 0, 256 << 20, 0]),
     (include_bytes!("../testdata/qemu-virtio-gpu-8GiB.bin"), [0, 0x1000, 0x4000, 0, 8 << 30, 0]),
 ];
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    /// A number of the kind that breaks arithmetic.
-    fn edge(&mut self) -> u32 {
-        match self.below(8) {
-            0 => 0,
-            1 => u32::MAX,
-            2 => 1 << self.below(32),
-            3 => (1u64 << self.below(33)).wrapping_sub(1) as u32,
-            4 => self.below(16) as u32,
-            5 => (self.next() as u32) & 0xffff_f000,
-            6 => self.below(8) as u32 * 0x800,
-            _ => self.next() as u32,
-        }
-    }
-}
 
 /// A configuration space that is wrong somewhere.
 struct Space {
@@ -206,10 +169,10 @@ impl Space {
 #[derive(Clone)]
 struct Access(Rc<RefCell<Space>>);
 
-impl ConfigurationAccess for Access {
-    fn read_word(&self, function: DeviceFunction, offset: u8) -> u32 {
+impl Access {
+    fn word(&self, function: PciFunction, offset: u8, width: u8) -> u32 {
         assert_eq!(function, FUNCTION);
-        assert!(offset.is_multiple_of(4));
+        assert!(offset.is_multiple_of(width));
         let space = self.0.borrow();
         space.accesses.set(space.accesses.get() + 1);
         assert!(space.accesses.get() <= CONFIG_ACCESSES, "too many accesses");
@@ -217,12 +180,11 @@ impl ConfigurationAccess for Access {
         if numbers.below(256) < space.fickle && offset > 4 {
             return numbers.edge();
         }
-        space.words[usize::from(offset) / 4]
+        space.words[usize::from(offset) / 4] >> (8 * (offset % 4))
     }
 
-    fn write_word(&mut self, function: DeviceFunction, offset: u8, data: u32) {
+    fn write(&self, function: PciFunction, offset: u8, data: u32) {
         assert_eq!(function, FUNCTION);
-        assert!(offset == 4 || (0x10..0x28).contains(&offset) && offset.is_multiple_of(4), "{offset:#x} written");
         let mut space = self.0.borrow_mut();
         space.accesses.set(space.accesses.get() + 1);
         assert!(offset == 4 || space.words[1] & 3 == 0, "BAR written while it is decoded");
@@ -230,9 +192,33 @@ impl ConfigurationAccess for Access {
         let mask = space.writable[index];
         space.words[index] = space.words[index] & !mask | data & mask;
     }
+}
 
-    unsafe fn unsafe_clone(&self) -> Self {
-        self.clone()
+impl ConfigurationAccess for Access {
+    fn read8(&self, function: PciFunction, offset: u8) -> u8 {
+        self.word(function, offset, 1) as u8
+    }
+
+    fn read16(&self, function: PciFunction, offset: u8) -> u16 {
+        self.word(function, offset, 2) as u16
+    }
+
+    fn read32(&self, function: PciFunction, offset: u8) -> u32 {
+        self.word(function, offset, 4)
+    }
+
+    fn write8(&mut self, _: PciFunction, offset: u8, _: u8) {
+        panic!("8 bits at {offset:#x} written");
+    }
+
+    fn write16(&mut self, function: PciFunction, offset: u8, value: u16) {
+        assert_eq!(offset, 4, "{offset:#x} written by 16 bits");
+        self.write(function, offset, value.into());
+    }
+
+    fn write32(&mut self, function: PciFunction, offset: u8, value: u32) {
+        assert!((0x10..0x28).contains(&offset) && offset.is_multiple_of(4), "{offset:#x} written by 32 bits");
+        self.write(function, offset, value);
     }
 }
 
@@ -362,34 +348,15 @@ fn drive(numbers: &mut Numbers, tally: &mut Tally) {
     drop(space);
 
     let _ = transport.assign_vectors(Some(pick.below(2) as u16), QueueVectors::From(pick.below(4) as u16));
-    transport.set_status(DeviceStatus::empty());
-    transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
-    let features = transport.read_device_features();
-    transport.write_driver_features(features);
-    transport.set_status(DeviceStatus::from_bits_retain(pick.next() as u32));
-    transport.finish_init();
+    exercise(&mut transport, &mut pick, 0x1100);
     for queue in [0, 1, pick.next() as u16] {
-        let size = transport.max_queue_size(queue);
-        transport.queue_set(queue, size, pick.next(), pick.next(), pick.next());
-        let _ = transport.queue_used(queue);
-        transport.notify(queue);
-        transport.queue_unset(queue);
         let _ = transport.set_queue_vector(queue, Some(pick.below(4) as u16));
     }
-    transport.ack_interrupt();
     let vector = pick.edge() as u16;
     let _ = transport.set_config_vector(Some(vector));
     let _ = transport.set_msix_message(vector, MsixMessage { address: pick.next(), data: pick.edge() });
     let _ = transport.mask_msix(transport.msix_vectors().wrapping_sub(1), true);
     tally.without_msix += u64::from(transport.msix_vectors() == 0);
-    let offset = if pick.below(8) == 0 { pick.next() as usize } else { pick.below(0x1100) as usize };
-    let _ = transport.read_config_space::<u8>(offset);
-    let _ = transport.read_config_space::<u16>(offset);
-    let _ = transport.read_config_space::<u32>(offset);
-    let _ = transport.read_config_space::<u64>(offset);
-    let _ = transport.read_config_space::<[u8; 36]>(offset);
-    let _ = transport.write_config_space(offset, pick.next());
-    let _ = transport.read_consistent(|| transport.read_config_space::<u8>(0));
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -42,8 +42,8 @@ pub struct Config {
     pub queue_size: u16,
     /// Request queues to use, of those the device offers.
     pub max_request_queues: u16,
-    /// Ask the device for interrupts; the embedder then calls `VirtioFs::handle_interrupt`.
-    pub interrupts: bool,
+    /// Whether the device interrupts, and what becomes of that.
+    pub interrupts: Interrupts,
     /// Buffers for bulk data of READ, WRITE and READDIR.
     pub data_buffers: usize,
     /// Size of each such buffer in bytes, contiguous guest RAM; also the largest READ or WRITE.
@@ -79,7 +79,7 @@ impl Default for Config {
             thrash_guard: true,
             queue_size: 128,
             max_request_queues: 8,
-            interrupts: false,
+            interrupts: Interrupts::Off,
             data_buffers: 8,
             data_buffer_size: 128 << 10,
             request_timeout: Duration::from_secs(30),
@@ -110,6 +110,22 @@ impl Config {
             ..defaults
         }
     }
+}
+
+/// Whether the device interrupts when requests are done, and what becomes of that.
+///
+/// [`VirtioFs::set_interrupts`](crate::VirtioFs::set_interrupts) switches them off and on later.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Interrupts {
+    /// It does not: whoever waits looks again and again.
+    #[default]
+    Off,
+    /// It does. No interrupt handler enters the driver: interrupts end the processor's sleep in [`crate::Platform::wait`], or
+    /// a thread calls [`crate::InterruptHandle::handle`].
+    Deferred,
+    /// It does, and interrupt handlers call [`crate::InterruptHandle::handle`]. The lock has to disable interrupts
+    /// ([`crate::Lock::DISABLES_INTERRUPTS`]).
+    InHandler,
 }
 
 /// Which files are read and written through the window.

@@ -9,9 +9,8 @@ use core::time::Duration;
 
 use fuse_proto::{Errno, NodeId, Opcode};
 use lock_api::{Mutex, RawMutex};
-use virtio_drivers::transport::InterruptStatus;
 
-use crate::bringup::{Port, RESET_TIMEOUT};
+use crate::device::port::{Completion, Port};
 use crate::queue::channel::{
     Buffers, Channel, DataPool, Message, OrphanReply, REPLY_BYTES, REQUEST_BYTES, Reply, RequestMeta, SubmitError,
     Token,
@@ -106,9 +105,9 @@ struct Queues<R> {
 }
 
 /// Everything needed to talk to a running device.
-pub(crate) struct Connection<R> {
+pub(crate) struct Connection<R: RawMutex> {
     pub(crate) platform: Arc<dyn Platform>,
-    port: Mutex<R, Box<dyn Port>>,
+    port: Arc<Port<R>>,
     /// Counted so that it can be leaked: memory of a device that did not stop is never freed.
     queues: Arc<Queues<R>>,
     stopped: AtomicBool,
@@ -126,25 +125,10 @@ pub(crate) struct Connection<R> {
     pub(crate) timeouts: AtomicU64,
 }
 
-/// Takes the place of the port of a device that is left alone.
-struct NoPort;
-
-impl Port for NoPort {
-    fn notify(&mut self, _queue: u16) {}
-
-    fn ack_interrupt(&mut self) -> InterruptStatus {
-        InterruptStatus::empty()
-    }
-
-    fn begin_reset(&mut self) {}
-
-    fn has_reset(&self) -> bool {
-        false
-    }
-}
-
-impl<R> Drop for Connection<R> {
+impl<R: RawMutex> Drop for Connection<R> {
     fn drop(&mut self) {
+        self.port.detach();
+        self.port.close();
         if !*self.stopped.get_mut() {
             log::error!("virtio-fs: the device did not stop; its queues and buffers stay allocated for good");
             core::mem::forget(self.queues.clone());
@@ -152,19 +136,34 @@ impl<R> Drop for Connection<R> {
     }
 }
 
-impl<R: RawMutex> Connection<R> {
+impl<R: RawMutex> Queues<R> {
+    fn complete(&self) -> usize {
+        self.channels.iter().map(|channel| channel.process(&self.pool)).sum()
+    }
+}
+
+impl<R: RawMutex + Send + Sync> Completion for Queues<R> {
+    fn complete(&self) -> usize {
+        Self::complete(self)
+    }
+}
+
+impl<R: RawMutex + Send + Sync + 'static> Connection<R> {
+    /// A connection by queues that the device has; interrupts complete what comes back on them from now on.
     pub(crate) fn new(
         platform: Arc<dyn Platform>,
-        port: Box<dyn Port>,
+        port: Arc<Port<R>>,
         channels: Box<[Channel<R>]>,
         notices: Option<NoticeQueue<R>>,
         pool: DataPool<R>,
         config: &crate::Config,
     ) -> Self {
+        let queues = Arc::new(Queues { channels, notices, pool });
+        port.attach(queues.clone());
         Self {
             platform,
-            port: Mutex::new(port),
-            queues: Arc::new(Queues { channels, notices, pool }),
+            port,
+            queues,
             stopped: AtomicBool::new(false),
             data_buffer_size: config.data_buffer_size,
             late: Mutex::new(Vec::new()),
@@ -179,7 +178,9 @@ impl<R: RawMutex> Connection<R> {
             timeouts: AtomicU64::new(0),
         }
     }
+}
 
+impl<R: RawMutex> Connection<R> {
     /// The notification queue, where the device has one.
     pub(crate) fn notices(&self) -> Option<&NoticeQueue<R>> {
         self.queues.notices.as_ref()
@@ -190,7 +191,7 @@ impl<R: RawMutex> Connection<R> {
         if let Some(queue) = &self.queues.notices
             && queue.publish()
         {
-            self.port.lock().notify(queue.index());
+            self.port.notify(queue.index());
         }
     }
 
@@ -292,7 +293,7 @@ impl<R: RawMutex> Connection<R> {
     pub(crate) fn kick(&self, channel: usize) {
         let channel = &self.queues.channels[channel];
         if channel.publish() {
-            self.port.lock().notify(channel.index());
+            self.port.notify(channel.index());
         }
     }
 
@@ -360,7 +361,7 @@ impl<R: RawMutex> Connection<R> {
 
     /// As [`Connection::process`], without anything that allocates.
     fn complete(&self) -> usize {
-        self.queues.channels.iter().map(|channel| channel.process(&self.queues.pool)).sum()
+        self.queues.complete()
     }
 
     /// Copies late replies out of the slots and buffers that they keep from others.
@@ -388,21 +389,24 @@ impl<R: RawMutex> Connection<R> {
 
     /// Acknowledges an interrupt and takes what the device has returned.
     pub(crate) fn handle_interrupt(&self) -> usize {
-        let status = self.port.lock().ack_interrupt();
+        let status = self.port.ack_interrupt();
         log::trace!("virtio-fs: interrupt {:#x}", status.bits());
         self.complete()
+    }
+
+    /// Asks the device for interrupts, or not. Takes what came back without one.
+    pub(crate) fn set_interrupts(&self, on: bool) {
+        self.queues.channels.iter().for_each(|channel| channel.set_interrupts(on));
+        if let Some(notices) = &self.queues.notices {
+            notices.set_interrupts(on);
+        }
+        self.process();
     }
 
     /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it
     /// takes some hosts down.
     pub(crate) fn stop(&self) {
-        if self.is_dead() {
-            return;
-        }
-        self.port.lock().begin_reset();
-        // The lock is not held while waiting: an interrupt may want it.
-        let deadline = self.platform.now().saturating_add(RESET_TIMEOUT);
-        if self.platform.wait(deadline, &mut || self.port.lock().has_reset()) {
+        if !self.is_dead() && self.port.reset(&*self.platform).is_ok() {
             self.stopped.store(true, Ordering::Release);
         }
     }
@@ -431,8 +435,7 @@ impl<R: RawMutex> Connection<R> {
     fn give_up(&self) -> bool {
         let new = !self.dead.swap(true, Ordering::Relaxed);
         if new {
-            // Transports reset their device when they are dropped, which is touching it: this one never is.
-            core::mem::forget(core::mem::replace(&mut *self.port.lock(), Box::new(NoPort)));
+            self.port.abandon();
         }
         new
     }

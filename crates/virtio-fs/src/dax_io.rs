@@ -12,7 +12,7 @@ use dax_window::{
 use fs_dax::{FileKey, Mappings, MetadataChange, UnmapCause};
 use fuse_proto::{Errno, FallocateMode, NodeId};
 use lock_api::{Mutex, RawMutex};
-use virtio_drivers::PAGE_SIZE;
+use virtio_transport::PAGE_SIZE;
 
 use crate::file::File;
 use crate::inode::Inode;

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use fuse_proto::{DecodeError, EncodeError, Errno, NameError, NegotiationError, Opcode, ReplyError};
 use thiserror::Error;
+use virtio_transport::ConfigError;
 
 use crate::RingError;
 
@@ -39,7 +40,7 @@ pub enum MountError {
     },
     /// Its configuration space could not be read.
     #[error("the device's configuration cannot be read: {0}")]
-    Config(virtio_drivers::Error),
+    Config(#[from] ConfigError),
     /// Its configuration space changed each time it was read.
     #[error("the device's configuration changed during each of {tries} reads")]
     ConfigUnstable {
@@ -69,7 +70,14 @@ pub enum MountError {
         /// The queue's number.
         queue: u16,
     },
-    /// The `Hal` gave no DMA memory.
+    /// [`crate::Config::queue_size`] is 0.
+    #[error("the configuration asks for queues of 0 descriptors")]
+    NoQueueSize,
+    /// [`crate::Interrupts::InHandler`] needs a lock that keeps interrupt handlers out while it is held
+    /// ([`crate::Lock::DISABLES_INTERRUPTS`]).
+    #[error("interrupt handlers would wait for the locks of what they interrupt: the lock does not disable interrupts")]
+    LockInHandler,
+    /// The embedder gave no DMA memory.
     #[error("no DMA memory for queues and buffers")]
     NoDmaMemory,
     /// The configuration's data buffers are unusable.

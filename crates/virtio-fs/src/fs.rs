@@ -1,33 +1,24 @@
-//! Mounting, and the operations that take a path.
+//! A mounted file system: the operations that take a path.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use dax_window::{Storage, Window};
 use fuse_proto::ops::StatfsReply;
 use fuse_proto::{Attr, Errno};
 use lock_api::RawMutex;
-use virtio_drivers::Hal;
-use virtio_drivers::transport::Transport;
-use virtio_shm::{DeviceId, ShmId, ShmRegion, ShmTransport};
+use virtio_shm::ShmRegion;
 
-use crate::bringup::{Port, Tag, bring_up};
-use crate::connection::Connection;
-use crate::dax_io::Dax;
+use crate::device::bring_up::Tag;
 use crate::dir::ReadDir;
 use crate::node::Node;
-use crate::queue::channel::DataPool;
-use crate::session::Session;
 use crate::shared::Shared;
 use crate::stats::{DaxStatus, Stats, get};
-use crate::window_memory::WindowMemory;
-use crate::{Config, Credentials, Error, File, MountError, OpenOptions, Platform};
+use crate::{Credentials, Error, File, OpenOptions};
 
 /// A mounted virtio file system. Clones are handles to the same one; operations can be called from several threads.
 ///
 /// `R` is the kind of lock inside: `spin::Mutex<()>` unless said otherwise. Choose one that disables interrupts if
-/// [`VirtioFs::handle_interrupt`] is called from an interrupt handler.
+/// interrupt handlers enter the driver ([`crate::Interrupts::InHandler`]).
 pub struct VirtioFs<R: RawMutex + Send + Sync + 'static = spin::Mutex<()>> {
     pub(crate) shared: Arc<Shared<R>>,
     who: Credentials,
@@ -49,60 +40,6 @@ impl<R: RawMutex + Send + Sync + 'static> core::fmt::Debug for VirtioFs<R> {
 }
 
 impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
-    /// Brings the device up, negotiates a session, and maps the window if there is one.
-    ///
-    /// A device without a window, and a window that cannot be used, are no errors: [`VirtioFs::dax_status`] says why DAX
-    /// is off, and files are read and written by requests.
-    ///
-    /// # Errors
-    ///
-    /// The device is no file system device, a legacy one, or misbehaves; there is no DMA memory; the server refuses the
-    /// session.
-    pub fn mount<H, T, P>(mut transport: T, platform: P, config: Config) -> Result<Self, MountError>
-    where
-        H: Hal,
-        T: Transport + ShmTransport + DeviceId + Send + 'static,
-        P: Platform + 'static,
-    {
-        if config.data_buffers == 0 || config.data_buffer_size < 4096 {
-            return Err(MountError::DataBuffers { count: config.data_buffers, size: config.data_buffer_size });
-        }
-        let platform: Arc<dyn Platform> = Arc::new(platform);
-        let pool = DataPool::new::<H>(config.data_buffers, config.data_buffer_size).ok_or(MountError::NoDmaMemory)?;
-        let region = if config.dax { Some(transport.shm_region(ShmId::FS_DAX_WINDOW)) } else { None };
-        let brought = bring_up::<H, T, R>(&mut transport, &*platform, &config)?;
-        let mut channels = Vec::from([brought.hiprio]);
-        channels.extend(brought.requests.into_vec());
-        let port: Box<dyn Port> = Box::new(transport);
-        let connection = Connection::new(platform, port, channels.into_boxed_slice(), brought.notices, pool, &config);
-        let session = Session::new(connection);
-        let protocol = match session.negotiate(&config) {
-            Ok(protocol) => protocol,
-            Err(error) => {
-                session.shut_down();
-                return Err(error);
-            }
-        };
-        let dax = window(&session, region, &protocol, &config);
-        match &dax {
-            Ok(dax) => log::info!(
-                "virtio-fs {:?}: DAX window of {} MiB at {:#x}, {} ranges",
-                brought.tag,
-                dax.memory.region().len() >> 20,
-                dax.memory.region().addr(),
-                dax.with(|window| window.ranges()),
-            ),
-            Err(why) => log::info!("virtio-fs {:?}: DAX {why}", brought.tag),
-        }
-        let connection = session.into_connection();
-        let shared = Arc::new(Shared::new(connection, protocol, config, brought.tag, brought.features, dax));
-        let fs = Self { who: shared.config.credentials, shared };
-        let root = fs.shared.mount_root(fs.who)?;
-        fs.shared.set_root(root);
-        fs.shared.connection.kick_notices();
-        Ok(fs)
-    }
-
     /// The same file system in somebody else's name; see [`Credentials`] for what servers make of it.
     #[must_use]
     pub fn with_credentials(&self, who: Credentials) -> Self {
@@ -172,7 +109,16 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         }
     }
 
+    /// Switches the device's interrupts on or off. Requests that came back without one are completed.
+    ///
+    /// What an interrupt handler or [`Platform::wait`](crate::Platform::wait) may do stays as
+    /// [`Config::interrupts`](crate::Config::interrupts) says.
+    pub fn set_interrupts(&self, on: bool) {
+        self.shared.connection.set_interrupts(on);
+    }
+
     /// To be called when the device interrupts: acknowledges it and completes requests. Returns how many.
+    /// [`InterruptHandle`](crate::InterruptHandle) does the same before there is a file system.
     pub fn handle_interrupt(&self) -> usize {
         self.shared.connection.handle_interrupt()
     }
@@ -449,34 +395,4 @@ impl<R: RawMutex + Send + Sync + 'static> VirtioFs<R> {
         self.shared.check_mounted()?;
         self.shared.unmount()
     }
-}
-
-/// Maps the device's window and builds the state machine for it; or why there is no DAX.
-fn window<R: RawMutex + Send + Sync + 'static>(
-    session: &Session<R>,
-    region: Option<Result<Option<ShmRegion>, virtio_shm::ShmError>>,
-    protocol: &fuse_proto::Protocol,
-    config: &Config,
-) -> Result<Dax<R>, DaxStatus> {
-    let region = match region {
-        None => return Err(DaxStatus::SwitchedOff),
-        Some(Ok(None)) => return Err(DaxStatus::NoWindow),
-        Some(Err(error)) => return Err(DaxStatus::BadWindow(error)),
-        Some(Ok(Some(region))) => region,
-    };
-    let whole = region;
-    let region = match &config.window_part {
-        None => whole,
-        Some(part) => part.of(&whole, config.range_size).map_err(DaxStatus::BadPart)?,
-    };
-    let settings = config.window(region.len(), protocol.map_alignment_bytes());
-    let ranges = settings.ranges().map_err(DaxStatus::Unusable)?;
-    let storage = Storage::heap(ranges).map_err(DaxStatus::Unusable)?;
-    let window = Window::new(settings, storage).map_err(DaxStatus::Unusable)?;
-    let owned = match &config.window_part {
-        None => None,
-        Some(part) => Some(part.own(session.platform()).map_err(|holder| DaxStatus::PartTaken { holder })?),
-    };
-    let memory = WindowMemory::map(session.platform(), whole, region, owned).ok_or(DaxStatus::NotMapped)?;
-    Ok(Dax::new(window, memory))
 }

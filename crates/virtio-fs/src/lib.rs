@@ -3,12 +3,9 @@
 //! ```no_run
 //! use core::ptr::NonNull;
 //! use core::time::Duration;
-//! use virtio_drivers::Hal;
-//! use virtio_drivers::transport::Transport;
-//! use virtio_fs::{Config, OpenOptions, Platform, VirtioFs};
-//! use virtio_shm::{DeviceId, ShmRegion, ShmTransport};
+//! use virtio_fs::{Config, DmaMemory, OpenOptions, Platform, ShmRegion, Transport, VirtioFs};
 //!
-//! /// What the kernel brings besides its `Hal`.
+//! /// What the kernel brings besides its memory.
 //! struct Kernel;
 //!
 //! # fn uptime() -> Duration { Duration::ZERO }
@@ -25,11 +22,11 @@
 //! }
 //!
 //! /// `transport` is a `transport_pci::PciTransport` or a `transport_mmio::MmioTransport`.
-//! fn use_the_hosts_files<H: Hal, T>(transport: T) -> Result<(), Box<dyn core::error::Error>>
-//! where
-//!     T: Transport + ShmTransport + DeviceId + Send + 'static,
-//! {
-//!     let fs = <VirtioFs>::mount::<H, T, Kernel>(transport, Kernel, Config::default())?;
+//! fn use_the_hosts_files(
+//!     transport: impl Transport + Send + 'static,
+//!     memory: impl DmaMemory + Send + Sync + 'static,
+//! ) -> Result<(), Box<dyn core::error::Error>> {
+//!     let fs = VirtioFs::mount(transport, memory, Kernel, Config::default())?;
 //!     println!("DAX: {}", fs.dax_status());
 //!     for entry in fs.read_dir("/")? {
 //!         println!("{}", entry?.name.escape_ascii());
@@ -50,8 +47,10 @@
 //!
 //! # What it needs
 //!
-//! - `virtio_drivers::Hal`, which gives DMA memory; nothing but memory from there is ever named to the device.
-//! - A transport that is a [`virtio_shm::ShmTransport`] too.
+//! - [`DmaMemory`], which gives DMA memory; nothing but memory from there is ever named to the device. A kernel with
+//!   virtio-drivers' `Hal` has it by `virtio_drivers_0_13::HalMemory`, behind the feature `virtio-drivers-0_13` (on by
+//!   default).
+//! - A [`Transport`].
 //! - A [`Platform`]: a clock; for DAX a write-back cached mapping of the window; a way to wait that is better than
 //!   spinning, if there is one.
 //! - An allocator (`alloc`). A read or write that hits the window allocates nothing.
@@ -78,6 +77,11 @@
 //! fails at once from then on, nothing touches the device any more, and its memory is never freed. What a device says is
 //! checked before it is used; a lie is an error.
 //!
+//! # Interrupts
+//!
+//! The driver polls unless [`Config::interrupts`] says otherwise. A kernel with interrupts makes a [`Device`], connects its
+//! [`InterruptHandle`], and then mounts.
+//!
 //! # Locks
 //!
 //! Short spin locks by default, of any `lock_api` kind by choice of `R`; none is held across a request, a wait, or a call
@@ -87,10 +91,10 @@
 
 extern crate alloc;
 
-mod bringup;
 mod config;
 mod connection;
 mod dax_io;
+mod device;
 mod dir;
 mod dirt;
 mod error;
@@ -102,9 +106,11 @@ mod inode;
 mod late;
 mod leave;
 mod lock;
+mod locking;
 mod map;
 #[cfg(all(test, target_os = "linux"))]
 mod model;
+mod mount;
 mod node;
 mod notice;
 mod ops;
@@ -112,28 +118,36 @@ pub mod path;
 mod platform;
 mod queue;
 mod request;
-mod session;
 mod shared;
 mod stats;
 #[cfg(test)]
-mod test_hal;
+mod test_memory;
 mod wait;
 mod window_memory;
 mod window_part;
 
-pub use bringup::Tag;
-pub use config::{Config, Credentials, DaxMode, HoleStores, TailMapping};
+pub use config::{Config, Credentials, DaxMode, HoleStores, Interrupts, TailMapping};
 pub use dax_window::HostRules;
+pub use device::bring_up::Tag;
+pub use device::interrupts::{Device, InterruptHandle, Interrupted};
 pub use dir::{DirEntry, ReadDir};
 pub use error::{Error, MountError};
 pub use fault::{FaultGuard, LayoutWatch};
 pub use file::{File, OpenOptions, SetAttr, SetTime};
 pub use fs::VirtioFs;
 pub use lock::LockRange;
+pub use locking::Lock;
 pub use map::Map;
 pub use node::Node;
 pub use platform::{Platform, WindowAccess};
 pub use queue::ring::RingError;
 pub use request::{Answer, InFlight};
 pub use stats::{BypassStats, DaxStatus, Stats};
+pub use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
+#[cfg(feature = "virtio-drivers-0_13")]
+pub use virtio_transport::virtio_drivers_0_13;
+pub use virtio_transport::{
+    ConfigError, ConfigSpace, ConfigurationAccess, DeviceStatus, DmaDirection, DmaMemory, InterruptStatus, PAGE_SIZE,
+    PciFunction, PhysAddr, Transport,
+};
 pub use window_part::{PartClaim, WindowPart};

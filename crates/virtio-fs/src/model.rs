@@ -12,14 +12,15 @@ use fuse_proto::{NodeId, Opcode};
 use lock_api::{GuardSend, Mutex, RawMutex};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 use shuttle::thread;
-use virtio_drivers::transport::InterruptStatus;
+use virtio_shm::ShmTransport;
+use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Transport};
 
-use crate::bringup::Port;
 use crate::connection::{Connection, Outgoing};
+use crate::device::port::Port;
 use crate::dirt::{DirtyPages, PAGE};
 use crate::queue::channel::{Channel, DataPool, RequestMeta};
 use crate::queue::test_device::TestDevice;
-use crate::test_hal::{TestHal, device};
+use crate::test_memory::{TestMemory, device};
 use crate::wait::wait_for;
 use crate::{Config, Error, Platform};
 
@@ -77,32 +78,71 @@ unsafe impl Platform for ModelPlatform {
     }
 }
 
-struct ModelPort;
+/// A device that is set up, and has reset as soon as it is told to.
+struct ModelTransport;
 
-impl Port for ModelPort {
+impl ShmTransport for ModelTransport {}
+
+impl Transport for ModelTransport {
+    fn device_id(&self) -> u16 {
+        virtio_shm::FILE_SYSTEM
+    }
+
+    fn read_device_features(&mut self) -> u64 {
+        0
+    }
+
+    fn write_driver_features(&mut self, _features: u64) {}
+
+    fn get_status(&self) -> DeviceStatus {
+        DeviceStatus::empty()
+    }
+
+    fn set_status(&mut self, _status: DeviceStatus) {}
+
+    fn begin_reset(&mut self) {}
+
+    fn max_queue_size(&mut self, _queue: u16) -> u32 {
+        0
+    }
+
+    fn queue_set(&mut self, _queue: u16, _size: u32, _descriptors: PhysAddr, _driver: PhysAddr, _device: PhysAddr) {}
+
+    fn queue_unset(&mut self, _queue: u16) {}
+
+    fn queue_used(&mut self, _queue: u16) -> bool {
+        false
+    }
+
     fn notify(&mut self, _queue: u16) {}
 
     fn ack_interrupt(&mut self) -> InterruptStatus {
         InterruptStatus::QUEUE_INTERRUPT
     }
 
-    fn begin_reset(&mut self) {}
+    fn read_config_generation(&self) -> u32 {
+        0
+    }
 
-    fn has_reset(&self) -> bool {
-        true
+    fn read_config(&self, _offset: usize, _width: usize, _bytes: &mut [u8]) -> Result<(), ConfigError> {
+        Err(ConfigError::Missing)
+    }
+
+    fn write_config(&mut self, _offset: usize, _width: usize, _bytes: &[u8]) -> Result<(), ConfigError> {
+        Err(ConfigError::Missing)
     }
 }
 
 /// A connection with a request queue of four slots and some buffers of 64 bytes, and the device of that queue.
 fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, TestDevice) {
-    let hiprio = Channel::new::<TestHal>(0, 4, false, false).expect("memory");
-    let requests = Channel::new::<TestHal>(1, 16, false, false).expect("memory");
+    let hiprio = Channel::new(&TestMemory::new(), 0, 4, false, false).expect("memory");
+    let requests = Channel::new(&TestMemory::new(), 1, 16, false, false).expect("memory");
     let device = TestDevice::new(requests.layout());
-    let pool = DataPool::new::<TestHal>(buffers, 64).expect("memory");
+    let pool = DataPool::new(&TestMemory::new(), buffers, 64).expect("memory");
     let config = Config { request_timeout: timeout, max_timeouts: u32::MAX, data_buffer_size: 64, ..Config::default() };
     let channels = Box::new([hiprio, requests]);
-    let connection =
-        Connection::new(Arc::new(ModelPlatform::default()), Box::new(ModelPort), channels, None, pool, &config);
+    let port = Arc::new(Port::new(Box::new(ModelTransport)));
+    let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, &config);
     (connection, device)
 }
 

@@ -1,4 +1,4 @@
-//! What the embedder brings besides `virtio_drivers::Hal`: a clock, a way to wait, and a way to map the window.
+//! What the embedder brings besides memory for the device: a clock, a way to wait, and a way to map the window.
 #![expect(unsafe_code, reason = "the trait is unsafe to implement and its copies go through raw pointers")]
 
 use core::hint::spin_loop;

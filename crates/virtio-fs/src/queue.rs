@@ -4,7 +4,7 @@
 //! [`channel`] keeps a table of requests in flight, each with its own buffers.
 //!
 //! Every buffer that a descriptor can name is a [`dma::DmaBuf`], and a `DmaBuf` can only be carved from memory that the
-//! embedder's `Hal` gave for DMA. Window memory can therefore never enter a descriptor, nor can memory of a caller that
+//! embedder gave for DMA. Window memory can therefore never enter a descriptor, nor can memory of a caller that
 //! gives up waiting: a request that is abandoned keeps its buffers until the device hands them back.
 
 pub(crate) mod channel;

@@ -15,9 +15,9 @@ use fs_dax::FailureState;
 use fuse_proto::{Attr, Entry, Errno, FileHandle, NodeId, Opcode, Protocol};
 use lock_api::{Mutex, RawMutex};
 
-use crate::bringup::Tag;
 use crate::connection::Connection;
 use crate::dax_io::Dax;
+use crate::device::bring_up::Tag;
 use crate::inode::{Inode, InodeTable};
 use crate::stats::{Counters, DaxStatus};
 use crate::{Config, Credentials, Error};

@@ -1,6 +1,6 @@
 //! Regions that the embedder gives, for platforms whose transport has none.
 
-use crate::{DeviceId, Neighbour, ShmError, ShmId, ShmRegion, ShmTransport};
+use crate::{Neighbour, ShmError, ShmId, ShmRegion, ShmTransport};
 
 /// Regions known from elsewhere: an extra memory slot, a device tree node, a constant of the machine.
 ///
@@ -73,10 +73,10 @@ impl<const N: usize> ShmTransport for FixedRegions<N> {
 /// A transport with regions of the embedder's added to those of the device.
 ///
 /// The embedder's win: a region of the device with the same id is not looked at, one that overlaps them is an error.
-/// With the feature `virtio-drivers` this is a `virtio_drivers::transport::Transport` whenever `T` is one.
+/// virtio-transport makes it a `Transport` whenever `T` is one.
 #[derive(Clone, Debug)]
 pub struct WithFixedRegions<T, const N: usize = 1> {
-    pub(crate) inner: T,
+    inner: T,
     fixed: FixedRegions<N>,
 }
 
@@ -118,12 +118,6 @@ impl<T: ShmTransport, const N: usize> ShmTransport for WithFixedRegions<T, N> {
             Ok(region) => visit(fixed.check_apart(region)),
             Err(error) => visit(Err(error)),
         });
-    }
-}
-
-impl<T: DeviceId, const N: usize> DeviceId for WithFixedRegions<T, N> {
-    fn device_id(&self) -> u16 {
-        self.inner.device_id()
     }
 }
 

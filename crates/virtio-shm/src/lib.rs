@@ -22,11 +22,10 @@
 //! # assert_eq!(window(&mut Ccw, 0..1), Ok(None));
 //! ```
 //!
-//! It needs no allocator and no features. The feature `virtio-drivers` makes [`WithFixedRegions`] a
-//! `virtio_drivers::transport::Transport`.
+//! It needs no allocator and has no features.
 //!
 //! - [`ShmRegion`], [`ShmId`]: a region, and the checks an embedder wants before it maps one.
-//! - [`ShmTransport`], [`DeviceId`]: what a driver asks of a transport besides virtio-drivers' `Transport`.
+//! - [`ShmTransport`]: what a driver asks of a transport about shared memory.
 //! - [`FixedRegions`], [`WithFixedRegions`]: regions that the embedder gives.
 //! - [`ShmError`]: everything that can be wrong with a region, over any transport.
 #![no_std]
@@ -37,11 +36,9 @@ mod fixed;
 mod id;
 mod region;
 mod transport;
-#[cfg(feature = "virtio-drivers")]
-mod virtio_drivers;
 
 pub use error::{BarFault, Neighbour, ShmError};
 pub use fixed::{FixedRegions, WithFixedRegions};
 pub use id::ShmId;
 pub use region::ShmRegion;
-pub use transport::{DeviceId, FILE_SYSTEM, GPU, ShmTransport};
+pub use transport::{FILE_SYSTEM, GPU, ShmTransport};

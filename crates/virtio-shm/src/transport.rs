@@ -1,4 +1,4 @@
-//! What a transport tells about shared memory, and about which device it is.
+//! What a transport tells about shared memory.
 
 use crate::{ShmError, ShmId, ShmRegion};
 
@@ -43,21 +43,6 @@ impl<T: ShmTransport + ?Sized> ShmTransport for &mut T {
 
     fn for_each_shm_region(&mut self, visit: &mut dyn FnMut(Result<ShmRegion, ShmError>)) {
         (**self).for_each_shm_region(visit);
-    }
-}
-
-/// A transport that knows the virtio device id of its device, as the device gave it.
-///
-/// `virtio_drivers::transport::DeviceType` ends at 25, so `Transport::device_type` cannot say what a file system
-/// device (26) or any newer one is. A driver asks here.
-pub trait DeviceId {
-    /// The virtio device id (virtio 1.3, section 5), e.g. [`FILE_SYSTEM`].
-    fn device_id(&self) -> u16;
-}
-
-impl<T: DeviceId + ?Sized> DeviceId for &mut T {
-    fn device_id(&self) -> u16 {
-        (**self).device_id()
     }
 }
 

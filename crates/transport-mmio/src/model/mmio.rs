@@ -2,15 +2,13 @@
 
 use alloc::format;
 
-use super::{Area, Device};
-use crate::{
-    Registers,
-    registers::{
-        CONFIG, CONFIG_GENERATION, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES,
-        DRIVER_FEATURES_SEL, INTERRUPT_ACK, INTERRUPT_STATUS, MAGIC, QUEUE_DESC, QUEUE_DEVICE, QUEUE_DRIVER,
-        QUEUE_NOTIFY, QUEUE_NUM, QUEUE_NUM_MAX, QUEUE_READY, QUEUE_SEL, SHM_BASE, SHM_LEN, SHM_SEL, STATUS, VENDOR_ID,
-        VERSION,
-    },
+use virtio_transport::Registers;
+use virtio_transport::model::{Area, Device};
+
+use crate::registers::{
+    CONFIG, CONFIG_GENERATION, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL,
+    INTERRUPT_ACK, INTERRUPT_STATUS, MAGIC, QUEUE_DESC, QUEUE_DEVICE, QUEUE_DRIVER, QUEUE_NOTIFY, QUEUE_NUM,
+    QUEUE_NUM_MAX, QUEUE_READY, QUEUE_SEL, SHM_BASE, SHM_LEN, SHM_SEL, STATUS, VENDOR_ID, VERSION,
 };
 
 /// The virtio-mmio registers of a [`Device`]. Every access that the specification doesn't have, by offset, width or

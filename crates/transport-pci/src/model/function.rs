@@ -4,8 +4,10 @@ use alloc::{format, sync::Arc, vec, vec::Vec};
 use core::ops::Range;
 
 use spin::{Mutex, MutexGuard};
-use transport_mmio::model::{Device, Spec};
-use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
+use virtio_transport::{
+    ConfigurationAccess, PciFunction,
+    model::{Device, Spec},
+};
 
 use super::{
     StructureModel,
@@ -14,11 +16,13 @@ use super::{
 use crate::{PciError, PciTransport, Structure};
 
 /// Where the one function of a [`PciModel`]'s bus is: 00:03.0.
-pub const FUNCTION: DeviceFunction = DeviceFunction { bus: 0, device: 3, function: 0 };
+pub const FUNCTION: PciFunction = PciFunction { bus: 0, device: 3, function: 0 };
 
 /// How often the status is read in a reset of [`PciModel::open`].
 const POLL_LIMIT: u32 = 100;
 
+/// Offset of the command register.
+const COMMAND: u8 = 4;
 /// Command bits.
 const IO: u32 = 1;
 const MEMORY: u32 = 2;
@@ -32,6 +36,8 @@ pub(super) struct State {
     pub(super) table: Vec<[u32; 4]>,
     /// The device takes no vector.
     refuses_vectors: bool,
+    /// A write of 32 bits to the command register is ignored.
+    narrow_command: bool,
     mapped: Vec<Range<u64>>,
     accesses: u64,
 }
@@ -72,6 +78,7 @@ impl PciModel {
             // Masked, as they are after a reset.
             table: vec![[0, 0, 0, 1]; 2048],
             refuses_vectors: false,
+            narrow_command: false,
             mapped: Vec::new(),
             accesses: 0,
         };
@@ -122,6 +129,11 @@ impl PciModel {
         self.state().refuses_vectors = true;
     }
 
+    /// Makes writes of 32 bits to the command register have no effect, as they have on a monitor that takes 16 bits only.
+    pub fn ignore_wide_commands(&self) {
+        self.state().narrow_command = true;
+    }
+
     /// The space as it is now.
     pub fn image(&self) -> [u8; 256] {
         self.state().space.image()
@@ -154,43 +166,73 @@ impl PciModel {
     }
 }
 
-impl ConfigurationAccess for PciModel {
-    fn read_word(&self, device_function: DeviceFunction, register_offset: u8) -> u32 {
+impl PciModel {
+    /// Reads the word around `offset` for an access of `width` bytes.
+    fn word(&self, function: PciFunction, offset: u8, width: u8) -> u32 {
         let mut state = self.state();
         state.accesses += 1;
-        if !register_offset.is_multiple_of(4) {
-            self.device.blame(format!("a word read at {register_offset:#x} of configuration space"));
+        if !offset.is_multiple_of(width) {
+            self.device.blame(format!("{width} bytes read at {offset:#x} of configuration space"));
         }
-        if device_function != FUNCTION {
+        if function != FUNCTION {
             return u32::MAX;
         }
-        state.space.word(usize::from(register_offset) / 4)
+        state.space.word(usize::from(offset) / 4)
     }
 
-    fn write_word(&mut self, device_function: DeviceFunction, register_offset: u8, data: u32) {
+    /// Writes `width` bytes, which are the low ones of `data`.
+    fn write(&self, function: PciFunction, offset: u8, width: u8, data: u32) {
         let mut state = self.state();
         state.accesses += 1;
-        if device_function != FUNCTION {
-            self.device.blame(format!("{device_function} written, which doesn't exist"));
+        if function != FUNCTION {
+            self.device.blame(format!("{function} written, which doesn't exist"));
             return;
         }
-        let index = usize::from(register_offset) / 4;
-        let is_bar = (0x10..0x28).contains(&register_offset);
-        if !register_offset.is_multiple_of(4) || !is_bar && state.space.writable(index) == 0 {
-            self.device.blame(format!("{data:#x} written at {register_offset:#x} of configuration space"));
+        let index = usize::from(offset) / 4;
+        let is_bar = (0x10..0x28).contains(&offset);
+        let shift = 8 * u32::from(offset % 4);
+        let mask = (u32::MAX >> (32 - 8 * u32::from(width))) << shift;
+        let is_aligned = offset.is_multiple_of(width) && (!is_bar || width == 4);
+        if !is_aligned || !is_bar && state.space.writable(index) & mask == 0 {
+            self.device.blame(format!("{data:#x} written at {offset:#x} of configuration space, {width} bytes"));
         }
         if is_bar && state.space.command() & (IO | MEMORY) != 0 {
-            self.device.blame(format!("BAR at {register_offset:#x} written while it is decoded"));
+            self.device.blame(format!("BAR at {offset:#x} written while it is decoded"));
+        }
+        if offset == COMMAND && width == 4 && state.narrow_command {
+            return;
         }
         let before = state.space.command();
-        state.space.write(index, data);
+        let old = state.space.word(index);
+        state.space.write(index, old & !mask | data << shift & mask);
         if !before & state.space.command() & MASTER != 0 && self.device.status() != 0 {
             self.device.blame("made a bus master before it was reset");
         }
     }
+}
 
-    #[expect(unsafe_code, reason = "the trait has it so")]
-    unsafe fn unsafe_clone(&self) -> Self {
-        self.clone()
+impl ConfigurationAccess for PciModel {
+    fn read8(&self, function: PciFunction, offset: u8) -> u8 {
+        (self.word(function, offset, 1) >> (8 * (offset % 4))) as u8
+    }
+
+    fn read16(&self, function: PciFunction, offset: u8) -> u16 {
+        (self.word(function, offset, 2) >> (8 * (offset % 4))) as u16
+    }
+
+    fn read32(&self, function: PciFunction, offset: u8) -> u32 {
+        self.word(function, offset, 4)
+    }
+
+    fn write8(&mut self, function: PciFunction, offset: u8, value: u8) {
+        self.write(function, offset, 1, value.into());
+    }
+
+    fn write16(&mut self, function: PciFunction, offset: u8, value: u16) {
+        self.write(function, offset, 2, value.into());
+    }
+
+    fn write32(&mut self, function: PciFunction, offset: u8, value: u32) {
+        self.write(function, offset, 4, value);
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use transport_mmio::model::Spec;
+use virtio_transport::model::Spec;
 
 /// How many BARs there are.
 const BARS: usize = 6;

@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use transport_mmio::{
+use virtio_transport::{
     Registers,
     model::{Area, Queue},
 };

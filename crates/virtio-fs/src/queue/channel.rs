@@ -15,10 +15,11 @@ use core::task::Waker;
 
 use fuse_proto::{NodeId, Opcode, ReplyHeader};
 use lock_api::{Mutex, RawMutex};
-use virtio_drivers::{BufferDirection, Hal};
+use virtio_transport::DmaDirection;
 
 use super::dma::{DmaBuf, DmaRegion};
 use super::ring::{Ring, RingAddresses, RingError, Segment};
+use crate::device::Memory;
 
 /// Bytes of a slot's request buffer: a header, the largest fixed body and two names fit.
 pub(crate) const REQUEST_BYTES: usize = 1536;
@@ -36,11 +37,11 @@ pub(crate) struct DataPool<R> {
 
 impl<R: RawMutex> DataPool<R> {
     /// Allocates `count` buffers of `len` bytes each. `None` when there is no DMA memory.
-    pub(crate) fn new<H: Hal>(count: usize, len: usize) -> Option<Self> {
+    pub(crate) fn new(memory: &Memory, count: usize, len: usize) -> Option<Self> {
         let mut free = Vec::with_capacity(count);
         let mut regions = Vec::with_capacity(count);
         for _ in 0..count {
-            let (buffer, region) = DmaRegion::single::<H>(len, BufferDirection::Both)?;
+            let (buffer, region) = DmaRegion::single(memory, len, DmaDirection::Both)?;
             free.push(buffer);
             regions.push(region);
         }
@@ -195,11 +196,11 @@ pub(crate) struct Channel<R> {
 impl<R: RawMutex> Channel<R> {
     /// Allocates the queue numbered `index` with `size` descriptors. `None` when there is no DMA memory or the queue is
     /// too small for one chain.
-    pub(crate) fn new<H: Hal>(index: u16, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
-        let ring = Ring::new::<H>(size, indirect, event_idx)?;
+    pub(crate) fn new(memory: &Memory, index: u16, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
+        let ring = Ring::new(memory, size, indirect, event_idx)?;
         let count = usize::from(ring.slots());
-        let (requests, requests_region) = DmaRegion::carve::<H>(REQUEST_BYTES, count, BufferDirection::DriverToDevice)?;
-        let (replies, replies_region) = DmaRegion::carve::<H>(REPLY_BYTES, count, BufferDirection::DeviceToDriver)?;
+        let (requests, requests_region) = DmaRegion::carve(memory, REQUEST_BYTES, count, DmaDirection::DriverToDevice)?;
+        let (replies, replies_region) = DmaRegion::carve(memory, REPLY_BYTES, count, DmaDirection::DeviceToDriver)?;
         let slots = requests
             .into_iter()
             .zip(replies)

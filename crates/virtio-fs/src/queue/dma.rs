@@ -7,18 +7,18 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
+use virtio_transport::{DmaDirection, PAGE_SIZE, PhysAddr};
 
-/// DMA memory as the embedder's `Hal` gave it, owned and freed by whoever holds it.
+use crate::device::Memory;
+
+/// DMA memory as the embedder gave it, owned and freed by whoever holds it.
 ///
-/// Unlike `virtio_drivers::hal::Dma` it can be leaked on purpose: memory of a device that did not stop is never freed.
+/// It can be leaked on purpose: memory of a device that did not stop is never freed.
 pub(crate) struct DmaRegion {
     paddr: PhysAddr,
     vaddr: NonNull<u8>,
     pages: usize,
-    /// `Hal::dma_dealloc` of the `Hal` that allocated the region: kept as a pointer so that nothing above needs to know
-    /// the type.
-    dealloc: unsafe fn(PhysAddr, NonNull<u8>, usize) -> i32,
+    memory: Memory,
 }
 
 // SAFETY: the region is plain memory that belongs to no thread; access to it goes through `DmaBuf`s, each of which covers
@@ -30,15 +30,17 @@ unsafe impl Sync for DmaRegion {}
 impl DmaRegion {
     /// Allocates zeroed memory, contiguous for the device, as `count` consecutive buffers of `len` bytes each (not 0).
     /// The first starts on a page. `None` when there is no such memory.
-    pub(crate) fn carve<H: Hal>(len: usize, count: usize, direction: BufferDirection) -> Option<(Vec<DmaBuf>, Self)> {
+    pub(crate) fn carve(
+        memory: &Memory,
+        len: usize,
+        count: usize,
+        direction: DmaDirection,
+    ) -> Option<(Vec<DmaBuf>, Self)> {
         let pages = len.checked_mul(count)?.div_ceil(PAGE_SIZE);
         if pages == 0 {
             return None;
         }
-        let (paddr, vaddr) = H::dma_alloc(pages, direction);
-        if paddr == 0 {
-            return None;
-        }
+        let (paddr, vaddr) = memory.allocate(pages, direction)?;
         let buffers = (0..count)
             .map(|index| {
                 // SAFETY: index * len < count * len <= pages * PAGE_SIZE: the pointer stays inside the allocation.
@@ -46,24 +48,21 @@ impl DmaRegion {
                 DmaBuf { ptr, paddr: paddr + (index * len) as u64, len }
             })
             .collect();
-        Some((buffers, Self { paddr, vaddr, pages, dealloc: H::dma_dealloc }))
+        Some((buffers, Self { paddr, vaddr, pages, memory: memory.clone() }))
     }
 
     /// Allocates one buffer of `len` bytes, starting on a page.
-    pub(crate) fn single<H: Hal>(len: usize, direction: BufferDirection) -> Option<(DmaBuf, Self)> {
-        let (buffers, region) = Self::carve::<H>(len, 1, direction)?;
+    pub(crate) fn single(memory: &Memory, len: usize, direction: DmaDirection) -> Option<(DmaBuf, Self)> {
+        let (buffers, region) = Self::carve(memory, len, 1, direction)?;
         Some((buffers.into_iter().next()?, region))
     }
 }
 
 impl Drop for DmaRegion {
     fn drop(&mut self) {
-        // SAFETY: paddr, vaddr and pages are those that `dma_alloc` of the same `Hal` returned, and the region is freed
-        // once, here.
-        let status = unsafe { (self.dealloc)(self.paddr, self.vaddr, self.pages) };
-        if status != 0 {
-            log::error!("virtio-fs: freeing {} DMA pages at {:#x} failed with {status}", self.pages, self.paddr);
-        }
+        // SAFETY: paddr, vaddr and pages are those that `allocate` of the same memory returned; the region is freed once,
+        // here, after the device has let go of it.
+        unsafe { self.memory.free(self.paddr, self.vaddr, self.pages) };
     }
 }
 

@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use lock_api::{Mutex, RawMutex};
-use virtio_drivers::{BufferDirection, Hal};
+use virtio_transport::DmaDirection;
 
 use super::dma::{DmaBuf, DmaRegion};
 use super::ring::{Ring, RingAddresses, RingError, Segment};
+use crate::device::Memory;
 
 /// Buffers that wait at a time: as many as the queue has room for, but no more than this.
 const MAX_WAITING: u16 = 16;
@@ -27,16 +28,17 @@ pub(crate) struct NoticeQueue<R> {
 impl<R: RawMutex> NoticeQueue<R> {
     /// Allocates the queue numbered `index` with buffers of `buffer_len` bytes, all of them waiting. `None` when there is no
     /// DMA memory.
-    pub(crate) fn new<H: Hal>(
+    pub(crate) fn new(
+        memory: &Memory,
         index: u16,
         size: u16,
         indirect: bool,
         event_idx: bool,
         buffer_len: usize,
     ) -> Option<Self> {
-        let mut ring = Ring::new::<H>(size, indirect, event_idx)?;
+        let mut ring = Ring::new(memory, size, indirect, event_idx)?;
         let count = ring.slots().min(MAX_WAITING);
-        let (buffers, region) = DmaRegion::carve::<H>(buffer_len, count.into(), BufferDirection::DeviceToDriver)?;
+        let (buffers, region) = DmaRegion::carve(memory, buffer_len, count.into(), DmaDirection::DeviceToDriver)?;
         for (slot, buffer) in (0..).zip(&buffers) {
             ring.push(slot, &[segment(buffer)]);
         }
@@ -100,11 +102,11 @@ fn segment(buffer: &DmaBuf) -> Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_hal::{TestHal, device};
+    use crate::test_memory::{TestMemory, device};
 
     #[test]
     fn a_message_is_copied_out_and_its_buffer_waits_again() {
-        let queue = NoticeQueue::<spin::Mutex<()>>::new::<TestHal>(1, 8, true, false, 64).unwrap();
+        let queue = NoticeQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
         let (_, addresses) = queue.layout();
         assert!(queue.publish());
         let available = addresses.driver_area + 2;
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_device_that_lies_breaks_the_queue_for_good() {
-        let queue = NoticeQueue::<spin::Mutex<()>>::new::<TestHal>(1, 8, true, false, 64).unwrap();
+        let queue = NoticeQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
         let (_, addresses) = queue.layout();
         queue.publish();
         device::write(addresses.device_area + 4, 3u32);

@@ -15,9 +15,10 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use thiserror::Error;
-use virtio_drivers::{BufferDirection, Hal, PhysAddr};
+use virtio_transport::{DmaDirection, PhysAddr};
 
 use super::dma::{DmaBuf, DmaRegion};
+use crate::device::Memory;
 
 /// The longest chain: request, request data, reply, reply data.
 pub(crate) const MAX_SEGMENTS: usize = 4;
@@ -99,7 +100,7 @@ pub(crate) struct Ring {
 impl Ring {
     /// Allocates a queue of `size` descriptors (a power of two). `None` when there is no DMA memory, or when `size` is
     /// too small for a single chain.
-    pub(crate) fn new<H: Hal>(size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
+    pub(crate) fn new(memory: &Memory, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
         let slots = if indirect { size } else { size / MAX_SEGMENTS as u16 };
         if !size.is_power_of_two() || slots == 0 {
             return None;
@@ -110,8 +111,8 @@ impl Ring {
         let tables = if indirect { count * MAX_SEGMENTS * DESC_SIZE } else { 0 };
         let driver_len = tables_offset + tables;
         let device_len = 6 + 8 * count;
-        let (driver, driver_region) = DmaRegion::single::<H>(driver_len, BufferDirection::DriverToDevice)?;
-        let (device, device_region) = DmaRegion::single::<H>(device_len, BufferDirection::DeviceToDriver)?;
+        let (driver, driver_region) = DmaRegion::single(memory, driver_len, DmaDirection::DriverToDevice)?;
+        let (device, device_region) = DmaRegion::single(memory, device_len, DmaDirection::DeviceToDriver)?;
         let mut ring = Self {
             driver,
             device,
@@ -286,7 +287,7 @@ fn needs_event(event: u16, new: u16, old: u16) -> bool {
 mod tests {
     use super::*;
     use crate::queue::test_device::TestDevice;
-    use crate::test_hal::{TestHal, device};
+    use crate::test_memory::{TestMemory, device};
 
     const SIZE: u16 = 16;
 
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_direct_chain_is_laid_out_and_comes_back() {
-        let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, false, false).unwrap();
         assert_eq!(ring.slots(), 4);
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(2, &chain());
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn an_indirect_chain_has_its_own_table() {
-        let mut ring = Ring::new::<TestHal>(SIZE, true, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, true, false).unwrap();
         assert_eq!(ring.slots(), SIZE);
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(5, &chain());
@@ -339,7 +340,7 @@ mod tests {
     #[test]
     fn a_chain_that_is_not_in_flight_is_an_error() {
         for id in [0, 4, 7, 8, 16, 0x1_0004, u32::MAX] {
-            let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
+            let mut ring = Ring::new(&TestMemory::new(), SIZE, false, false).unwrap();
             let mut device = TestDevice::new((SIZE, ring.addresses()));
             ring.push(3, &chain());
             ring.publish();
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_chain_returned_twice_is_an_error() {
-        let mut ring = Ring::new::<TestHal>(SIZE, true, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, true, false).unwrap();
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(1, &chain());
         ring.push(2, &chain());
@@ -363,7 +364,7 @@ mod tests {
 
     #[test]
     fn more_chains_than_in_flight_are_an_error() {
-        let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, false, false).unwrap();
         let device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(0, &chain());
         ring.publish();
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn more_bytes_than_the_chain_takes_are_an_error() {
-        let mut ring = Ring::new::<TestHal>(SIZE, false, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, false, false).unwrap();
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         ring.push(0, &chain());
         ring.publish();
@@ -383,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_event_index_works_across_the_wrap_of_16_bits() {
-        let mut ring = Ring::new::<TestHal>(SIZE, true, true).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, true, true).unwrap();
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         let avail_event = device.addresses.device_area + 4 + 8 * u64::from(SIZE);
         for round in 0..70_000u32 {
@@ -402,13 +403,13 @@ mod tests {
 
     #[test]
     fn interrupts_are_asked_for_by_flag_or_by_event_index() {
-        let mut ring = Ring::new::<TestHal>(SIZE, true, false).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, true, false).unwrap();
         let area = ring.addresses().driver_area;
         assert_eq!(device::read::<u16>(area), AVAIL_NO_INTERRUPT, "off to begin with");
         ring.set_interrupts(true);
         assert_eq!(device::read::<u16>(area), 0);
 
-        let mut ring = Ring::new::<TestHal>(SIZE, true, true).unwrap();
+        let mut ring = Ring::new(&TestMemory::new(), SIZE, true, true).unwrap();
         let mut device = TestDevice::new((SIZE, ring.addresses()));
         let used_event = device.addresses.driver_area + 4 + 2 * u64::from(SIZE);
         assert!(!needs_event(device::read(used_event), 1, 0));
@@ -424,9 +425,9 @@ mod tests {
 
     #[test]
     fn a_queue_too_small_for_a_chain_is_refused() {
-        assert!(Ring::new::<TestHal>(2, false, false).is_none());
-        assert!(Ring::new::<TestHal>(3, true, false).is_none());
-        assert!(Ring::new::<TestHal>(1, true, false).is_some());
-        assert!(Ring::new::<TestHal>(4, false, false).is_some());
+        assert!(Ring::new(&TestMemory::new(), 2, false, false).is_none());
+        assert!(Ring::new(&TestMemory::new(), 3, true, false).is_none());
+        assert!(Ring::new(&TestMemory::new(), 1, true, false).is_some());
+        assert!(Ring::new(&TestMemory::new(), 4, false, false).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! The device's side of a split virtqueue, for unit tests.
 
 use super::ring::RingAddresses;
-use crate::test_hal::device;
+use crate::test_memory::device;
 
 /// See the module.
 pub(crate) struct TestDevice {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use transport_mmio::model::Manners;
-use transport_mmio::{MmioTransport, Registers};
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use transport_mmio::MmioTransport;
 use virtio_fs::{Config, DaxStatus, MountError, OpenOptions};
 use virtio_shm::{ShmId, ShmTransport};
+use virtio_transport::model::Manners;
+use virtio_transport::{DeviceStatus, Registers, Transport};
 
 use crate::rig::content::{assert_same, content};
 use crate::rig::logs;

@@ -10,7 +10,7 @@ use krun_devices::virtio::passthrough::PermissionSemantics;
 use krun_devices::virtio::{Fs, MmioTransport, VirtioShmRegion};
 use krun_devices::{BusDevice, Error};
 use krun_utils::eventfd::EventFd;
-use transport_mmio::Registers;
+use virtio_transport::Registers;
 
 use super::window::Window;
 use super::{lock, ram};

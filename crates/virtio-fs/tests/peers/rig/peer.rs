@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use lock_api::RawMutex;
 use tempfile::TempDir;
-use transport_mmio::{MmioTransport, Registers};
-use virtio_fs::{Config, MountError, VirtioFs, WindowAccess};
+use transport_mmio::MmioTransport;
+use virtio_fs::{Config, Device as FsDevice, Interrupts, Lock, MountError, VirtioFs, WindowAccess};
+use virtio_transport::Registers;
 
 use super::krun::Krun;
 use super::logs;
 use super::platform::{TestPlatform, Waiting};
-use super::ram::{IdentityHal, Owner, UnrelatedHal};
+use super::ram::{IdentityMemory, Owner, UnrelatedMemory};
 use super::strict::{self, Strict};
 use super::window::Window;
 
@@ -234,7 +234,8 @@ impl Peer {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config { request_timeout: Duration::from_secs(20), interrupts: self.interrupts, ..Config::default() }
+        let interrupts = if self.interrupts { Interrupts::Deferred } else { Interrupts::Off };
+        Config { request_timeout: Duration::from_secs(20), interrupts, ..Config::default() }
     }
 
     pub(crate) fn mount_with(&self, config: Config) -> Result<VirtioFs, MountError> {
@@ -244,7 +245,7 @@ impl Peer {
     /// As [`Peer::mount_with`], with locks of another kind.
     pub(crate) fn mount_locked<L>(&self, config: Config) -> Result<VirtioFs<L>, MountError>
     where
-        L: RawMutex + Send + Sync + 'static,
+        L: Lock,
     {
         let platform = self.platform();
         match self.device() {
@@ -256,15 +257,15 @@ impl Peer {
     fn mount_on<R, L>(&self, registers: R, platform: TestPlatform, config: Config) -> Result<VirtioFs<L>, MountError>
     where
         R: Registers + Send + 'static,
-        L: RawMutex + Send + Sync + 'static,
+        L: Lock,
     {
         let mut transport = MmioTransport::new(registers).expect("a device behind registers");
         // A device of ours that never says that it is reset is not asked a million times.
         transport.set_poll_limit(1000);
         if self.identity {
-            VirtioFs::<L>::mount::<IdentityHal, _, _>(transport, platform, config)
+            FsDevice::with_lock(transport, IdentityMemory).mount(platform, config)
         } else {
-            VirtioFs::<L>::mount::<UnrelatedHal, _, _>(transport, platform, config)
+            FsDevice::with_lock(transport, UnrelatedMemory).mount(platform, config)
         }
     }
 

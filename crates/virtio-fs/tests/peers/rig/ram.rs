@@ -1,4 +1,4 @@
-//! Guest RAM: one piece of the process's memory, from which every test's `Hal` allocates.
+//! Guest RAM: one piece of the process's memory, from which every test's driver allocates.
 //!
 //! It punishes mistakes. A block that was given back is filled with a pattern, and so is a page on both sides of every
 //! block; the patterns are checked when the test ends, so a device that writes to memory that the driver has freed, or
@@ -10,13 +10,13 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
+use virtio_fs::{DmaDirection, DmaMemory, PAGE_SIZE, PhysAddr};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 use super::lock;
 
 const SIZE: usize = 1 << 30;
-/// Guest-physical address of the RAM for [`UnrelatedHal`]: has nothing to do with where it lies in the process.
+/// Guest-physical address of the RAM for [`UnrelatedMemory`]: has nothing to do with where it lies in the process.
 const BASE: u64 = 0x1_8000_0000;
 const FREED: u8 = 0xdb;
 const GUARD: u8 = 0xa5;
@@ -53,7 +53,7 @@ static RAM: LazyLock<Ram> = LazyLock::new(|| {
 const PROTECTION: (i32, i32) =
     (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
 
-/// The RAM as devices see it: at the addresses of [`UnrelatedHal`] and at those of [`IdentityHal`].
+/// The RAM as devices see it: at the addresses of [`UnrelatedMemory`] and at those of [`IdentityMemory`].
 pub(crate) fn memory() -> GuestMemoryMmap {
     let (prot, flags) = PROTECTION;
     let host = RAM.host;
@@ -173,54 +173,45 @@ fn release(offset: usize, pages: usize) {
 
 /// Guest-physical addresses that have nothing to do with virtual ones.
 #[derive(Debug)]
-pub(crate) struct UnrelatedHal;
+pub(crate) struct UnrelatedMemory;
 
 /// Guest-physical addresses equal to virtual ones.
 #[derive(Debug)]
-pub(crate) struct IdentityHal;
+pub(crate) struct IdentityMemory;
 
-macro_rules! hal {
+macro_rules! memory {
     ($name:ident, $base:expr) => {
         // SAFETY: blocks are zeroed, aligned to pages, and nobody else's until they are given back.
-        unsafe impl Hal for $name {
-            fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        unsafe impl DmaMemory for $name {
+            fn allocate(&self, pages: usize, _: DmaDirection) -> Option<(PhysAddr, NonNull<u8>)> {
                 let offset = allocate(pages);
-                ($base + offset as u64, NonNull::new(host(offset)).expect("RAM is not at 0"))
+                Some(($base + offset as u64, NonNull::new(host(offset)).expect("RAM is not at 0")))
             }
 
-            unsafe fn dma_dealloc(paddr: PhysAddr, vaddr: NonNull<u8>, pages: usize) -> i32 {
+            unsafe fn free(&self, paddr: PhysAddr, vaddr: NonNull<u8>, pages: usize) {
                 let offset = vaddr.as_ptr().expose_provenance() - RAM.host;
                 assert_eq!(paddr, $base + offset as u64, "the two addresses do not belong together");
                 release(offset, pages);
-                0
             }
 
-            unsafe fn mmio_phys_to_virt(_: PhysAddr, _: usize) -> NonNull<u8> {
-                panic!("nothing here is mapped by the Hal")
-            }
-
-            unsafe fn share(_: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-                panic!("the driver gives devices only memory that it allocated for them")
-            }
-
-            unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {
-                panic!("the driver gives devices only memory that it allocated for them")
+            unsafe fn map_mmio(&self, _: PhysAddr, _: usize) -> Option<NonNull<u8>> {
+                panic!("nothing here is mapped by the driver")
             }
         }
     };
 }
 
-hal!(UnrelatedHal, BASE);
-hal!(IdentityHal, RAM.host as u64);
+memory!(UnrelatedMemory, BASE);
+memory!(IdentityMemory, RAM.host as u64);
 
 #[test]
 fn a_write_after_free_is_found_out() {
     let owner = Owner::new();
-    let (paddr, vaddr) = UnrelatedHal::dma_alloc(2, BufferDirection::Both);
+    let (paddr, vaddr) = UnrelatedMemory.allocate(2, DmaDirection::Both).unwrap();
     assert_eq!(owner.pages(), 2);
     assert!(in_use(paddr, 2 * PAGE_SIZE) && !in_use(paddr, 2 * PAGE_SIZE + 1) && !in_use(paddr - 1, 1));
     // SAFETY: just allocated.
-    unsafe { UnrelatedHal::dma_dealloc(paddr, vaddr, 2) };
+    unsafe { UnrelatedMemory.free(paddr, vaddr, 2) };
     assert!(!in_use(paddr, 1));
     // SAFETY: the place is in the block that was allocated.
     let place = unsafe { vaddr.add(17) };
@@ -233,13 +224,13 @@ fn a_write_after_free_is_found_out() {
 #[test]
 fn a_write_beyond_a_block_is_found_out() {
     let owner = Owner::new();
-    let (paddr, vaddr) = IdentityHal::dma_alloc(1, BufferDirection::Both);
+    let (paddr, vaddr) = IdentityMemory.allocate(1, DmaDirection::Both).unwrap();
     assert_eq!(paddr, vaddr.as_ptr().expose_provenance() as u64);
     // SAFETY: the page after a block is in the RAM too.
     let place = unsafe { vaddr.add(PAGE_SIZE) };
     // SAFETY: it is the RAM's own.
     unsafe { place.write(1) };
     // SAFETY: just allocated.
-    unsafe { IdentityHal::dma_dealloc(paddr, vaddr, 1) };
+    unsafe { IdentityMemory.free(paddr, vaddr, 1) };
     assert_eq!(owner.check().len(), 1);
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use lock_api::RawMutex;
+use virtio_fs::Lock;
 
 type Hook = Box<dyn FnMut()>;
 
@@ -36,6 +37,10 @@ unsafe impl RawMutex for SteppingLock {
         // SAFETY: the caller holds the lock.
         unsafe { RawMutex::unlock(&self.0) }
     }
+}
+
+impl Lock for SteppingLock {
+    const DISABLES_INTERRUPTS: bool = false;
 }
 
 fn step() {

@@ -1,7 +1,7 @@
 //! A device of our own around fuse-backend-rs's server: strict with the driver, and at a test's word as wrong as one can
 //! be.
 //!
-//! Registers are those of `transport_mmio::model`, queues are rust-vmm's, requests are served by a pass-through file
+//! Registers are those of `virtio_transport::model`, queues are rust-vmm's, requests are served by a pass-through file
 //! system, and the DAX window is filled with real mappings. Between the queue and the server sits a [`Ledger`], and a hook
 //! that may answer in the server's place, change what it says, or keep the driver waiting.
 
@@ -19,9 +19,10 @@ use fuse_backend_rs::api::server::Server;
 use fuse_backend_rs::passthrough::{Config, PassthroughFs};
 use fuse_backend_rs::transport::{FsCacheReqHandler, Reader, VirtioFsWriter, Writer};
 use krun_utils::eventfd::{EFD_NONBLOCK, EventFd};
-use transport_mmio::Registers;
-use transport_mmio::model::{Device, Manners, MmioModel, Spec};
+use transport_mmio::model::MmioModel;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use virtio_transport::Registers;
+use virtio_transport::model::{Device, Manners, Spec};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::ledger::{Ledger, Request, op};

@@ -4,23 +4,24 @@ use core::cell::RefCell;
 
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
-/// A configuration access that is shared between a `PciRoot` and this crate.
+/// A configuration access that is shared between a `PciRoot` and a transport.
 ///
 /// `PciRoot` keeps what it is given to itself, and has no call that reads the fields of a capability. Where an embedder's
 /// access is no cheap copy, this lends it to both:
 ///
 /// ```
 /// use core::cell::RefCell;
-/// use transport_pci::SharedAccess;
-/// use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction, PciRoot};
+/// use virtio_drivers::transport::pci::bus::{ConfigurationAccess, PciRoot};
+/// use virtio_transport::PciFunction;
+/// use virtio_transport::virtio_drivers_0_13::{SharedAccess, WordAccess};
 ///
 /// fn devices(access: impl ConfigurationAccess) {
 ///     let access = RefCell::new(access);
 ///     let root = PciRoot::new(SharedAccess::new(&access));
-///     let mut config = SharedAccess::new(&access);
+///     let mut config = WordAccess(SharedAccess::new(&access));
 ///     for (function, info) in root.enumerate_bus(0) {
-///         // PciTransport::new::<Hal, _>(&mut config, function)
-///         # let _ = (&mut config, function, info);
+///         // PciTransport::new(&mut config, function.into(), &memory)
+///         # let _: (_, PciFunction, _) = (&mut config, function.into(), info);
 ///     }
 /// }
 /// ```
