@@ -1,14 +1,19 @@
-//! Requests in guest memory: what is read of them, and replies that are written or amended there.
+//! Requests in guest memory: they are copied out once, and replies are copied in.
 
-use std::io::{self, Read as _};
+use std::io;
 
 use vhost_user_backend::bitmap::BitmapMmapRegion;
 use virtio_queue::DescriptorChain;
-use virtiofsd::descriptor_utils::Reader;
 use virtiofsd::filesystem::Context;
 use virtiofsd::fuse::InHeader;
 use virtiofsd::soft_idmap::Id as _;
-use vm_memory::{Address as _, Bytes as _, GuestAddress, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap};
+use vm_memory::{
+    ByteValued as _, Bytes as _, GuestAddress, GuestMemory as _, GuestMemoryAtomic, GuestMemoryLoadGuard,
+    GuestMemoryMmap, VolatileSlice,
+};
+
+use crate::opcode;
+use crate::scratch::Scratch;
 
 /// The guest's memory.
 pub type Memory = GuestMemoryMmap<BitmapMmapRegion>;
@@ -22,8 +27,8 @@ pub const IN_HEADER: usize = 40;
 /// Length of `fuse_out_header` in bytes.
 pub const OUT_HEADER: usize = 16;
 
-/// How much of a request's body is kept: the fixed part of all that is looked at, and names.
-const BODY: u64 = 512;
+/// How much of a request's body the daemon looks at itself, in bytes: the fixed part of what it carries out.
+const BODY: usize = 512;
 
 /// A request, as far as the daemon looks at it itself.
 #[derive(Debug, Clone)]
@@ -35,34 +40,17 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request's header and the beginning of its body.
-    ///
-    /// # Errors
-    ///
-    /// If the chain leads outside the guest's memory or is shorter than a header.
-    pub fn read(memory: &Memory, chain: Chain) -> io::Result<Self> {
-        let mut reader = Reader::new(memory, chain).map_err(io::Error::other)?;
-        let header: InHeader = reader.read_obj()?;
-        let len = u64::from(header.len).saturating_sub(IN_HEADER as u64).min(BODY);
-        let mut body = Vec::new();
-        reader.take(len).read_to_end(&mut body)?;
-        Ok(Request { header, body })
+    /// Reads the request that was copied into `scratch`; `None` if it is shorter than a header.
+    pub fn read(scratch: &Scratch) -> Option<Self> {
+        let header = *InHeader::from_slice(&scratch.beginning(IN_HEADER).ok()?)?;
+        let most = if header.opcode == opcode::REMOVEMAPPING { usize::MAX } else { IN_HEADER + BODY };
+        let body = scratch.beginning(most).ok()?.split_off(IN_HEADER);
+        Some(Request { header, body })
     }
 
-    /// Reads the first `len` bytes of a request's body, however long.
-    ///
-    /// # Errors
-    ///
-    /// If the chain leads outside the guest's memory or is shorter.
-    pub fn whole_body(memory: &Memory, chain: Chain, len: usize) -> io::Result<Vec<u8>> {
-        let mut reader = Reader::new(memory, chain).map_err(io::Error::other)?;
-        let _: InHeader = reader.read_obj()?;
-        if reader.available_bytes() < len {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        }
-        let mut body = vec![0; len];
-        reader.read_exact(&mut body)?;
-        Ok(body)
+    /// Whether its header says how long it is, `len` bytes.
+    pub fn is_honest(&self, len: usize) -> bool {
+        usize::try_from(self.header.len).is_ok_and(|said| said == len)
     }
 
     /// Who asks, as virtiofsd wants it.
@@ -93,105 +81,77 @@ impl Request {
     }
 }
 
-/// The room for a reply, readable and writable at any offset.
-#[derive(Debug)]
-pub struct ReplyRoom<'a> {
-    memory: &'a Memory,
-    parts: Vec<(GuestAddress, usize)>,
+/// The opcode of a request that nobody has copied yet; only good for a guess.
+pub fn peek_opcode(chain: Chain) -> Option<u32> {
+    let memory = chain.memory();
+    let first = chain.clone().readable().next()?;
+    let at = first.addr().0.checked_add(4).filter(|_| first.len() >= 8)?;
+    memory.read_obj(GuestAddress(at)).ok()
 }
 
-impl<'a> ReplyRoom<'a> {
-    /// The writable part of a chain.
-    pub fn new(memory: &'a Memory, chain: Chain) -> Self {
-        let parts = chain.writable().map(|part| (part.addr(), part.len() as usize)).collect();
-        ReplyRoom { memory, parts }
+/// Where in the guest's memory a reply goes. The guest can no longer change it.
+#[derive(Debug)]
+pub struct ReplyRoom {
+    memory: GuestMemoryLoadGuard<Memory>,
+    parts: Vec<(GuestAddress, usize)>,
+    len: usize,
+}
+
+/// Copies a request into `scratch`; returns where its reply goes.
+///
+/// # Errors
+///
+/// If the chain leads outside the guest's memory, is too long, or has room for a reply before its request ends.
+pub fn take(memory: &GuestMemoryLoadGuard<Memory>, chain: Chain, scratch: &mut Scratch) -> io::Result<ReplyRoom> {
+    let mut request: Vec<VolatileSlice<'_, BitmapMmapRegion>> = Vec::new();
+    let mut room = ReplyRoom::none(memory);
+    for descriptor in chain {
+        let len = descriptor.len() as usize;
+        let slice = memory.get_slice(descriptor.addr(), len).map_err(io::Error::other)?;
+        if descriptor.is_write_only() {
+            room.parts.push((descriptor.addr(), len));
+            room.len = room.len.checked_add(len).ok_or_else(|| io::Error::other("too much room"))?;
+        } else if room.parts.is_empty() {
+            request.push(slice);
+        } else {
+            return Err(io::Error::other("a readable descriptor after a writable one"));
+        }
+    }
+    scratch.fill(request.into_iter())?;
+    Ok(room)
+}
+
+impl ReplyRoom {
+    /// No room at all.
+    pub fn none(memory: &GuestMemoryLoadGuard<Memory>) -> Self {
+        ReplyRoom { memory: memory.clone(), parts: Vec::new(), len: 0 }
     }
 
     /// How many bytes fit.
     pub fn len(&self) -> usize {
-        self.parts.iter().fold(0, |sum, &(_, len)| sum.saturating_add(len))
+        self.len
     }
 
     /// Whether there is no room at all, as for requests without a reply.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
-    /// Fills `bytes` from `offset` on.
+    /// Copies the first `len` bytes of a reply into the guest's memory.
     ///
     /// # Errors
     ///
-    /// If that leaves the room, or the room is not in the guest's memory.
-    pub fn read(&self, offset: usize, bytes: &mut [u8]) -> io::Result<()> {
-        self.each(offset, bytes.len(), |at, range| {
-            self.memory.read_slice(&mut bytes[range], at).map_err(io::Error::other)
-        })
-    }
-
-    /// Writes `bytes` from `offset` on.
-    ///
-    /// # Errors
-    ///
-    /// If that leaves the room, or the room is not in the guest's memory.
-    pub fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.each(offset, bytes.len(), |at, range| self.memory.write_slice(&bytes[range], at).map_err(io::Error::other))
-    }
-
-    /// Changes the 32 bits at `offset`.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read) and [`write`](Self::write).
-    pub fn amend(&self, offset: usize, change: impl FnOnce(u32) -> u32) -> io::Result<()> {
-        let mut bytes = [0; 4];
-        self.read(offset, &mut bytes)?;
-        self.write(offset, &change(u32::from_ne_bytes(bytes)).to_ne_bytes())
-    }
-
-    /// Writes a reply that is only a header; returns its length, which is 0 if there is no room for one.
-    pub fn write_header(&self, unique: u64, error: i32) -> usize {
-        let mut header = [0; OUT_HEADER];
-        header[0..4].copy_from_slice(&(OUT_HEADER as u32).to_ne_bytes());
-        header[4..8].copy_from_slice(&error.to_ne_bytes());
-        header[8..16].copy_from_slice(&unique.to_ne_bytes());
-        match self.write(0, &header) {
-            Ok(()) => OUT_HEADER,
-            Err(error) => {
-                log::warn!("no room for the reply to request {unique}: {error}");
-                0
-            }
-        }
-    }
-
-    /// The error in the header of a reply that was written.
-    pub fn error(&self) -> i32 {
-        let mut bytes = [0; 4];
-        match self.read(4, &mut bytes) {
-            Ok(()) => i32::from_ne_bytes(bytes),
-            Err(_) => 0,
-        }
-    }
-
-    fn each(
-        &self,
-        offset: usize,
-        len: usize,
-        mut act: impl FnMut(GuestAddress, std::ops::Range<usize>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let (mut skip, mut done) = (offset, 0);
-        for &(start, part) in &self.parts {
-            if done == len {
-                break;
-            }
-            if skip >= part {
-                skip -= part;
+    /// If there is no room for it.
+    pub fn write(&self, scratch: &Scratch, len: usize) -> io::Result<()> {
+        let mut done = 0;
+        for &(address, part) in &self.parts {
+            let count = part.min(len - done);
+            if count == 0 {
                 continue;
             }
-            let count = (part - skip).min(len - done);
-            let at = start.checked_add(skip as u64).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-            act(at, done..done + count)?;
+            let to = self.memory.get_slice(address, count).map_err(io::Error::other)?;
+            scratch.reply(done, count)?.copy_to_volatile_slice(to);
             done += count;
-            skip = 0;
         }
         if done == len { Ok(()) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) }
     }

@@ -8,6 +8,7 @@ use virtiofsd::sandbox::SandboxMode;
 
 use crate::device::MAX_TAG;
 use crate::fault::Fault;
+use crate::policy::Policy;
 
 /// Smallest window, in bytes: one range of the size that guests map.
 pub const MIN_WINDOW: u64 = 2 << 20;
@@ -83,8 +84,9 @@ impl From<LogLevel> for log::LevelFilter {
 /// where num_vqs is the number of request queues plus 1. On the device vhost-user-fs-pci there is no window.
 ///
 /// Files that a program on the host makes shorter while a guest has them mapped are not safe: if the guest touches
-/// what is gone, QEMU dies. A file that a guest makes longer while it has it mapped gets a few bytes longer still for
-/// an instant: programs on the host should not append to the same file at that time.
+/// what is gone, QEMU dies. QEMU maps only what is open for writing, so a file that a guest maps cannot be run on the
+/// host meanwhile, and one of an overlay would be copied: such files are read by READ unless --map-all says otherwise.
+/// The last page of a file that it fills only in part is never mapped: guests read it by READ.
 ///
 /// Give a virtual machine one such share only: QEMU shows each daemon the files of the others.
 #[derive(Debug, Clone, Parser)]
@@ -106,9 +108,13 @@ pub struct Options {
     #[arg(long, default_value = "share")]
     pub tag: String,
 
-    /// Request queues, 1 to 64; QEMU's num_vqs is one more
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Request queues, 1 to 63; QEMU's num_vqs is one more
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=63))]
     pub num_request_queues: u16,
+
+    /// How many requests are carried out at a time, 1 to 64, beside urgent ones: a slow one stops none of the others
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub thread_pool_size: u16,
 
     /// Most mappings at a time, 1 to 4000; QEMU gets slower with each
     #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(1..=4000))]
@@ -117,6 +123,20 @@ pub struct Options {
     /// Let the guest change nothing; nothing is mapped then, since QEMU maps only for writing
     #[arg(long)]
     pub readonly: bool,
+
+    /// Map files that can be run, and files on an overlay, too. The host cannot run a file that a guest has mapped
+    /// ("Text file busy"), and an overlay copies it
+    #[arg(long)]
+    pub map_all: bool,
+
+    /// Let the guest make setuid and setgid files, and files with capabilities. Whoever runs one on the host gets the
+    /// rights it lends
+    #[arg(long)]
+    pub allow_setuid: bool,
+
+    /// Let the guest make device nodes, if the daemon may. The daemon itself never opens one
+    #[arg(long)]
+    pub allow_devices: bool,
 
     /// Serve the extended attributes of files
     #[arg(long)]
@@ -168,6 +188,11 @@ impl Options {
     /// Whether a window is offered at all.
     pub fn window(&self) -> Option<u64> {
         (self.window_size > 0).then_some(self.window_size)
+    }
+
+    /// What the guest may do beyond what permissions say.
+    pub fn policy(&self) -> Policy {
+        Policy { map_all: self.map_all, setuid: self.allow_setuid, devices: self.allow_devices }
     }
 
     /// Checks what can be checked before anything is done.

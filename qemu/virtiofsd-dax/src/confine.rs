@@ -14,18 +14,19 @@ const CAPABILITIES: [&str; 9] =
     ["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "SETGID", "SETUID", "MKNOD", "SETFCAP"];
 
 /// Descriptors that are not for the guest's files: memory regions, channels, the log.
-const OWN_DESCRIPTORS: u64 = 700;
+const OWN_DESCRIPTORS: u64 = 300;
 
-/// Enters the sandbox; returns the listener and what virtiofsd's file system is made with. In a namespace this forks,
-/// and only the child returns.
+/// Enters the sandbox; returns the listener, what virtiofsd's file system is made with, and how many mappings there are
+/// descriptors for. In a namespace this forks, and only the child returns.
 ///
 /// # Errors
 ///
 /// One sentence on why not.
-pub fn enter(options: &Options, listener: Listener) -> anyhow::Result<(Listener, Config)> {
+pub fn enter(options: &Options, listener: Listener) -> anyhow::Result<(Listener, Config, usize)> {
     let descriptors = limits::setup_rlimit_nofile(None)
         .map_err(anyhow::Error::msg)
         .context("the number of open files cannot be raised")?;
+    let (guest, mappings) = share_descriptors(descriptors, options.max_mappings);
     let kind = options.sandbox.unwrap_or(if sys::is_root() { SandboxKind::Namespace } else { SandboxKind::None });
     let shared = std::fs::canonicalize(&options.shared_dir)
         .with_context(|| format!("{} cannot be found", options.shared_dir.display()))?;
@@ -50,10 +51,17 @@ pub fn enter(options: &Options, listener: Listener) -> anyhow::Result<(Listener,
         announce_submounts: true,
         xattr: options.xattr,
         inode_file_handles: InodeFileHandlesMode::Prefer,
-        guest_fd_limit: descriptors.saturating_sub(OWN_DESCRIPTORS).max(64),
+        guest_fd_limit: guest,
         ..Config::default()
     };
-    Ok((listener, config))
+    Ok((listener, config, mappings))
+}
+
+/// Divides descriptors: how many the guest may have for its nodes and handles, and how many files may be mapped.
+fn share_descriptors(descriptors: u64, max_mappings: u16) -> (u64, usize) {
+    let left = descriptors.saturating_sub(OWN_DESCRIPTORS).max(128);
+    let mappings = u64::from(max_mappings).min(left / 2);
+    (left - mappings, usize::try_from(mappings).unwrap_or(1))
 }
 
 /// Gives up capabilities and system calls. After this, nothing is opened outside the share.
@@ -90,5 +98,18 @@ fn filter_calls(kind: Option<SeccompKind>) -> anyhow::Result<()> {
     match kind {
         None | Some(SeccompKind::None) => Ok(()),
         Some(kind) => anyhow::bail!("--seccomp {kind:?} needs a daemon that was built with seccomp"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_suffice_for_nodes_handles_and_mappings() {
+        assert_eq!(share_descriptors(1_000_000, 4000), (1_000_000 - OWN_DESCRIPTORS - 4000, 4000));
+        assert_eq!(share_descriptors(1024, 4000), (362, 362));
+        assert_eq!(share_descriptors(1024, 10), (714, 10));
+        assert_eq!(share_descriptors(0, 4000), (64, 64));
     }
 }

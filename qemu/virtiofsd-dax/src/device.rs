@@ -2,23 +2,26 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::Backend;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures};
+use vhost_user_backend::VhostUserBackend;
+use vhost_user_backend::VringT as _;
 use vhost_user_backend::bitmap::BitmapMmapRegion;
-use vhost_user_backend::{VhostUserBackend, VringMutex, VringState, VringT as _};
-use virtio_queue::{QueueOwnedT as _, QueueT as _};
-use vm_memory::{GuestAddressSpace as _, GuestMemoryLoadGuard};
+use virtio_queue::QueueT as _;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
-use crate::chain::{Chain, Memory, OUT_HEADER, ReplyRoom, Request, SharedMemory};
+use crate::chain::{OUT_HEADER, Request, SharedMemory};
 use crate::fault::{self, Action, Faults};
 use crate::opcode;
+use crate::pool::Pool;
+use crate::queue::{Queue, Slot, Taken, Vring};
 use crate::record::{self, Record};
+use crate::scratch::Scratch;
 use crate::share::HostFs;
-use crate::worker::{Link, SetupRequest, Worker};
+use crate::worker::Worker;
 
 /// `VIRTIO_F_VERSION_1`.
 const VIRTIO_F_VERSION_1: u64 = 1 << 32;
@@ -34,37 +37,47 @@ const SHMEM_BITS: u64 = 1 << 22 | 1 << 21;
 /// Longest tag, in bytes of UTF-8.
 pub const MAX_TAG: usize = 36;
 
-/// How many set-ups are carried out together at most: the guest waits for the first until the last is done.
-const BATCH: usize = 64;
-
-type Vring = VringMutex<SharedMemory>;
+/// Most queues of a device: vhost-user-backend has that many bits for them.
+pub const MAX_QUEUES: u16 = 64;
 
 /// What a device is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The name by which a guest mounts it.
     pub tag: String,
-    /// Queues beside the one for urgent requests.
+    /// Queues beside the one for urgent requests, fewer than [`MAX_QUEUES`].
     pub request_queues: u16,
     /// Size of the window in bytes; `None` for no window.
     pub window: Option<u64>,
+    /// How many requests are carried out at a time.
+    pub threads: usize,
 }
 
 /// A virtio-fs device.
+#[derive(Debug)]
 pub struct Device<F: HostFs> {
     options: Options,
-    record: Arc<Record>,
-    memory: Mutex<Option<SharedMemory>>,
-    channel: Mutex<Option<Backend>>,
-    /// Whether the front end asked for the window: one that did not shows the guest none.
-    shown: AtomicBool,
-    /// Taken out while they work, so that nothing is locked meanwhile.
-    worker: Mutex<Option<(Worker<F>, Faults)>>,
+    engine: Arc<Engine<F>>,
+    /// Threads for the queue of urgent requests, and for all others.
+    pools: [Arc<Pool>; 2],
 }
 
-impl<F: HostFs> std::fmt::Debug for Device<F> {
+/// What all threads share.
+struct Engine<F: HostFs> {
+    worker: Worker<F>,
+    queues: Vec<Queue>,
+    /// The queues as the crates keep them, once there was a request.
+    vrings: OnceLock<Arc<[Vring]>>,
+    memory: Mutex<Option<SharedMemory>>,
+    faults: Mutex<Faults>,
+    /// Whether nothing is ever answered again, on purpose.
+    hung: AtomicBool,
+    record: Arc<Record>,
+}
+
+impl<F: HostFs> std::fmt::Debug for Engine<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Device").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Engine").field("queues", &self.queues).finish_non_exhaustive()
     }
 }
 
@@ -72,34 +85,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<F: HostFs> Device<F> {
+impl<F: HostFs + 'static> Device<F> {
     /// A device whose requests `worker` carries out, but for `faults`.
-    pub fn new(options: Options, worker: Worker<F>, faults: Faults, record: Arc<Record>) -> Self {
-        Device {
-            options,
-            record,
+    ///
+    /// # Errors
+    ///
+    /// If its threads cannot be started.
+    pub fn new(options: Options, worker: Worker<F>, faults: Faults, record: Arc<Record>) -> io::Result<Self> {
+        let engine = Arc::new(Engine {
+            worker,
+            queues: (0..=usize::from(options.request_queues)).map(Queue::new).collect(),
+            vrings: OnceLock::new(),
             memory: Mutex::new(None),
-            channel: Mutex::new(None),
-            shown: AtomicBool::new(false),
-            worker: Mutex::new(Some((worker, faults))),
-        }
-    }
-
-    /// Everything that is in a queue, until it is empty.
-    fn drain(&self, worker: &mut Worker<F>, faults: &mut Faults, vrings: &[Vring], index: usize) -> io::Result<()> {
-        let vring = vrings.get(index).ok_or_else(|| io::Error::other(format!("no queue {index}")))?;
-        let memory = lock(&self.memory).clone().ok_or_else(|| io::Error::other("a kick before any memory"))?;
-        let channel = lock(&self.channel).clone().filter(|_| self.shown.load(Ordering::Relaxed));
-        let running = || is_running(vrings);
-        let link = channel.as_ref().map(|channel| Link { channel, running: &running });
-        let mut queue = Queue { vring, index, memory: &memory, record: &self.record, position: 0 };
-        loop {
-            vring.disable_notification().map_err(io::Error::other)?;
-            queue.work(worker, faults, link.as_ref());
-            if !vring.enable_notification().map_err(io::Error::other)? {
-                return Ok(());
-            }
-        }
+            faults: Mutex::new(faults),
+            hung: AtomicBool::new(false),
+            record,
+        });
+        let start = |name, threads| {
+            let engine = Arc::clone(&engine);
+            Pool::start(name, threads, move |pool, queue, scratch| engine.work(pool, queue, scratch))
+        };
+        let pools = [start("urgent", 1)?, start("request", options.threads.max(1))?];
+        Ok(Device { options, engine, pools })
     }
 }
 
@@ -118,151 +125,110 @@ fn is_running(vrings: &[Vring]) -> bool {
     any
 }
 
-/// One queue while it is worked on.
-struct Queue<'a> {
-    vring: &'a Vring,
-    index: usize,
-    memory: &'a SharedMemory,
-    record: &'a Record,
-    /// Where the queue stood when a request was last taken: elsewhere later means that the device was stopped.
-    position: u16,
-}
-
-/// A request that was taken from a queue.
-struct Job {
-    memory: GuestMemoryLoadGuard<Memory>,
-    chain: Chain,
-}
-
-impl Queue<'_> {
-    fn work<F: HostFs>(&mut self, worker: &mut Worker<F>, faults: &mut Faults, link: Option<&Link<'_>>) {
-        let mut setups = Vec::new();
-        while let Some(job) = self.take() {
-            let request = match Request::read(&job.memory, job.chain.clone()) {
-                Ok(request) => request,
-                Err(error) => {
-                    log::warn!("queue {}: a request that cannot be read: {error}", self.index);
-                    self.finish(job.chain.head_index(), || 0);
-                    self.signal();
-                    continue;
-                }
-            };
-            let fault = faults.next(request.header.opcode);
-            match fault {
-                None | Some(Action::Unknown) => {}
-                Some(Action::Delay(time)) => fault::wait(time),
-                Some(Action::Lose) => continue,
-                Some(Action::Hang) => fault::hang(),
-                Some(Action::Crash) => std::process::abort(),
-                Some(Action::Refuse(errno)) => {
-                    self.refuse(&job, &request, errno);
-                    self.signal();
-                    continue;
-                }
-            }
-            let unknown = fault == Some(Action::Unknown);
-            if request.header.opcode == opcode::SETUPMAPPING {
-                setups.push(SetupRequest { request, chain: job.chain, unknown });
-                if setups.len() >= BATCH {
-                    self.set_up(worker, link, std::mem::take(&mut setups));
-                }
-                continue;
-            }
-            self.set_up(worker, link, std::mem::take(&mut setups));
-            self.one(worker, link, &job, &request, unknown);
-        }
-        self.set_up(worker, link, setups);
-    }
-
-    fn take(&mut self) -> Option<Job> {
-        let memory = self.memory.memory();
-        let mut state = self.vring.get_mut();
-        if !state.is_enabled() || !state.get_queue().ready() {
-            return None;
-        }
-        let chain = match state.get_queue_mut().iter(memory.clone()) {
-            Ok(mut chains) => chains.next()?,
-            Err(error) => {
-                log::warn!("queue {}: {error}", self.index);
-                return None;
-            }
+impl<F: HostFs> Engine<F> {
+    /// Takes one request from a queue, or set-ups that came together, and carries it out.
+    fn work(&self, pool: &Pool, index: usize, scratch: &mut Scratch) {
+        let Some(memory) = lock(&self.memory).clone() else { return };
+        let Some((queue, vring)) = self.queues.get(index).zip(self.vrings.get().and_then(|all| all.get(index))) else {
+            return;
         };
-        self.position = state.get_queue().next_avail();
-        Some(Job { memory, chain })
+        let (taken, more) = queue.take(vring, &memory, scratch);
+        if more {
+            // Before this one is carried out: it may take its time.
+            pool.kick(index);
+        }
+        let reply = Reply { engine: self, queue, vring };
+        match taken {
+            None => {}
+            Some(Taken::Nonsense(slot)) => reply.give(&slot, scratch, 0),
+            Some(Taken::Dishonest(slot, request)) => reply.refuse(&slot, &request, scratch, libc::EINVAL),
+            Some(Taken::SetUps(setups)) => self.set_up(&reply, setups, scratch),
+            Some(Taken::One(slot, request)) => self.one(&reply, &slot, &request, scratch),
+        }
     }
 
-    fn set_up<F: HostFs>(&self, worker: &mut Worker<F>, link: Option<&Link<'_>>, setups: Vec<SetupRequest>) {
-        if setups.is_empty() {
+    /// What a fault leaves to be done: nothing if it took the request over, else whether the answer is a lie.
+    fn fault(&self, reply: &Reply<'_, F>, slot: &Slot, request: &Request, scratch: &Scratch) -> Option<bool> {
+        let action = lock(&self.faults).next(request.header.opcode);
+        match action {
+            None => return Some(false),
+            Some(Action::Unknown) => return Some(true),
+            Some(Action::Delay(time)) => {
+                fault::wait(time);
+                return Some(false);
+            }
+            Some(Action::Lose) => {}
+            Some(Action::Hang) => {
+                self.hung.store(true, Ordering::Relaxed);
+                fault::hang();
+            }
+            Some(Action::Crash) => std::process::abort(),
+            Some(Action::Refuse(errno)) => reply.refuse(slot, request, scratch, errno),
+        }
+        None
+    }
+
+    fn set_up(&self, reply: &Reply<'_, F>, setups: Vec<(Slot, Request)>, scratch: &Scratch) {
+        let mut asked = Vec::with_capacity(setups.len());
+        for (slot, request) in setups {
+            if let Some(unknown) = self.fault(reply, &slot, &request, scratch) {
+                asked.push((slot, request, unknown));
+            }
+        }
+        if asked.is_empty() {
             return;
         }
-        let errors = worker.set_up(link, &setups);
-        let memory = self.memory.memory();
-        for (SetupRequest { request, chain, unknown }, errno) in setups.into_iter().zip(errors) {
-            let errno = if unknown { libc::EIO } else { errno };
-            let head = chain.head_index();
-            let room = ReplyRoom::new(&memory, chain);
-            self.finish(head, || {
-                let len = room.write_header(request.header.unique, -errno);
-                self.note(&request, -errno, len);
-                len
-            });
+        let requests: Vec<&Request> = asked.iter().map(|(_, request, _)| request).collect();
+        let errors = self.worker.set_up(&requests);
+        for ((slot, request, unknown), errno) in asked.iter().zip(errors) {
+            reply.refuse(slot, request, scratch, if *unknown { libc::EIO } else { errno });
         }
-        self.signal();
     }
 
-    fn one<F: HostFs>(
-        &self,
-        worker: &mut Worker<F>,
-        link: Option<&Link<'_>>,
-        job: &Job,
-        request: &Request,
-        unknown: bool,
-    ) {
-        let memory: &Memory = &job.memory;
-        let room = ReplyRoom::new(memory, job.chain.clone());
-        let refused = if request.header.opcode == opcode::REMOVEMAPPING {
-            Some(worker.remove(link, request, memory, job.chain.clone()))
-        } else {
-            worker.before(link, request).err()
-        };
-        if let Some(errno) = refused {
-            self.refuse(job, request, if unknown { libc::EIO } else { errno });
-        } else {
-            // The server writes into the guest's memory: the device cannot be stopped while the queue is locked.
-            let len = {
-                let state = self.vring.get_mut();
-                if !self.is_current(&state) {
-                    return;
-                }
-                worker.serve(request, memory, job.chain.clone())
-            };
-            let mut len = worker.after(link, request, &room, len);
-            self.finish(job.chain.head_index(), || {
-                if unknown && len >= OUT_HEADER {
-                    len = room.write_header(request.header.unique, -libc::EIO);
-                }
-                let error = if len == 0 { 0 } else { room.error() };
-                self.note(request, error, len);
-                len
-            });
+    fn one(&self, reply: &Reply<'_, F>, slot: &Slot, request: &Request, scratch: &mut Scratch) {
+        let Some(unknown) = self.fault(reply, slot, request, scratch) else { return };
+        if request.header.opcode == opcode::REMOVEMAPPING {
+            let errno = self.worker.remove(request);
+            reply.refuse(slot, request, scratch, if unknown { libc::EIO } else { errno });
+            return;
         }
-        self.signal();
+        let mut len = self.worker.serve(request, scratch, slot.room());
+        if unknown && len >= OUT_HEADER {
+            len = scratch.reply_header(request.header.unique, -libc::EIO);
+        }
+        let error = if len == 0 { 0 } else { scratch.reply_error() };
+        reply.note(request, error, len);
+        reply.give(slot, scratch, len);
     }
+}
 
+/// The way back to the guest.
+struct Reply<'a, F: HostFs> {
+    engine: &'a Engine<F>,
+    queue: &'a Queue,
+    vring: &'a Vring,
+}
+
+impl<F: HostFs> Reply<'_, F> {
     /// Answers with nothing but an errno, or 0.
-    fn refuse(&self, job: &Job, request: &Request, errno: i32) {
-        let room = ReplyRoom::new(&job.memory, job.chain.clone());
-        self.finish(job.chain.head_index(), || {
-            let len = room.write_header(request.header.unique, -errno);
-            self.note(request, -errno, len);
-            len
-        });
+    fn refuse(&self, slot: &Slot, request: &Request, scratch: &Scratch, errno: i32) {
+        let room = slot.room() >= OUT_HEADER;
+        let len = if room { scratch.reply_header(request.header.unique, -errno) } else { 0 };
+        self.note(request, -errno, len);
+        self.give(slot, scratch, len);
+    }
+
+    fn give(&self, slot: &Slot, scratch: &Scratch, len: usize) {
+        if self.engine.hung.load(Ordering::Relaxed) {
+            fault::hang();
+        }
+        self.queue.give(self.vring, slot, scratch, len);
     }
 
     fn note(&self, request: &Request, error: i32, len: usize) {
         let header = &request.header;
-        self.record.request(&record::Request {
-            queue: self.index,
+        self.engine.record.request(&record::Request {
+            queue: self.queue.index(),
             opcode: header.opcode,
             node: header.nodeid,
             unique: header.unique,
@@ -271,42 +237,9 @@ impl Queue<'_> {
             len,
         });
     }
-
-    /// Whether the queue is where it was when the request at hand was taken. If not, its memory may be another
-    /// guest's.
-    fn is_current(&self, state: &VringState<SharedMemory>) -> bool {
-        let queue = state.get_queue();
-        let current = queue.ready() && queue.next_avail() == self.position;
-        if !current {
-            log::warn!("queue {}: a reply is dropped, the device was stopped", self.index);
-        }
-        current
-    }
-
-    /// Writes a reply and gives its request back to the guest.
-    fn finish(&self, head: u16, reply: impl FnOnce() -> usize) {
-        let mut state = self.vring.get_mut();
-        if !self.is_current(&state) {
-            return;
-        }
-        let len = u32::try_from(reply()).unwrap_or(0);
-        if let Err(error) = state.add_used(head, len) {
-            log::warn!("queue {}: a request cannot be given back: {error}", self.index);
-        }
-    }
-
-    /// Tells the guest of what was given back, if it wants to know.
-    fn signal(&self) {
-        let mut state = self.vring.get_mut();
-        if state.needs_notification().unwrap_or(true)
-            && let Err(error) = state.signal_used_queue()
-        {
-            log::warn!("queue {}: the guest cannot be told: {error}", self.index);
-        }
-    }
 }
 
-impl<F: HostFs> VhostUserBackend for Device<F> {
+impl<F: HostFs + 'static> VhostUserBackend for Device<F> {
     type Bitmap = BitmapMmapRegion;
     type Vring = Vring;
 
@@ -353,20 +286,25 @@ impl<F: HostFs> VhostUserBackend for Device<F> {
     }
 
     fn update_memory(&self, memory: SharedMemory) -> io::Result<()> {
-        *lock(&self.memory) = Some(memory);
+        *lock(&self.engine.memory) = Some(memory);
         Ok(())
     }
 
     fn set_backend_req_fd(&self, channel: Backend) {
-        *lock(&self.channel) = Some(channel);
+        self.engine.worker.table().set_channel(channel);
     }
 
     fn get_shmem_config(&self) -> io::Result<VhostUserShMemConfig> {
-        self.shown.store(true, Ordering::Relaxed);
+        self.engine.worker.table().show();
         match self.options.window {
             Some(window) => Ok(VhostUserShMemConfig::new(1, &[window])),
             None => Ok(VhostUserShMemConfig::default()),
         }
+    }
+
+    fn queues_per_thread(&self) -> Vec<u64> {
+        // One thread hears of kicks; others carry the requests out.
+        vec![u64::MAX]
     }
 
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
@@ -374,15 +312,16 @@ impl<F: HostFs> VhostUserBackend for Device<F> {
     }
 
     fn handle_event(&self, event: u16, _set: EventSet, vrings: &[Vring], _thread: usize) -> io::Result<()> {
-        // An error from here would end the thread that serves the queues.
-        let Some((mut worker, mut faults)) = lock(&self.worker).take() else {
-            log::error!("queue {event}: the worker is busy elsewhere");
-            return Ok(());
-        };
-        if let Err(error) = self.drain(&mut worker, &mut faults, vrings, usize::from(event)) {
-            log::error!("queue {event}: {error}");
+        let vrings = self.engine.vrings.get_or_init(|| {
+            let vrings: Arc<[Vring]> = vrings.into();
+            let running = Arc::clone(&vrings);
+            self.engine.worker.table().set_running(move || is_running(&running));
+            vrings
+        });
+        let queue = usize::from(event);
+        if queue < vrings.len() {
+            self.pools[usize::from(queue != 0)].kick(queue);
         }
-        *lock(&self.worker) = Some((worker, faults));
         Ok(())
     }
 }

@@ -2,24 +2,28 @@
 //!
 //! A *claim* is a range of the window that the guest was told is mapped, until it removes it. A *piece* is a range
 //! that the front end really maps, by one request. A claim's pieces lie one after another from its start. They cover
-//! it all, or as much of it as the file is long: a guest may claim a range that reaches past the end of the file, and
-//! when the file grows, the missing pages are mapped before the guest hears of the growth; when the file is about to
-//! shrink, pages past its new end are unmapped first, since a touch there would kill the front end.
+//! it all, or as much of it as the file is long: a guest may claim a range that reaches past the end of a file that
+//! ends with a page. When such a file grows by whole pages, they are mapped before the guest hears of the growth; a
+//! growth that ends within a page is an error of the request that tells of it, since no page that the file fills only
+//! in part can be mapped. When a file is about to shrink, pages past its new end are unmapped first, since a touch
+//! there would kill the front end; the page in which it ends stays.
 //!
 //! The front end refuses overlaps and removals that are not exact, maps nothing past the end of a file, and enlarges
-//! an empty file; none of that is ever asked of it.
+//! an empty file; none of that is ever asked of it, and no file is ever changed for the sake of a mapping.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
-use crate::window::{MapFile, Mapping, PAGE, Window, WindowError, page_ceil, page_floor};
+use crate::window::{FileKey, MapFile, Mapping, PAGE, Window, WindowError, page_ceil, page_floor};
 
 /// A request to map part of a file. Everything is in bytes.
 #[derive(Debug)]
 pub struct Setup<F> {
-    /// FUSE's name of the file.
+    /// FUSE's name of the file, for the record only.
     pub node: u64,
+    /// What it is known by.
+    pub key: FileKey,
     /// The file, open for reading and writing.
     pub file: Arc<F>,
     /// Where in the file the range starts.
@@ -28,9 +32,6 @@ pub struct Setup<F> {
     pub window_offset: u64,
     /// How long the range is.
     pub len: u64,
-    /// Whether a last page that the file fills only in part is mapped too. It takes making the file longer for a
-    /// moment, so it is done only for files whose guest has no other way to read that page.
-    pub tail: bool,
 }
 
 /// Why a file was not mapped.
@@ -95,6 +96,7 @@ impl SetupError {
 struct Claim<F> {
     len: u64,
     node: u64,
+    key: FileKey,
     file: Arc<F>,
     file_offset: u64,
     /// Lengths of the pieces, from the start of the claim on.
@@ -104,6 +106,28 @@ struct Claim<F> {
 impl<F> Claim<F> {
     fn mapped(&self) -> u64 {
         self.pieces.iter().sum()
+    }
+
+    /// Whether no piece reaches across `offset` bytes from the start.
+    fn ends_at(&self, offset: u64) -> bool {
+        let mut end = 0;
+        self.pieces.iter().all(|len| {
+            let begin = end;
+            end += len;
+            offset <= begin || end <= offset
+        })
+    }
+
+    /// A part of the claim, with nothing mapped.
+    fn part(&self, offset: u64, len: u64) -> Self {
+        Claim {
+            len,
+            node: self.node,
+            key: self.key,
+            file: Arc::clone(&self.file),
+            file_offset: self.file_offset + offset,
+            pieces: Vec::new(),
+        }
     }
 
     fn piece(&self, start: u64, offset: u64, len: u64) -> Mapping<'_, F> {
@@ -124,26 +148,30 @@ pub struct Mapper<F> {
     limit: usize,
     claims: BTreeMap<u64, Claim<F>>,
     /// How many claims each file has.
-    nodes: HashMap<u64, usize>,
+    files: HashMap<FileKey, usize>,
     /// Files with a claim that is not mapped to its end, and perhaps some that no longer have one.
-    incomplete: HashSet<u64>,
+    incomplete: HashSet<FileKey>,
+    /// Files that are being made shorter, by inode number, and the size in bytes that they will have. Two devices may
+    /// give the same number: then the limit holds for both files, for as long as the one shrinks.
+    shrinking: HashMap<u64, u64>,
     pieces: usize,
     /// Whether something changed that the guest may not see yet.
     unsettled: bool,
 }
 
-/// By how much growing files may exceed the limit of mappings.
-const GROWTH_RESERVE: usize = 1000;
+/// By how much growing files, and ranges removed from within others, may exceed the limit of mappings.
+const RESERVE: usize = 1000;
 
 impl<F: MapFile> Mapper<F> {
-    /// A table for a window of `window` bytes, in which at most `limit` mappings are made.
+    /// A table for a window of `window` bytes, in which at most `limit` mappings of as many files are made.
     pub fn new(window: u64, limit: usize) -> Self {
         Mapper {
             window,
             limit,
             claims: BTreeMap::new(),
-            nodes: HashMap::new(),
+            files: HashMap::new(),
             incomplete: HashSet::new(),
+            shrinking: HashMap::new(),
             pieces: 0,
             unsettled: false,
         }
@@ -154,19 +182,30 @@ impl<F: MapFile> Mapper<F> {
         self.pieces
     }
 
-    /// Whether the guest claims any range of this file.
-    pub fn has(&self, node: u64) -> bool {
-        self.nodes.contains_key(&node)
-    }
-
     /// Whether the guest claims anything at all.
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()
     }
 
-    /// Whether [`grown`](Self::grown) may have something to do for this file.
-    pub fn is_incomplete(&self, node: u64) -> bool {
-        self.incomplete.contains(&node)
+    /// The file that is known by a key, if the guest claims any range of it.
+    pub fn file(&self, key: FileKey) -> Option<Arc<F>> {
+        self.files.get(&key)?;
+        self.claims.values().find(|claim| claim.key == key).map(|claim| Arc::clone(&claim.file))
+    }
+
+    /// Whether any claimed file has this number, on whatever device.
+    pub fn has_inode(&self, inode: u64) -> bool {
+        self.files.keys().any(|key| key.inode == inode)
+    }
+
+    /// How many files [`grown`](Self::grown) may have something to do for.
+    pub fn incomplete(&self) -> usize {
+        self.incomplete.len()
+    }
+
+    /// Whether [`grown`](Self::grown) may have something to do for a file of this number.
+    pub fn is_incomplete(&self, inode: u64) -> bool {
+        self.incomplete.iter().any(|key| key.inode == inode)
     }
 
     /// Maps several ranges, in order, and returns when the guest can see all that succeeded.
@@ -181,7 +220,7 @@ impl<F: MapFile> Mapper<F> {
     }
 
     fn set_up_one<W: Window<F>>(&mut self, window: &mut W, setup: &Setup<F>) -> Result<(), SetupError> {
-        let &Setup { node, file_offset, window_offset, len, tail, .. } = setup;
+        let &Setup { node, key, file_offset, window_offset, len, .. } = setup;
         let aligned = |bytes: u64| bytes.is_multiple_of(PAGE);
         if len == 0 || !aligned(window_offset) || !aligned(file_offset) || !aligned(len) {
             return Err(SetupError::Unaligned { window_offset, file_offset, len });
@@ -190,24 +229,26 @@ impl<F: MapFile> Mapper<F> {
             .checked_add(len)
             .filter(|&end| end <= self.window)
             .ok_or(SetupError::OutsideWindow { window_offset, len, window: self.window })?;
-        if self.is_claimed(window_offset, end, node, file_offset) {
-            return Ok(self.fill_node(window, node, true)?);
+        if self.is_claimed(window_offset, end, key, file_offset) {
+            return self.fill_file(window, key);
         }
-        let size = setup.file.size()?;
+        let size = self.size(key, &setup.file)?;
         let outside_file = SetupError::OutsideFile { file_offset, len, size };
         let Some(file_end) = file_offset.checked_add(len) else { return Err(outside_file) };
-        if file_offset >= size || file_end > page_floor(size) && !aligned(size) && !tail {
+        if file_offset >= size || file_end > page_floor(size) && !aligned(size) {
             return Err(outside_file);
         }
-        let replaced: usize = self.overlapping(window_offset, end).map(|(_, claim)| claim.pieces.len()).sum();
-        if self.pieces - replaced >= self.limit {
+        let (claims, pieces) = self
+            .overlapping(window_offset, end)
+            .fold((0, 0), |(claims, pieces), (_, claim)| (claims + 1, pieces + claim.pieces.len()));
+        if self.pieces - pieces >= self.limit || self.claims.len() - claims >= self.limit + RESERVE {
             return Err(SetupError::TooMany(self.pieces));
         }
+        self.check_splits(window_offset, end)?;
         self.remove_one(window, window_offset, end)?;
-        let mut claim = Claim { len, node, file: Arc::clone(&setup.file), file_offset, pieces: Vec::new() };
-        let filled = self.fill(window, window_offset, &mut claim, tail);
-        let complete = page_ceil(size).min(file_end) - file_offset;
-        if filled.is_ok() && claim.mapped() >= complete {
+        let mut claim = Claim { len, node, key, file: Arc::clone(&setup.file), file_offset, pieces: Vec::new() };
+        let filled = self.fill(window, window_offset, &mut claim);
+        if matches!(filled, Ok(true)) {
             self.insert(window_offset, claim);
             return Ok(());
         }
@@ -222,8 +263,9 @@ impl<F: MapFile> Mapper<F> {
     ///
     /// # Errors
     ///
-    /// [`SetupError::Unaligned`] and [`SetupError::OutsideWindow`] before anything was done; errors of the front end
-    /// when some were removed and others not.
+    /// [`SetupError::Unaligned`] and [`SetupError::OutsideWindow`] before anything was done; errors of the front end,
+    /// and [`SetupError::TooMany`] where what is left of a range that is split would exceed the limit, when some were
+    /// removed and others not.
     pub fn remove<W: Window<F>>(&mut self, window: &mut W, ranges: &[(u64, u64)]) -> Result<(), SetupError> {
         let mut checked = Vec::with_capacity(ranges.len());
         for &(window_offset, len) in ranges {
@@ -238,6 +280,7 @@ impl<F: MapFile> Mapper<F> {
             }
         }
         for (start, end) in checked {
+            self.check_splits(start, end)?;
             self.remove_one(window, start, end)?;
         }
         Ok(())
@@ -253,23 +296,38 @@ impl<F: MapFile> Mapper<F> {
         self.settle(window)
     }
 
-    /// Must come before anything that makes a file shorter: unmaps what lies in pages past `size` bytes.
+    /// Must come before a file that nobody has mapped is made shorter than it is: nothing past `size` bytes of it is
+    /// mapped until [`after_shrink`](Self::after_shrink), and what was unmapped before is out of the guest's sight.
     ///
     /// # Errors
     ///
     /// What the front end says: then the file must keep its size.
-    pub fn before_shrink<W: Window<F>>(&mut self, window: &mut W, node: u64, size: u64) -> Result<(), WindowError> {
-        if self.nodes.contains_key(&node) {
-            for start in self.starts_of(node) {
-                let Some(mut claim) = self.claims.remove(&start) else { continue };
-                let keep = page_ceil(size).saturating_sub(claim.file_offset).min(claim.len);
-                let outcome = self.cut(window, start, &mut claim, keep);
-                self.note(&claim);
-                self.claims.insert(start, claim);
-                outcome?;
-            }
+    pub fn announce_shrink<W: Window<F>>(&mut self, window: &mut W, inode: u64, size: u64) -> Result<(), WindowError> {
+        self.shrinking.insert(inode, size);
+        self.settle(window)
+    }
+
+    /// Must come before anything that makes a file shorter: unmaps what lies in pages past `size` bytes. Nothing there
+    /// is mapped again until [`after_shrink`](Self::after_shrink).
+    ///
+    /// # Errors
+    ///
+    /// What the front end says: then the file must keep its size.
+    pub fn before_shrink<W: Window<F>>(&mut self, window: &mut W, key: FileKey, size: u64) -> Result<(), WindowError> {
+        self.shrinking.insert(key.inode, size);
+        for start in self.starts_of(key) {
+            let Some(mut claim) = self.claims.remove(&start) else { continue };
+            let outcome = self.cut(window, start, &mut claim, size);
+            self.note(&claim);
+            self.claims.insert(start, claim);
+            outcome?;
         }
         self.settle(window)
+    }
+
+    /// The file has the size that was announced, or keeps the one it had.
+    pub fn after_shrink(&mut self, inode: u64) {
+        self.shrinking.remove(&inode);
     }
 
     /// Must come after anything that may have made a file longer, before the guest hears of it: maps what the guest
@@ -277,18 +335,34 @@ impl<F: MapFile> Mapper<F> {
     ///
     /// # Errors
     ///
-    /// What the front end or the host says: then the guest must not be told of the growth.
-    pub fn grown<W: Window<F>>(&mut self, window: &mut W, node: u64) -> Result<(), SetupError> {
-        if !self.incomplete.contains(&node) {
+    /// What the front end or the host says, and [`SetupError::OutsideFile`] if the file ends within a page that the
+    /// guest believes is mapped: then the guest must not be told of the growth.
+    pub fn grown<W: Window<F>>(&mut self, window: &mut W, key: FileKey) -> Result<(), SetupError> {
+        if !self.incomplete.contains(&key) {
             return Ok(());
         }
-        self.fill_node(window, node, true)?;
-        Ok(self.settle(window)?)
+        let filled = self.fill_file(window, key);
+        self.settle(window)?;
+        filled
     }
 
-    fn is_claimed(&self, start: u64, end: u64, node: u64, file_offset: u64) -> bool {
+    fn size(&self, key: FileKey, file: &F) -> io::Result<u64> {
+        let size = file.size()?;
+        Ok(self.shrinking.get(&key.inode).map_or(size, |&coming| size.min(coming)))
+    }
+
+    /// Ranges that are left of a claim before and after a removed one are mapped anew, so they count.
+    fn check_splits(&self, start: u64, end: u64) -> Result<(), SetupError> {
+        let splits = self.overlapping(start, end).any(|(at, claim)| at < start && end < at + claim.len);
+        if splits && self.pieces.max(self.claims.len()) >= self.limit + RESERVE {
+            return Err(SetupError::TooMany(self.pieces));
+        }
+        Ok(())
+    }
+
+    fn is_claimed(&self, start: u64, end: u64, key: FileKey, file_offset: u64) -> bool {
         self.claims.range(..=start).next_back().is_some_and(|(&at, claim)| {
-            claim.node == node && at + claim.len >= end && claim.file_offset + (start - at) == file_offset
+            claim.key == key && at + claim.len >= end && claim.file_offset + (start - at) == file_offset
         })
     }
 
@@ -300,29 +374,29 @@ impl<F: MapFile> Mapper<F> {
         self.claims.range(first..end.max(first)).map(|(&at, claim)| (at, claim))
     }
 
-    fn starts_of(&self, node: u64) -> Vec<u64> {
-        self.claims.iter().filter(|(_, claim)| claim.node == node).map(|(&start, _)| start).collect()
+    fn starts_of(&self, key: FileKey) -> Vec<u64> {
+        self.claims.iter().filter(|(_, claim)| claim.key == key).map(|(&start, _)| start).collect()
     }
 
     fn insert(&mut self, start: u64, claim: Claim<F>) {
-        *self.nodes.entry(claim.node).or_default() += 1;
+        *self.files.entry(claim.key).or_default() += 1;
         self.note(&claim);
         self.claims.insert(start, claim);
     }
 
-    fn forget(&mut self, node: u64) {
-        if let Some(count) = self.nodes.get_mut(&node) {
+    fn forget(&mut self, key: FileKey) {
+        if let Some(count) = self.files.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                self.nodes.remove(&node);
-                self.incomplete.remove(&node);
+                self.files.remove(&key);
+                self.incomplete.remove(&key);
             }
         }
     }
 
     fn note(&mut self, claim: &Claim<F>) {
         if claim.mapped() < claim.len {
-            self.incomplete.insert(claim.node);
+            self.incomplete.insert(claim.key);
         }
     }
 
@@ -353,45 +427,46 @@ impl<F: MapFile> Mapper<F> {
         Ok(())
     }
 
-    /// Unmaps the pieces that reach past `keep` bytes, and maps again the part below of the one that straddles.
+    /// Unmaps the pages past a file's coming end at `size` bytes. The page in which the file will end is a piece of its
+    /// own from then on: it could not be mapped again.
     fn cut<W: Window<F>>(
         &mut self,
         window: &mut W,
         start: u64,
         claim: &mut Claim<F>,
-        keep: u64,
+        size: u64,
     ) -> Result<(), WindowError> {
-        let straddling = self.drop_pieces(window, start, claim, keep)?;
-        if straddling > 0 {
+        let within = |bytes: u64| bytes.saturating_sub(claim.file_offset).min(claim.len);
+        let (whole, keep) = (within(page_floor(size)), within(page_ceil(size)));
+        let stays = claim.ends_at(whole) && claim.ends_at(keep);
+        let kept = claim.mapped().min(keep);
+        self.drop_pieces(window, start, claim, if stays { keep } else { whole })?;
+        for end in [whole.min(kept), kept] {
             let mapped = claim.mapped();
-            match self.map(window, &claim.piece(start, mapped, straddling)) {
-                Ok(()) => claim.pieces.push(straddling),
-                Err(WindowError::Refused) => {}
-                Err(error) => return Err(error),
+            if mapped < end {
+                self.map(window, &claim.piece(start, mapped, end - mapped))?;
+                claim.pieces.push(end - mapped);
             }
         }
         Ok(())
     }
 
-    /// Unmaps, from the last on, the pieces that reach past `keep` bytes; returns how much of the lowest of them lay
-    /// below.
+    /// Unmaps, from the last on, the pieces that reach past `keep` bytes.
     fn drop_pieces<W: Window<F>>(
         &mut self,
         window: &mut W,
         start: u64,
         claim: &mut Claim<F>,
         keep: u64,
-    ) -> Result<u64, WindowError> {
+    ) -> Result<(), WindowError> {
         let mut end = claim.mapped();
-        let mut straddling = 0;
         while end > keep {
             let Some(&len) = claim.pieces.last() else { break };
             self.unmap(window, &claim.piece(start, end - len, len))?;
             claim.pieces.pop();
             end -= len;
-            straddling = keep.saturating_sub(end);
         }
-        Ok(straddling)
+        Ok(())
     }
 
     fn remove_one<W: Window<F>>(&mut self, window: &mut W, start: u64, end: u64) -> Result<(), WindowError> {
@@ -418,114 +493,86 @@ impl<F: MapFile> Mapper<F> {
         end: u64,
     ) -> Result<(), (Claim<F>, WindowError)> {
         let left = start.saturating_sub(at);
-        let right = (at + claim.len).saturating_sub(end);
+        let right = end.saturating_sub(at).min(claim.len);
+        let boundary = self.split(at, &mut claim, right);
         if let Err(error) = self.drop_pieces(window, at, &mut claim, left) {
             return Err((claim, error));
         }
-        self.forget(claim.node);
+        self.forget(claim.key);
         // Whatever of the rest is not mapped anew for some reason is mapped when the file is next looked at.
-        if right > 0 {
-            let offset = end - at;
-            let mut rest = Claim {
-                len: right,
-                node: claim.node,
-                file: Arc::clone(&claim.file),
-                file_offset: claim.file_offset + offset,
-                pieces: Vec::new(),
-            };
-            let filled = self.fill(window, end, &mut rest, true);
-            log_unfilled(&rest, filled);
+        if boundary > right {
+            let mut rest = claim.part(right, boundary - right);
+            let filled = self.fill(window, end, &mut rest);
+            log_unfilled(&rest, &filled);
             self.insert(end, rest);
         }
         if left > 0 {
             claim.len = left;
-            let filled = self.fill(window, at, &mut claim, true);
-            log_unfilled(&claim, filled);
+            let filled = self.fill(window, at, &mut claim);
+            log_unfilled(&claim, &filled);
             self.insert(at, claim);
         }
         Ok(())
     }
 
-    fn fill_node<W: Window<F>>(&mut self, window: &mut W, node: u64, tail: bool) -> Result<(), WindowError> {
+    /// Makes a claim of its own of what lies after the piece that reaches across `right`, or after `right` itself;
+    /// returns where that begins.
+    fn split(&mut self, at: u64, claim: &mut Claim<F>, right: u64) -> u64 {
+        let (mut boundary, mut count) = (0, 0);
+        while boundary < right && count < claim.pieces.len() {
+            boundary += claim.pieces[count];
+            count += 1;
+        }
+        let boundary = boundary.max(right);
+        if boundary < claim.len {
+            let mut rest = claim.part(boundary, claim.len - boundary);
+            rest.pieces = claim.pieces.split_off(count);
+            claim.len = boundary;
+            self.insert(at + boundary, rest);
+        }
+        boundary
+    }
+
+    fn fill_file<W: Window<F>>(&mut self, window: &mut W, key: FileKey) -> Result<(), SetupError> {
         let mut complete = true;
-        for start in self.starts_of(node) {
+        for start in self.starts_of(key) {
             let Some(mut claim) = self.claims.remove(&start) else { continue };
-            let outcome = self.fill(window, start, &mut claim, tail);
-            complete &= claim.mapped() == claim.len;
+            let (file_offset, len) = (claim.file_offset, claim.len);
+            let outcome = self.fill(window, start, &mut claim);
+            complete &= claim.mapped() == len;
+            let file = Arc::clone(&claim.file);
             self.claims.insert(start, claim);
-            outcome?;
+            if !outcome? {
+                return Err(SetupError::OutsideFile { file_offset, len, size: file.size()? });
+            }
         }
         if complete {
-            self.incomplete.remove(&node);
+            self.incomplete.remove(&key);
         }
         Ok(())
     }
 
-    /// Maps what a claim lacks and its file has.
-    fn fill<W: Window<F>>(
-        &mut self,
-        window: &mut W,
-        start: u64,
-        claim: &mut Claim<F>,
-        tail: bool,
-    ) -> Result<(), WindowError> {
+    /// Maps what a claim lacks and its file has; returns whether all that the file has is mapped now, to its last byte.
+    fn fill<W: Window<F>>(&mut self, window: &mut W, start: u64, claim: &mut Claim<F>) -> Result<bool, SetupError> {
         let mapped = claim.mapped();
         if mapped == claim.len {
-            return Ok(());
+            return Ok(true);
         }
-        let size = match claim.file.size() {
-            Ok(size) => size,
-            Err(error) => {
-                log::error!("node {}: its size cannot be read: {error}", claim.node);
-                return Err(WindowError::Refused);
-            }
-        };
+        let size = self.size(claim.key, &claim.file)?;
         let within = |bytes: u64| bytes.saturating_sub(claim.file_offset).min(claim.len);
         let (whole, rounded) = (within(page_floor(size)), within(page_ceil(size)));
-        let wanted = if tail { rounded } else { whole };
-        if wanted <= mapped {
-            return Ok(());
+        if whole > mapped {
+            if self.pieces >= self.limit + RESERVE {
+                return Err(SetupError::TooMany(self.pieces));
+            }
+            self.map(window, &claim.piece(start, mapped, whole - mapped))?;
+            claim.pieces.push(whole - mapped);
         }
-        if self.pieces >= self.limit + GROWTH_RESERVE {
-            log::error!("node {}: grown pages are not mapped, {} mappings are live", claim.node, self.pieces);
-            return Err(WindowError::Refused);
-        }
-        let mapping = claim.piece(start, mapped, wanted - mapped);
-        if wanted == whole {
-            self.map(window, &mapping)?;
-        } else {
-            self.map_with_tail(window, &mapping, size)?;
-        }
-        claim.pieces.push(wanted - mapped);
-        Ok(())
-    }
-
-    /// Maps up to and with the last page of a file that ends within it. The front end maps only whole pages of a
-    /// file, so the file is made longer, mapped, and made shorter again; the mapping stays good.
-    fn map_with_tail<W: Window<F>>(
-        &mut self,
-        window: &mut W,
-        mapping: &Mapping<'_, F>,
-        size: u64,
-    ) -> Result<(), WindowError> {
-        let file = mapping.file;
-        let modified = file.modified();
-        if let Err(error) = file.resize(size, page_ceil(size)) {
-            log::error!("node {}: its last page cannot be mapped: {error}", mapping.node);
-            return Err(WindowError::Refused);
-        }
-        let outcome = self.map(window, mapping);
-        if let Err(error) = file.resize(page_ceil(size), size) {
-            log::error!("node {}: it cannot be cut back to {size} bytes: {error}", mapping.node);
-        }
-        if let Err(error) = modified.and_then(|time| file.set_modified(time)) {
-            log::debug!("node {}: its time of change could not be put back: {error}", mapping.node);
-        }
-        outcome
+        Ok(rounded <= claim.mapped())
     }
 }
 
-fn log_unfilled<F>(claim: &Claim<F>, outcome: Result<(), WindowError>) {
+fn log_unfilled<F>(claim: &Claim<F>, outcome: &Result<bool, SetupError>) {
     if let Err(error) = outcome {
         log::error!("node {}: the rest of a mapping could not be mapped again: {error}", claim.node);
     }

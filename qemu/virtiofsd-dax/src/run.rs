@@ -15,9 +15,10 @@ use crate::cli::Options;
 use crate::device::{self, Device};
 use crate::fault::Faults;
 use crate::record::Record;
-use crate::share::HostFs;
+use crate::share::{HostFs, Share};
 use crate::socket::{self, SocketFile};
 use crate::sys::EndSignals;
+use crate::table::Table;
 use crate::worker::Worker;
 use crate::{confine, logging};
 
@@ -55,22 +56,25 @@ fn start(
     record: &Arc<Record>,
 ) -> anyhow::Result<ExitCode> {
     // Where this forks, the parent waits and takes over the exit status; so whatever has threads comes after.
-    let (listener, config) = confine::enter(options, listener)?;
-    end_on_signals(Arc::clone(socket), Arc::clone(record))?;
+    let (listener, config, mappings) = confine::enter(options, listener)?;
+    let signals = EndSignals::catch().context("signals cannot be caught")?;
     confine::drop_privileges(options)?;
+    // Threads are confined as the one that starts them is by then.
+    end_on_signals(signals, Arc::clone(socket), Arc::clone(record))?;
     let unusable = |error| format!("the folder {} cannot be served: {error}", options.shared_dir.display());
     if options.readonly {
         let fs = PassthroughFsRo::new(config).map_err(|error| anyhow::anyhow!(unusable(error)))?;
-        serve(options, fs, listener, socket, record)
+        serve(options, fs, mappings, listener, socket, record)
     } else {
         let fs = PassthroughFs::new(config).map_err(|error| anyhow::anyhow!(unusable(error)))?;
-        serve(options, fs, listener, socket, record)
+        serve(options, fs, mappings, listener, socket, record)
     }
 }
 
 fn serve<F>(
     options: &Options,
     fs: F,
+    mappings: usize,
     mut listener: Listener,
     socket: &SocketFile,
     record: &Arc<Record>,
@@ -79,12 +83,18 @@ where
     F: HostFs + 'static,
 {
     let window = options.window().filter(|_| !options.readonly);
-    let limit = usize::from(options.max_mappings);
-    let worker = Worker::new(fs, window.is_some(), window.unwrap_or(0), limit, Arc::clone(record));
+    let table = Arc::new(Table::new(window, mappings, Arc::clone(record)));
+    let share = Share::new(fs, options.policy(), Arc::clone(&table), Arc::clone(record));
+    let worker = Worker::new(share, table, Arc::clone(record));
     let faults = Faults::new(options.fault.clone());
-    let device_options =
-        device::Options { tag: options.tag.clone(), request_queues: options.num_request_queues, window };
-    let device = Arc::new(Device::new(device_options, worker, faults, Arc::clone(record)));
+    let device_options = device::Options {
+        tag: options.tag.clone(),
+        request_queues: options.num_request_queues,
+        window,
+        threads: usize::from(options.thread_pool_size),
+    };
+    let device = Device::new(device_options, worker, faults, Arc::clone(record));
+    let device = Arc::new(device.context("the threads of the device cannot be started")?);
     let memory = SharedMemory::new(Memory::new());
     let mut daemon = VhostUserDaemon::new("vhost-user".to_owned(), device, memory)
         .map_err(|error| anyhow::anyhow!("the device cannot be made: {error}"))?;
@@ -110,8 +120,7 @@ where
     std::process::exit(code)
 }
 
-fn end_on_signals(socket: Arc<SocketFile>, record: Arc<Record>) -> anyhow::Result<()> {
-    let mut signals = EndSignals::catch().context("signals cannot be caught")?;
+fn end_on_signals(mut signals: EndSignals, socket: Arc<SocketFile>, record: Arc<Record>) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,14 @@ use virtiofsd::soft_idmap::Id as _;
 
 use crate::access::{self, Attributes};
 use crate::names::{self, Purpose};
+use crate::policy::Policy;
 use crate::record::Record;
+use crate::sys;
+use crate::table::{Shrink, Table};
+use crate::window::FileKey;
+
+/// Most nodes that a guest may hold at a time: virtiofsd keeps something of each.
+const MAX_NODES: usize = 1 << 20;
 
 /// What a [`Share`] can wrap: virtiofsd's file system, read-only or not.
 pub trait HostFs: FileSystem<Inode = u64, Handle = u64> + Send + Sync {}
@@ -30,17 +38,16 @@ impl<F: FileSystem<Inode = u64, Handle = u64> + Send + Sync> HostFs for F {}
 struct Held {
     /// References by look-ups.
     lookups: u64,
-    /// Whether the guest was told to use DAX for it.
-    announced: bool,
+    /// What its file is, once that was asked.
+    known: Option<Known>,
 }
 
-#[derive(Debug, Default)]
-struct Nodes {
-    held: HashMap<u64, Held>,
-    /// Nodes whose size went to the guest since the last call of [`Share::take_seen`].
-    seen: Vec<u64>,
-    /// Nodes of which the guest holds nothing more, since the last call of [`Share::take_gone`].
-    gone: Vec<u64>,
+/// What a node's file is, whatever becomes of its attributes.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    key: FileKey,
+    /// Whether it lies on an overlay, where whoever opens a file for writing copies it.
+    overlay: bool,
 }
 
 /// A file system that is served with a window.
@@ -52,12 +59,14 @@ pub struct Share<F>(Arc<Inner<F>>);
 #[derive(Debug)]
 struct Inner<F> {
     fs: F,
+    policy: Policy,
+    table: Arc<Table>,
     record: Arc<Record>,
     /// Whether there is a window to map files into.
     dax: AtomicBool,
     /// Whether the guest understands per-inode DAX.
     inode_dax: AtomicBool,
-    nodes: Mutex<Nodes>,
+    nodes: Mutex<HashMap<u64, Held>>,
 }
 
 impl<F> Clone for Share<F> {
@@ -67,10 +76,12 @@ impl<F> Clone for Share<F> {
 }
 
 impl<F: HostFs> Share<F> {
-    /// Wraps a file system. No DAX is offered until [`offer`](Self::offer) says so.
-    pub fn new(fs: F, record: Arc<Record>) -> Self {
+    /// Wraps a file system whose files `table` maps. No DAX is offered until [`offer`](Self::offer) says so.
+    pub fn new(fs: F, policy: Policy, table: Arc<Table>, record: Arc<Record>) -> Self {
         Share(Arc::new(Inner {
             fs,
+            policy,
+            table,
             record,
             dax: AtomicBool::new(false),
             inode_dax: AtomicBool::new(false),
@@ -83,32 +94,38 @@ impl<F: HostFs> Share<F> {
         self.0.dax.store(dax, Ordering::Relaxed);
     }
 
-    /// Whether the guest was told to use DAX for this node, and so has no other way to read it.
-    pub fn is_announced(&self, node: u64) -> bool {
-        self.nodes().held.get(&node).is_some_and(|held| held.announced)
-    }
-
-    /// Nodes whose attributes the request at hand gave to the guest.
-    pub fn take_seen(&self) -> Vec<u64> {
-        std::mem::take(&mut self.nodes().seen)
-    }
-
-    /// Nodes that the guest let go of.
-    pub fn take_gone(&self) -> Vec<u64> {
-        std::mem::take(&mut self.nodes().gone)
-    }
-
-    /// Opens the regular file behind a node for reading and writing.
+    /// The regular file behind a node, open for reading and writing, and what it is known by. It is opened for writing
+    /// only once it is certain that the requester may write it and that it may be mapped.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if it is not a regular file; else what the host says.
-    pub fn open_file(&self, ctx: Context, node: u64) -> io::Result<File> {
+    /// `ENODEV` if it is not a regular file; `EACCES` if the requester may not both read and write it, or the policy
+    /// leaves it to READ; else what the host says.
+    pub fn open_for_mapping(&self, ctx: Context, node: u64) -> io::Result<(Arc<File>, FileKey)> {
         let (attr, _) = self.0.fs.getattr(ctx, node, None)?;
-        if !access::is_regular(attr.mode) {
+        let attributes = attributes(&attr);
+        if !access::is_regular(attributes.mode) {
             return Err(io::Error::from_raw_os_error(libc::ENODEV));
         }
-        let flags = (libc::O_RDWR | libc::O_NONBLOCK).cast_unsigned();
+        let allowed = access::may_map(&attributes, ctx.uid.into_inner(), ctx.gid.into_inner())
+            && self.0.policy.maps_mode(attributes.mode);
+        let known = if allowed { Some(self.known(ctx, node)?) } else { None };
+        let Some(known) = known.filter(|known| self.0.policy.maps_overlay(known.overlay)) else {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        };
+        if let Some(file) = self.0.table.file(known.key) {
+            return Ok((file, known.key));
+        }
+        let file = self.open_file(ctx, node, libc::O_RDWR)?;
+        match file_key(&file)? == known.key {
+            true => Ok((Arc::new(file), known.key)),
+            false => Err(io::Error::from_raw_os_error(libc::ESTALE)),
+        }
+    }
+
+    /// Opens the regular file behind a node.
+    fn open_file(&self, ctx: Context, node: u64, access: i32) -> io::Result<File> {
+        let flags = (access | libc::O_NONBLOCK).cast_unsigned();
         let (handle, _) = self.0.fs.open(ctx, node, false, flags)?;
         let handle = handle.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
         // Only a transfer is given the file that the handle stands for.
@@ -121,56 +138,77 @@ impl<F: HostFs> Share<F> {
         Ok(file)
     }
 
-    /// The node behind a name, without the guest holding it.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    pub fn find(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<u64> {
-        names::check(name, Purpose::Open)?;
-        let entry = self.0.fs.lookup(ctx, parent, name)?;
-        self.0.fs.forget(ctx, entry.inode, 1);
-        Ok(entry.inode)
-    }
-
-    /// The size of the file behind a node, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    pub fn size(&self, ctx: Context, node: u64) -> io::Result<u64> {
-        Ok(self.0.fs.getattr(ctx, node, None)?.0.size)
-    }
-
-    /// The inode number of the file behind a node, on its own device.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    pub fn inode(&self, ctx: Context, node: u64) -> io::Result<u64> {
-        Ok(self.0.fs.getattr(ctx, node, None)?.0.ino)
-    }
-
-    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+    fn nodes(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
         self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn describe(&self, ctx: Context, node: u64, attr: &mut Attr) {
-        self.nodes().seen.push(node);
-        if !self.0.dax.load(Ordering::Relaxed) || !self.0.inode_dax.load(Ordering::Relaxed) {
-            return;
+    fn known(&self, ctx: Context, node: u64) -> io::Result<Known> {
+        if let Some(known) = self.nodes().get(&node).and_then(|held| held.known) {
+            return Ok(known);
         }
-        let attributes =
-            Attributes { mode: attr.mode, uid: attr.uid.into_inner(), gid: attr.gid.into_inner(), size: attr.size };
-        // Once announced, a file stays so while all its readers may map it: the guest changes its mind late.
-        let announced = access::all_readers_may_map(attr.mode)
-            && (self.is_announced(node) || access::qualifies(&attributes) && self.is_writable(ctx, node));
-        if let Some(held) = self.nodes().held.get_mut(&node) {
-            held.announced = announced;
-            if announced {
-                attr.flags |= ATTR_DAX;
+        let file = self.open_file(ctx, node, libc::O_RDONLY)?;
+        let known = Known { key: file_key(&file)?, overlay: sys::is_overlay(&file)? };
+        if let Some(held) = self.nodes().get_mut(&node) {
+            held.known = Some(known);
+        }
+        Ok(known)
+    }
+
+    /// Must come before a file is made shorter: the right to do so, and what is mapped past its new end is unmapped.
+    /// `len` is given the file's size now and says the new one, in bytes.
+    fn shrink(&self, ctx: Context, node: u64, len: impl FnOnce(u64) -> u64) -> io::Result<Option<Shrink<'_>>> {
+        if !self.0.table.is_offered() {
+            return Ok(None);
+        }
+        let inode = self.0.fs.getattr(ctx, node, None)?.0.ino;
+        let shrink = self.0.table.shrink(inode);
+        let size = self.0.fs.getattr(ctx, node, None)?.0.size;
+        let key = if self.0.table.has_inode(inode) { Some(self.known(ctx, node)?.key) } else { None };
+        match shrink.cut(key, len(size)) {
+            Ok(()) => Ok(Some(shrink)),
+            Err(error) => {
+                log::error!("node {node}: it keeps its size, since it cannot be unmapped: {error}");
+                Err(io::Error::from_raw_os_error(libc::EIO))
             }
         }
+    }
+
+    /// Must come before the guest hears of anything that may have made a file longer; `inode` is the file's number if
+    /// that is known.
+    fn grown(&self, ctx: Context, node: u64, inode: Option<u64>) -> io::Result<()> {
+        if !self.0.table.has_incomplete() {
+            return Ok(());
+        }
+        let inode = match inode {
+            Some(inode) => inode,
+            None => self.0.fs.getattr(ctx, node, None)?.0.ino,
+        };
+        if !self.0.table.is_incomplete(inode) {
+            return Ok(());
+        }
+        self.0.table.grown(self.known(ctx, node)?.key).map_err(|error| {
+            log::warn!("node {node}: it grew, and what the guest believes mapped is not: {error}");
+            io::Error::from_raw_os_error(libc::EIO)
+        })
+    }
+
+    fn describe(&self, ctx: Context, node: u64, attr: &mut Attr) -> io::Result<()> {
+        self.grown(ctx, node, Some(attr.ino))?;
+        if !self.0.dax.load(Ordering::Relaxed) || !self.0.inode_dax.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.is_announced(ctx, node, &attributes(attr)) {
+            attr.flags |= ATTR_DAX;
+        }
+        Ok(())
+    }
+
+    /// Whether the guest is told to use DAX for a file, and so has no other way to read it.
+    fn is_announced(&self, ctx: Context, node: u64, attributes: &Attributes) -> bool {
+        access::qualifies(attributes)
+            && self.0.policy.maps_mode(attributes.mode)
+            && self.is_writable(ctx, node)
+            && self.known(ctx, node).is_ok_and(|known| self.0.policy.maps_overlay(known.overlay))
     }
 
     /// Whether the file behind a node lies where anything can be written at all.
@@ -178,31 +216,70 @@ impl<F: HostFs> Share<F> {
         self.0.fs.statfs(ctx, node).is_ok_and(|status| status.f_flag & libc::ST_RDONLY == 0)
     }
 
-    fn hold(&self, ctx: Context, mut entry: Entry) -> Entry {
-        self.count(&entry);
-        if entry.inode != 0 {
-            self.describe(ctx, entry.inode, &mut entry.attr);
+    fn hold(&self, ctx: Context, mut entry: Entry) -> io::Result<Entry> {
+        if entry.inode == 0 {
+            return Ok(entry);
         }
-        entry
+        let node = entry.inode;
+        let described = self.count(node).and_then(|()| self.describe(ctx, node, &mut entry.attr));
+        if let Err(error) = described {
+            self.forget(ctx, node, 1);
+            return Err(error);
+        }
+        Ok(entry)
     }
 
-    fn count(&self, entry: &Entry) {
-        if entry.inode != 0 {
-            self.nodes().held.entry(entry.inode).or_default().lookups += 1;
-            self.0.record.lookups(1);
+    fn count(&self, node: u64) -> io::Result<()> {
+        let mut nodes = self.nodes();
+        if nodes.len() >= MAX_NODES && !nodes.contains_key(&node) {
+            log::warn!("the guest holds {MAX_NODES} nodes and may have no more");
+            return Err(io::Error::from_raw_os_error(libc::ENFILE));
         }
+        nodes.entry(node).or_default().lookups += 1;
+        self.0.record.lookups(1);
+        Ok(())
     }
 
     fn let_go(&self, node: u64, count: u64) {
         let mut nodes = self.nodes();
-        let Some(held) = nodes.held.get_mut(&node) else { return };
+        let Some(held) = nodes.get_mut(&node) else { return };
         let count = count.min(held.lookups);
         held.lookups -= count;
         if held.lookups == 0 {
-            nodes.held.remove(&node);
-            nodes.gone.push(node);
+            nodes.remove(&node);
         }
         self.0.record.lookups(-count.cast_signed());
+    }
+
+    /// Whether a file of this mode may be made of the file behind a node.
+    fn check_mode(&self, ctx: Context, node: u64, mode: u32) -> io::Result<()> {
+        if !Policy::is_privileged(mode) {
+            return Ok(());
+        }
+        let kind = self.0.fs.getattr(ctx, node, None)?.0.mode & libc::S_IFMT;
+        self.0.policy.check_mode(kind | mode & !libc::S_IFMT)
+    }
+}
+
+fn attributes(attr: &Attr) -> Attributes {
+    Attributes { mode: attr.mode, uid: attr.uid.into_inner(), gid: attr.gid.into_inner(), size: attr.size }
+}
+
+fn file_key(file: &File) -> io::Result<FileKey> {
+    let metadata = file.metadata()?;
+    Ok(FileKey { device: metadata.dev(), inode: metadata.ino() })
+}
+
+/// Whether a request for flags asks that the file be emptied.
+fn truncates(flags: u32) -> bool {
+    flags & libc::O_TRUNC.cast_unsigned() != 0
+}
+
+/// virtiofsd does not survive an offset from 2^63 on.
+fn check_offset(offset: u64, size: u32) -> io::Result<()> {
+    match i64::try_from(offset).ok().and_then(|offset| offset.checked_add(i64::from(size))) {
+        Some(_) => Ok(()),
+        None => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     }
 }
 
@@ -222,6 +299,19 @@ impl ZeroCopyWriter for Capture {
     }
 }
 
+impl<F: HostFs> Share<F> {
+    /// Makes an existing file empty, for a request that opens it so; returns its new attributes.
+    fn empty(&self, ctx: Context, node: u64, kill_priv: bool) -> io::Result<Attr> {
+        let mut valid = SetattrValid::SIZE;
+        valid.set(SetattrValid::KILL_SUIDGID, kill_priv);
+        let request = SetattrIn { valid: valid.bits(), size: 0, ..SetattrIn::default() };
+        let shrink = self.shrink(ctx, node, |_| 0)?;
+        let emptied = self.0.fs.setattr(ctx, node, request, None, valid);
+        drop(shrink);
+        Ok(emptied?.0)
+    }
+}
+
 impl<F: HostFs> FileSystem for Share<F> {
     type Inode = u64;
     type Handle = u64;
@@ -238,13 +328,13 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn destroy(&self) {
-        self.nodes().held.clear();
+        self.nodes().clear();
         self.0.fs.destroy();
     }
 
     fn lookup(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<Entry> {
         names::check(name, Purpose::Find)?;
-        self.0.fs.lookup(ctx, parent, name).map(|entry| self.hold(ctx, entry))
+        self.0.fs.lookup(ctx, parent, name).and_then(|entry| self.hold(ctx, entry))
     }
 
     fn forget(&self, ctx: Context, inode: u64, count: u64) {
@@ -261,7 +351,7 @@ impl<F: HostFs> FileSystem for Share<F> {
 
     fn getattr(&self, ctx: Context, inode: u64, handle: Option<u64>) -> io::Result<(Attr, Duration)> {
         let (mut attr, timeout) = self.0.fs.getattr(ctx, inode, handle)?;
-        self.describe(ctx, inode, &mut attr);
+        self.describe(ctx, inode, &mut attr)?;
         Ok((attr, timeout))
     }
 
@@ -273,8 +363,15 @@ impl<F: HostFs> FileSystem for Share<F> {
         handle: Option<u64>,
         valid: SetattrValid,
     ) -> io::Result<(Attr, Duration)> {
+        if valid.contains(SetattrValid::MODE) {
+            self.check_mode(ctx, inode, attr.mode)?;
+        }
+        let size = attr.size;
+        let resizes = valid.contains(SetattrValid::SIZE);
+        let shrink = if resizes { self.shrink(ctx, inode, |_| size)? } else { None };
         let (mut attr, timeout) = self.0.fs.setattr(ctx, inode, attr, handle, valid)?;
-        self.describe(ctx, inode, &mut attr);
+        drop(shrink);
+        self.describe(ctx, inode, &mut attr)?;
         Ok((attr, timeout))
     }
 
@@ -291,7 +388,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         extensions: Extensions,
     ) -> io::Result<Entry> {
         names::check(name, Purpose::Make)?;
-        self.0.fs.symlink(ctx, linkname, parent, name, extensions).map(|entry| self.hold(ctx, entry))
+        self.0.fs.symlink(ctx, linkname, parent, name, extensions).and_then(|entry| self.hold(ctx, entry))
     }
 
     fn mknod(
@@ -305,7 +402,8 @@ impl<F: HostFs> FileSystem for Share<F> {
         extensions: Extensions,
     ) -> io::Result<Entry> {
         names::check(name, Purpose::Make)?;
-        self.0.fs.mknod(ctx, inode, name, mode, rdev, umask, extensions).map(|entry| self.hold(ctx, entry))
+        self.0.policy.check_node(mode, rdev)?;
+        self.0.fs.mknod(ctx, inode, name, mode, rdev, umask, extensions).and_then(|entry| self.hold(ctx, entry))
     }
 
     fn mkdir(
@@ -318,7 +416,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         extensions: Extensions,
     ) -> io::Result<Entry> {
         names::check(name, Purpose::Make)?;
-        self.0.fs.mkdir(ctx, parent, name, mode, umask, extensions).map(|entry| self.hold(ctx, entry))
+        self.0.fs.mkdir(ctx, parent, name, mode, umask, extensions).and_then(|entry| self.hold(ctx, entry))
     }
 
     fn unlink(&self, ctx: Context, parent: u64, name: &CStr) -> io::Result<()> {
@@ -347,11 +445,14 @@ impl<F: HostFs> FileSystem for Share<F> {
 
     fn link(&self, ctx: Context, inode: u64, newparent: u64, newname: &CStr) -> io::Result<Entry> {
         names::check(newname, Purpose::Make)?;
-        self.0.fs.link(ctx, inode, newparent, newname).map(|entry| self.hold(ctx, entry))
+        self.0.fs.link(ctx, inode, newparent, newname).and_then(|entry| self.hold(ctx, entry))
     }
 
     fn open(&self, ctx: Context, inode: u64, kill_priv: bool, flags: u32) -> io::Result<(Option<u64>, OpenOptions)> {
-        self.0.fs.open(ctx, inode, kill_priv, flags)
+        let shrink = if truncates(flags) { self.shrink(ctx, inode, |_| 0)? } else { None };
+        let opened = self.0.fs.open(ctx, inode, kill_priv, flags);
+        drop(shrink);
+        opened
     }
 
     fn create(
@@ -366,9 +467,33 @@ impl<F: HostFs> FileSystem for Share<F> {
         extensions: Extensions,
     ) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
         names::check(name, Purpose::Open)?;
-        let (entry, handle, options) =
-            self.0.fs.create(ctx, parent, name, mode, kill_priv, flags, umask, extensions)?;
-        Ok((self.hold(ctx, entry), handle, options))
+        self.0.policy.check_mode(libc::S_IFREG | mode & !libc::S_IFMT)?;
+        // Which file is emptied is known only once it is open.
+        let emptied = truncates(flags);
+        let opening = flags & !libc::O_TRUNC.cast_unsigned();
+        let (mut entry, handle, options) =
+            self.0.fs.create(ctx, parent, name, mode, kill_priv, opening, umask, extensions)?;
+        let node = entry.inode;
+        let finished = match emptied && entry.attr.size > 0 {
+            true => self.empty(ctx, node, kill_priv).map(|attr| entry.attr = attr),
+            false => Ok(()),
+        };
+        // Whoever is refused the entry holds nothing of it.
+        let held = match finished {
+            Ok(()) => self.hold(ctx, entry),
+            Err(error) => {
+                self.0.fs.forget(ctx, node, 1);
+                Err(error)
+            }
+        };
+        match (held, handle) {
+            (Err(error), Some(handle)) => {
+                // It is only given back.
+                let _ = self.0.fs.release(ctx, node, opening, handle, false, false, None);
+                Err(error)
+            }
+            (held, handle) => Ok((held?, handle, options)),
+        }
     }
 
     fn read<W: ZeroCopyWriter>(
@@ -382,6 +507,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         lock_owner: Option<u64>,
         flags: u32,
     ) -> io::Result<usize> {
+        check_offset(offset, size)?;
         self.0.fs.read(ctx, inode, handle, w, size, offset, lock_owner, flags)
     }
 
@@ -398,7 +524,11 @@ impl<F: HostFs> FileSystem for Share<F> {
         kill_priv: bool,
         flags: u32,
     ) -> io::Result<usize> {
-        self.0.fs.write(ctx, inode, handle, r, size, offset, lock_owner, delayed_write, kill_priv, flags)
+        check_offset(offset, size)?;
+        let written =
+            self.0.fs.write(ctx, inode, handle, r, size, offset, lock_owner, delayed_write, kill_priv, flags)?;
+        self.grown(ctx, inode, None)?;
+        Ok(written)
     }
 
     fn flush(&self, ctx: Context, inode: u64, handle: u64, lock_owner: u64) -> io::Result<()> {
@@ -410,7 +540,11 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn fallocate(&self, ctx: Context, inode: u64, handle: u64, mode: u32, offset: u64, length: u64) -> io::Result<()> {
-        self.0.fs.fallocate(ctx, inode, handle, mode, offset, length)
+        let collapses = mode & libc::FALLOC_FL_COLLAPSE_RANGE.cast_unsigned() != 0;
+        let shrink = if collapses { self.shrink(ctx, inode, |size| size.saturating_sub(length))? } else { None };
+        self.0.fs.fallocate(ctx, inode, handle, mode, offset, length)?;
+        drop(shrink);
+        self.grown(ctx, inode, None)
     }
 
     fn release(
@@ -439,6 +573,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         flags: u32,
         extra_flags: SetxattrFlags,
     ) -> io::Result<()> {
+        self.0.policy.check_xattr(name)?;
         self.0.fs.setxattr(ctx, inode, name, value, flags, extra_flags)
     }
 
@@ -490,7 +625,12 @@ impl<F: HostFs> FileSystem for Share<F> {
         len: u64,
         flags: u64,
     ) -> io::Result<usize> {
-        self.0.fs.copyfilerange(ctx, inode_in, handle_in, offset_in, inode_out, handle_out, offset_out, len, flags)
+        let copied = self
+            .0
+            .fs
+            .copyfilerange(ctx, inode_in, handle_in, offset_in, inode_out, handle_out, offset_out, len, flags)?;
+        self.grown(ctx, inode_out, None)?;
+        Ok(copied)
     }
 
     fn syncfs(&self, ctx: Context, inode: u64) -> io::Result<()> {
@@ -526,9 +666,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn tmpfile(&self) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
-        // Nobody says who asks, so nothing is said of DAX.
-        let (entry, handle, options) = self.0.fs.tmpfile()?;
-        self.count(&entry);
-        Ok((entry, handle, options))
+        // Nobody says who asks, so it cannot be served.
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
     }
 }

@@ -23,6 +23,37 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// `OVERLAYFS_SUPER_MAGIC`.
+const OVERLAY: i64 = 0x794c_7630;
+
+/// Whether a file lies on an overlay.
+///
+/// # Errors
+///
+/// What the host says.
+pub fn is_overlay(file: &impl AsFd) -> io::Result<bool> {
+    let mut status = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the pointer is to room for one status, which the call fills.
+    let result = unsafe { libc::fstatfs(file.as_fd().as_raw_fd(), status.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above succeeded, so the status is initialised.
+    let status = unsafe { status.assume_init() };
+    Ok(status.f_type == OVERLAY)
+}
+
+/// Gives this thread a working directory and a file mode mask of its own, which virtiofsd changes for some requests.
+///
+/// # Errors
+///
+/// What the host says.
+pub fn unshare_working_directory() -> io::Result<()> {
+    // SAFETY: it touches no memory of ours.
+    let result = unsafe { libc::unshare(libc::CLONE_FS) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Signals that ask the daemon to end, as something to read.
 #[derive(Debug)]
 pub struct EndSignals(File);

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::time::SystemTime;
 
 /// The unit in which files are mapped, in bytes: the page of the host.
 pub const PAGE: u64 = 4096;
@@ -18,6 +17,16 @@ pub const fn page_ceil(bytes: u64) -> u64 {
         Some(sum) => page_floor(sum),
         None => page_floor(u64::MAX),
     }
+}
+
+/// What a file is known by for as long as it is mapped: the same under every node that the guest knows it by. A mapped
+/// file is open, so the host gives its number to no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    /// The host's number of its device.
+    pub device: u64,
+    /// Its number on that device.
+    pub inode: u64,
 }
 
 /// One mapping as the front end is asked for it. Everything is in bytes.
@@ -84,46 +93,10 @@ pub trait MapFile {
     ///
     /// What the host says.
     fn size(&self) -> io::Result<u64>;
-
-    /// Sets the size to `to` bytes, unless it is no longer `from`: then somebody else changed it and nothing is done.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    fn resize(&self, from: u64, to: u64) -> io::Result<()>;
-
-    /// When the file's contents last changed.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    fn modified(&self) -> io::Result<SystemTime>;
-
-    /// Puts the time of the last change back.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    fn set_modified(&self, time: SystemTime) -> io::Result<()>;
 }
 
 impl MapFile for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
-    }
-
-    fn resize(&self, from: u64, to: u64) -> io::Result<()> {
-        if self.size()? == from {
-            self.set_len(to)?;
-        }
-        Ok(())
-    }
-
-    fn modified(&self) -> io::Result<SystemTime> {
-        self.metadata()?.modified()
-    }
-
-    fn set_modified(&self, time: SystemTime) -> io::Result<()> {
-        File::set_modified(self, time)
     }
 }

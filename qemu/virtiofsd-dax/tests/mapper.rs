@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use proptest::prelude::*;
 use virtiofsd_dax::mapper::{Mapper, Setup, SetupError};
-use virtiofsd_dax::window::{MapFile, Mapping, PAGE, Window, WindowError, page_ceil};
+use virtiofsd_dax::window::{FileKey, MapFile, Mapping, PAGE, Window, WindowError};
 
 const WINDOW_PAGES: u64 = 24;
 const FILES: usize = 3;
@@ -29,22 +28,6 @@ impl FakeFile {
 impl MapFile for FakeFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.bytes())
-    }
-
-    fn resize(&self, from: u64, to: u64) -> io::Result<()> {
-        assert_eq!(self.bytes(), from, "nobody else changes it here");
-        assert_eq!(page_ceil(from.min(to)), from.max(to), "only ever within the last page");
-        self.size.store(to, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn modified(&self) -> io::Result<SystemTime> {
-        Ok(SystemTime::UNIX_EPOCH)
-    }
-
-    fn set_modified(&self, time: SystemTime) -> io::Result<()> {
-        assert_eq!(time, SystemTime::UNIX_EPOCH);
-        Ok(())
     }
 }
 
@@ -127,8 +110,8 @@ impl Window<FakeFile> for FakeQemu {
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// File, first page of it, first page of the window, pages, tail; several come together.
-    SetUp(Vec<(usize, u64, u64, u64, bool)>),
+    /// File, first page of it, first page of the window, pages; several come together.
+    SetUp(Vec<(usize, u64, u64, u64)>),
     /// First page of the window, pages.
     Remove(u64, u64),
     /// The guest or the host gives a file this size.
@@ -140,7 +123,7 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let setup = (0..FILES, 0..8u64, 0..WINDOW_PAGES + 2, 0..8u64, any::<bool>());
+    let setup = (0..FILES, 0..8u64, 0..WINDOW_PAGES + 2, 0..8u64);
     let size = prop_oneof![Just(0u64), (0..10u64).prop_map(|pages| pages * PAGE), 0..10 * PAGE];
     prop_oneof![
         8 => prop::collection::vec(setup, 1..4).prop_map(Op::SetUp),
@@ -159,6 +142,12 @@ struct World {
     believed: Pages,
     /// The sizes that the files were given.
     sizes: [u64; FILES],
+    /// The sizes that the guest was told of: a growth of which it must not be told leaves it at the old one.
+    told: [u64; FILES],
+}
+
+fn key(file: usize) -> FileKey {
+    FileKey { device: 1, inode: file as u64 + 100 }
 }
 
 impl World {
@@ -169,17 +158,18 @@ impl World {
             mapper: Mapper::new(WINDOW_PAGES * PAGE, limit),
             believed: Pages::new(),
             sizes,
+            told: sizes,
         }
     }
 
-    fn setup(&self, &(file, from, at, pages, tail): &(usize, u64, u64, u64, bool)) -> Setup<FakeFile> {
+    fn setup(&self, &(file, from, at, pages): &(usize, u64, u64, u64)) -> Setup<FakeFile> {
         Setup {
             node: file as u64 + 100,
+            key: key(file),
             file: Arc::clone(&self.files[file]),
             file_offset: from * PAGE,
             window_offset: at * PAGE,
             len: pages * PAGE,
-            tail,
         }
     }
 
@@ -189,7 +179,7 @@ impl World {
                 let setups: Vec<_> = all.iter().map(|one| self.setup(one)).collect();
                 let results = self.mapper.set_up(&mut self.qemu, &setups);
                 assert_eq!(results.len(), setups.len());
-                for (&(file, from, at, pages, _), result) in all.iter().zip(&results) {
+                for (&(file, from, at, pages), result) in all.iter().zip(&results) {
                     for page in 0..pages {
                         match result {
                             Ok(()) => _ = self.believed.insert(at + page, (file, from + page)),
@@ -212,20 +202,37 @@ impl World {
                 }
             }
             &Op::Resize(file, size) => {
-                let node = file as u64 + 100;
-                if size < self.files[file].bytes() {
-                    let done = self.mapper.before_shrink(&mut self.qemu, node, size);
+                let shrinks = size < self.files[file].bytes();
+                if shrinks {
+                    let done = self.mapper.before_shrink(&mut self.qemu, key(file), size);
                     if done.is_err() {
+                        self.mapper.after_shrink(key(file).inode);
                         return;
+                    }
+                    // A request that comes now maps nothing of what goes.
+                    let _ = self.mapper.grown(&mut self.qemu, key(file));
+                    let again = self.setup(&(file, 0, 0, 8));
+                    let again = self.mapper.set_up(&mut self.qemu, &[again]).remove(0);
+                    for page in 0..8 {
+                        match again {
+                            Ok(()) => _ = self.believed.insert(page, (file, page)),
+                            Err(SetupError::Window(_)) => _ = self.believed.remove(&page),
+                            Err(_) => {}
+                        }
+                    }
+                    assert_eq!(self.qemu.visible, self.qemu.pages);
+                    for (_, &(_, from)) in self.qemu.pages.iter().filter(|(_, (mapped, _))| *mapped == file) {
+                        assert!(from * PAGE < size, "page {from} is mapped and goes");
                     }
                     assert_eq!(self.qemu.visible, self.qemu.pages, "the guest can still touch what goes");
                 }
                 self.files[file].size.store(size, Ordering::Relaxed);
                 self.sizes[file] = size;
-                let grown = self.mapper.grown(&mut self.qemu, node);
-                if grown.is_err() {
-                    self.believed.retain(|_, &mut (other, _)| other != file);
+                if shrinks {
+                    self.mapper.after_shrink(key(file).inode);
                 }
+                let grown = self.mapper.grown(&mut self.qemu, key(file));
+                self.told[file] = if grown.is_ok() { size } else { size.min(self.told[file]) };
             }
             Op::End => {
                 self.mapper.remove_all(&mut self.qemu).expect("nothing refuses a removal");
@@ -256,10 +263,11 @@ impl World {
     /// What holds when nothing is refused: the guest is right.
     fn check_right(&self) {
         for (page, &(file, from)) in &self.believed {
-            let inside = from * PAGE < self.files[file].bytes();
+            let size = self.files[file].bytes();
             let shown = self.qemu.pages.get(page).copied();
-            let expected = inside.then_some((file, from));
-            assert_eq!(shown, expected, "page {page}, file {file} with {} bytes", self.files[file].bytes());
+            let (must, may) = (from * PAGE < size.min(self.told[file]), from * PAGE < size);
+            assert!(!must || shown.is_some(), "page {page}, file {file} with {size} bytes is not mapped");
+            assert!(shown.is_none() || may && shown == Some((file, from)), "page {page}, file {file}: {shown:?}");
         }
         for page in self.qemu.pages.keys() {
             assert!(self.believed.contains_key(page), "page {page} is mapped and nobody asked for it");
@@ -298,42 +306,40 @@ proptest! {
     }
 }
 
-const NODE: u64 = 100;
-
 fn world(size: u64) -> World {
     World::new([size, 64 * PAGE, 0], 1000)
 }
 
-fn set_up(world: &mut World, from: u64, at: u64, pages: u64, tail: bool) -> Result<(), SetupError> {
-    let setup = world.setup(&(0, from, at, pages, tail));
+fn set_up(world: &mut World, from: u64, at: u64, pages: u64) -> Result<(), SetupError> {
+    let setup = world.setup(&(0, from, at, pages));
     world.mapper.set_up(&mut world.qemu, &[setup]).remove(0)
 }
 
 #[test]
 fn the_same_again_is_no_request() {
     let mut world = world(8 * PAGE);
-    set_up(&mut world, 0, 0, 4, false).expect("inside the file");
+    set_up(&mut world, 0, 0, 4).expect("inside the file");
     let before = world.qemu.requests;
-    set_up(&mut world, 0, 0, 4, false).expect("the same");
-    set_up(&mut world, 1, 1, 2, false).expect("a part of it");
+    set_up(&mut world, 0, 0, 4).expect("the same");
+    set_up(&mut world, 1, 1, 2).expect("a part of it");
     assert_eq!(world.qemu.requests, before);
-    set_up(&mut world, 1, 0, 4, false).expect("another offset of the file");
+    set_up(&mut world, 1, 0, 4).expect("another offset of the file");
     assert_eq!(world.qemu.requests, before + 2, "one removal, one mapping");
 }
 
 #[test]
 fn what_cannot_be_mapped_is_an_error_and_changes_nothing() {
     let mut world = world(4 * PAGE + 1);
-    set_up(&mut world, 0, 0, 4, false).expect("whole pages");
+    set_up(&mut world, 0, 0, 4).expect("whole pages");
     for (from, at, pages) in [(0, 0, 5), (4, 0, 1), (5, 0, 1), (0, WINDOW_PAGES, 1), (0, 0, 0)] {
-        let result = set_up(&mut world, from, at, pages, false);
+        let result = set_up(&mut world, from, at, pages);
         assert!(result.is_err(), "{from} {at} {pages}");
     }
     assert_eq!(world.qemu.mappings.len(), 1);
-    let mut odd = world.setup(&(0, 0, 0, 1, false));
+    let mut odd = world.setup(&(0, 0, 0, 1));
     odd.window_offset = 1;
     assert!(matches!(world.mapper.set_up(&mut world.qemu, &[odd]).remove(0), Err(SetupError::Unaligned { .. })));
-    let mut far = world.setup(&(0, 0, 1, 1, false));
+    let mut far = world.setup(&(0, 0, 1, 1));
     far.len = u64::MAX - PAGE + 1;
     assert!(world.mapper.set_up(&mut world.qemu, &[far]).remove(0).is_err());
 }
@@ -341,36 +347,47 @@ fn what_cannot_be_mapped_is_an_error_and_changes_nothing() {
 #[test]
 fn a_range_past_the_end_of_a_whole_file_grows_with_it() {
     let mut world = world(2 * PAGE);
-    set_up(&mut world, 0, 0, 8, false).expect("the file ends with a page");
+    set_up(&mut world, 0, 0, 8).expect("the file ends with a page");
     assert_eq!(world.qemu.visible.len(), 2);
-    world.files[0].size.store(3 * PAGE + 5, Ordering::Relaxed);
-    world.mapper.grown(&mut world.qemu, NODE).expect("nothing is refused");
-    assert_eq!(world.qemu.visible.len(), 4, "the last page too");
-    assert_eq!(world.files[0].bytes(), 3 * PAGE + 5);
+    world.files[0].size.store(4 * PAGE, Ordering::Relaxed);
+    world.mapper.grown(&mut world.qemu, key(0)).expect("nothing is refused");
+    assert_eq!(world.qemu.visible.len(), 4, "whole pages");
+    world.files[0].size.store(5 * PAGE + 5, Ordering::Relaxed);
+    let grown = world.mapper.grown(&mut world.qemu, key(0));
+    assert!(matches!(grown, Err(SetupError::OutsideFile { .. })), "its last page cannot be mapped: {grown:?}");
+    assert_eq!(world.qemu.visible.len(), 5, "the whole pages are, and the guest is not told of the rest");
+    assert_eq!(world.files[0].bytes(), 5 * PAGE + 5);
 }
 
 #[test]
 fn shrinking_removes_first_and_keeps_what_stays() {
     let mut world = world(8 * PAGE);
-    set_up(&mut world, 0, 0, 8, false).expect("the whole file");
-    world.mapper.before_shrink(&mut world.qemu, NODE, 2 * PAGE + 1).expect("nothing is refused");
+    set_up(&mut world, 0, 0, 8).expect("the whole file");
+    world.mapper.before_shrink(&mut world.qemu, key(0), 2 * PAGE + 1).expect("nothing is refused");
     assert_eq!(world.qemu.visible.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    world.files[0].size.store(2 * PAGE + 1, Ordering::Relaxed);
+    world.mapper.after_shrink(key(0).inode);
+    world.mapper.remove(&mut world.qemu, &[(0, PAGE)]).expect("a part of it");
+    assert_eq!(world.qemu.pages.keys().copied().collect::<Vec<_>>(), [1, 2], "the last page, which ends the file, too");
+    let mut world = self::world(8 * PAGE);
+    set_up(&mut world, 0, 0, 8).expect("the whole file");
+    world.mapper.before_shrink(&mut world.qemu, key(0), 2 * PAGE + 1).expect("nothing is refused");
     assert_eq!(world.files[0].bytes(), 8 * PAGE, "that is for the caller to change");
 }
 
 #[test]
 fn a_removal_is_seen_before_a_file_shrinks() {
     let mut world = world(8 * PAGE);
-    set_up(&mut world, 0, 0, 8, false).expect("the whole file");
+    set_up(&mut world, 0, 0, 8).expect("the whole file");
     world.mapper.remove(&mut world.qemu, &[(0, 8 * PAGE)]).expect("it is there");
-    world.mapper.before_shrink(&mut world.qemu, NODE, 0).expect("nothing is refused");
+    world.mapper.before_shrink(&mut world.qemu, key(0), 0).expect("nothing is refused");
     assert!(world.qemu.visible.is_empty());
 }
 
 #[test]
 fn removals_are_checked_before_any_is_done() {
     let mut world = world(8 * PAGE);
-    set_up(&mut world, 0, 0, 4, false).expect("inside the file");
+    set_up(&mut world, 0, 0, 4).expect("inside the file");
     for bad in [(1, PAGE), (0, 1), (WINDOW_PAGES * PAGE, PAGE), (PAGE, u64::MAX - 1), (u64::MAX - PAGE + 1, PAGE)] {
         let result = world.mapper.remove(&mut world.qemu, &[(0, PAGE), bad]);
         assert!(result.is_err(), "{bad:?}");
@@ -384,20 +401,20 @@ fn removals_are_checked_before_any_is_done() {
 #[test]
 fn the_limit_holds() {
     let mut world = World::new([8 * PAGE, 8 * PAGE, 0], 2);
-    set_up(&mut world, 0, 0, 1, false).expect("the first");
-    set_up(&mut world, 1, 2, 1, false).expect("the second");
-    assert!(matches!(set_up(&mut world, 2, 4, 1, false), Err(SetupError::TooMany(2))));
-    set_up(&mut world, 3, 0, 1, false).expect("in place of the first");
+    set_up(&mut world, 0, 0, 1).expect("the first");
+    set_up(&mut world, 1, 2, 1).expect("the second");
+    assert!(matches!(set_up(&mut world, 2, 4, 1), Err(SetupError::TooMany(2))));
+    set_up(&mut world, 3, 0, 1).expect("in place of the first");
 }
 
 #[test]
 fn nothing_is_asked_of_a_stopped_device() {
     let mut world = world(8 * PAGE);
-    set_up(&mut world, 0, 0, 4, false).expect("inside the file");
+    set_up(&mut world, 0, 0, 4).expect("inside the file");
     world.qemu.stopped = true;
-    assert!(matches!(set_up(&mut world, 0, 8, 1, false), Err(SetupError::Window(WindowError::NotRunning))));
+    assert!(matches!(set_up(&mut world, 0, 8, 1), Err(SetupError::Window(WindowError::NotRunning))));
     assert_eq!(world.mapper.remove_all(&mut world.qemu), Err(WindowError::NotRunning));
-    assert!(world.mapper.before_shrink(&mut world.qemu, NODE, 0).is_err());
+    assert!(world.mapper.before_shrink(&mut world.qemu, key(0), 0).is_err());
     assert_eq!(world.mapper.live(), 1, "it is not forgotten");
     world.qemu.stopped = false;
     world.mapper.remove_all(&mut world.qemu).expect("the device runs again");

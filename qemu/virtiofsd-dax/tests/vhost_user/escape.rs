@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 
+use vhost_user_guest::outside;
+
 use crate::guest::Guest;
 use crate::session;
 
@@ -53,36 +55,12 @@ fn requests(evil: &CStr, file: u64) -> Vec<(u32, Vec<u8>, [i32; 4])> {
     ]
 }
 
-/// Everything below a folder but the share: names, contents of files, targets of links.
-fn outside(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
-            if matches!(name.as_str(), "share" | "record" | "socket") {
-                continue;
-            }
-            let contents = match path.symlink_metadata().expect("it exists") {
-                metadata if metadata.is_dir() => {
-                    folders.push(path);
-                    b"folder".to_vec()
-                }
-                metadata if metadata.is_symlink() => b"link".to_vec(),
-                _ => fs::read(path).expect("a file"),
-            };
-            found.push((name, contents));
-        }
-    }
-    found.sort();
-    found
+fn outside(folder: &Path) -> Vec<outside::Entry> {
+    outside::snapshot(folder).expect("it can be read")
 }
 
 fn with_outside(guest: &Guest) {
-    let folder = guest.folder.path();
-    fs::write(folder.join("secret"), "the user's own").expect("a file");
-    fs::create_dir(folder.join("empty")).expect("a folder");
+    outside::make(guest.folder.path()).expect("files");
     fs::create_dir(guest.share().join("sub")).expect("a folder");
 }
 

@@ -2,11 +2,12 @@
 
 mod escape;
 mod guest;
+mod hostile;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use guest::{Asked, Guest, inode, removal, setup, start_daemon, wait};
+use guest::{Asked, Guest, inode, removal, setup, start_daemon};
 
 const SETATTR: u32 = 4;
 const OPEN: u32 = 14;
@@ -42,7 +43,7 @@ fn both_numbers_of_the_shared_memory_feature_are_offered_and_no_memory_slots() {
         assert_eq!(features >> bit & 1 == 1, offered, "bit {bit} of {features:#x}");
     }
     drop(socket);
-    assert_eq!(wait(&mut child), Some(0));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
@@ -241,7 +242,16 @@ fn nothing_is_mapped_past_the_end_when_a_file_shrinks() {
         assert_eq!(guest.request(SETATTR, node, &setattr_size(5000)).error, 0);
         assert_eq!(guest.share().join("file").metadata().expect("it exists").len(), 5000);
     });
-    assert!(matches!(shrunk[..], [Asked::Unmap(0, 16384), Asked::Map(0, 8192, _, 0), Asked::Barrier(Some(16384))]));
+    // The page in which it ends is apart: it could not be mapped again.
+    assert!(matches!(
+        shrunk[..],
+        [
+            Asked::Unmap(0, 16384),
+            Asked::Map(0, 4096, _, 0),
+            Asked::Map(4096, 4096, _, 4096),
+            Asked::Barrier(Some(16384))
+        ]
+    ));
     let removed_before = truncation(|guest, node| {
         assert_eq!(guest.request(REMOVEMAPPING, node, &removal(&[(0, 16384)])).error, 0);
         assert_eq!(guest.request(SETATTR, node, &setattr_size(0)).error, 0);
@@ -269,18 +279,27 @@ fn growth_is_mapped_before_the_guest_hears_of_it() {
     assert_eq!(set_up(&mut guest, node, 0, 0x20_0000, 0), 0);
     let handle = guest.request(OPEN, node, &[2u32.to_ne_bytes(), [0; 4]].concat());
     guest.asked();
-    let mut write = Vec::new();
-    for number in [handle.u64(0), 4096, 10, 0, 0] {
-        write.extend_from_slice(&number.to_ne_bytes());
-    }
-    write.extend_from_slice(b"0123456789");
-    assert_eq!(guest.request(WRITE, node, &write).error, 0);
+    let write = |offset: u64, bytes: &[u8]| {
+        let mut body = Vec::new();
+        for number in [handle.u64(0), offset, bytes.len() as u64, 0, 0] {
+            body.extend_from_slice(&number.to_ne_bytes());
+        }
+        body.extend_from_slice(bytes);
+        body
+    };
+    assert_eq!(guest.request(WRITE, node, &write(4096, &[b'y'; 4096])).error, 0);
     assert_eq!(guest.asked(), [Asked::Map(PAGE, PAGE, inode(&path), PAGE), Asked::Barrier(None)]);
-    assert_eq!(path.metadata().expect("it exists").len(), 4106, "it is as long as the guest made it");
     // And on the host: as soon as the guest asks.
-    std::fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(&[1; 9000])).expect("more");
+    std::fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(&[1; 8192])).expect("more");
     assert_eq!(guest.request(3, node, &[0; 16]).error, 0);
     assert!(matches!(guest.asked()[..], [Asked::Map(8192, 8192, _, 8192), Asked::Barrier(None)]));
+    // A page that the file fills only in part cannot be mapped: the guest hears nothing of it.
+    assert_eq!(guest.request(WRITE, node, &write(16384, b"0123456789")).error, -libc::EIO);
+    assert_eq!(guest.request(3, node, &[0; 16]).error, -libc::EIO);
+    assert_eq!(guest.asked(), []);
+    assert_eq!(path.metadata().expect("it exists").len(), 16394, "it is as long as the guest made it");
+    assert_eq!(guest.request(REMOVEMAPPING, node, &removal(&[(0, 0x20_0000)])).error, 0);
+    assert_eq!(guest.request(3, node, &[0; 16]).error, 0, "without the mapping it is like any other");
 }
 
 #[test]
