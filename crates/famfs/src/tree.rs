@@ -1,0 +1,282 @@
+//! The directory tree that the log's entries make.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use fs_dax::{DeviceIndex, DeviceOffset, Devices, Extent, FailureState, FileMap, MapRules};
+
+use crate::layout::{DirRecord, Entry, FileRecord, Path, Record, Superblock, UNIT};
+use crate::{Flaw, MapContext, PathFlaw};
+
+/// The permission bits that are taken over: not setuid, setgid, sticky and the file's type.
+const MODE_MASK: u32 = 0o777;
+/// The flag of files that no host may write.
+const FLAG_READ_ONLY: u32 = 1;
+
+/// Which file or directory of a tree. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The root directory.
+    pub const ROOT: Self = Self(0);
+    /// The directory `.meta`, which the log knows nothing of.
+    pub const META: Self = Self(1);
+    /// The file `.meta/.superblock`.
+    pub const SUPERBLOCK: Self = Self(2);
+    /// The file `.meta/.log`.
+    pub const LOG: Self = Self(3);
+}
+
+/// A file's map and state, shared between the tree and those who have the file open.
+#[derive(Debug)]
+pub struct FileNode {
+    /// Which file.
+    pub id: NodeId,
+    /// Where its bytes lie.
+    pub map: FileMap<Box<[Extent]>>,
+    /// Whether no host may write it.
+    pub read_only: bool,
+    /// Whether it failed.
+    pub failure: FailureState,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub enum Kind {
+    /// A directory and what is in it, in the order in which it was made.
+    Dir(Vec<NodeId>),
+    /// A file.
+    File(Arc<FileNode>),
+}
+
+/// A file or directory.
+#[derive(Debug)]
+pub struct Node {
+    /// Its path from the root; empty for the root itself.
+    pub path: Path,
+    /// The directory it is in; its own for the root.
+    pub parent: NodeId,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The permissions, 9 bits.
+    pub mode: u32,
+    /// The log entry that made it, if one did.
+    pub entry: Option<u64>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Node {
+    /// The last component of the path.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.path.split().1
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub const fn file(&self) -> Option<&Arc<FileNode>> {
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Dir(_) => None,
+        }
+    }
+}
+
+/// What an entry did to the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It made this file or directory.
+    Made(NodeId),
+    /// It made a directory that was there already, with the rights that it had.
+    DirectoryAgain,
+    /// It is about something else than files and directories.
+    Ignored,
+}
+
+/// Files and directories by path, and the memory they occupy.
+#[derive(Debug)]
+pub struct Tree {
+    superblock: Superblock,
+    nodes: Vec<Node>,
+    names: BTreeMap<(NodeId, Path), NodeId>,
+    /// By device and first byte: the byte after the last, and the log index of the file.
+    occupied: BTreeMap<(DeviceIndex, u64), (u64, u64)>,
+}
+
+impl Tree {
+    /// A tree with nothing in it but the root, and the `.meta` directory with its two files.
+    #[must_use]
+    pub fn new(superblock: &Superblock) -> Self {
+        let mut tree =
+            Self { superblock: *superblock, nodes: Vec::new(), names: BTreeMap::new(), occupied: BTreeMap::new() };
+        let node = |path: &[u8], parent, mode, kind| Node {
+            path: Path::unchecked(path),
+            parent,
+            uid: 0,
+            gid: 0,
+            mode,
+            entry: None,
+            kind,
+        };
+        tree.nodes.push(node(b"", NodeId::ROOT, 0o755, Kind::Dir(Vec::new())));
+        tree.add(node(b".meta", NodeId::ROOT, 0o755, Kind::Dir(Vec::new())));
+        let files = [
+            (b".meta/.superblock".as_slice(), 0o444, 0, UNIT),
+            (b".meta/.log", 0o644, superblock.log_offset, superblock.log_len),
+        ];
+        for (path, mode, offset, len) in files {
+            let id = NodeId(tree.nodes.len() as u32);
+            if let Some(map) = meta_map(offset, len) {
+                let file = FileNode { id, map, read_only: true, failure: FailureState::new() };
+                tree.add(node(path, NodeId::META, mode, Kind::File(Arc::new(file))));
+            }
+        }
+        tree
+    }
+
+    /// The superblock of the file system.
+    #[must_use]
+    pub const fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Takes an entry over.
+    ///
+    /// # Errors
+    /// The first [`Flaw`] for which the entry is skipped; the tree is as it was.
+    pub fn apply<D: Devices + ?Sized>(&mut self, entry: &Entry, devices: &D) -> Result<Applied, Flaw> {
+        match entry.record? {
+            Record::File(record) => self.apply_file(entry.index, &record, devices).map(Applied::Made),
+            Record::Mkdir(record) => self.apply_mkdir(entry.index, &record),
+            Record::AddDevice(_) | Record::Access => Ok(Applied::Ignored),
+        }
+    }
+
+    fn apply_file<D: Devices + ?Sized>(
+        &mut self,
+        entry: u64,
+        record: &FileRecord,
+        devices: &D,
+    ) -> Result<NodeId, Flaw> {
+        let path = record.path.check()?;
+        let parent = self.parent_of(&path)?;
+        if self.child(parent, path.split().1).is_some() {
+            return Err(PathFlaw::Exists.into());
+        }
+        let superblock = self.superblock;
+        let context = MapContext { superblock: &superblock, devices };
+        let map: FileMap<Box<[Extent]>> = context
+            .check(&record.map, record.size, |extent| self.occupant(extent.device, extent.offset.0, extent.len))?;
+        for extent in map.extents() {
+            self.occupied.insert((extent.device, extent.offset.0), (extent.offset.0 + extent.len, entry));
+        }
+        let id = NodeId(self.nodes.len() as u32);
+        let read_only = record.flags & FLAG_READ_ONLY != 0;
+        let file = FileNode { id, map, read_only, failure: FailureState::new() };
+        Ok(self.add(Node {
+            path,
+            parent,
+            uid: record.uid,
+            gid: record.gid,
+            mode: record.mode & MODE_MASK,
+            entry: Some(entry),
+            kind: Kind::File(Arc::new(file)),
+        }))
+    }
+
+    fn apply_mkdir(&mut self, entry: u64, record: &DirRecord) -> Result<Applied, Flaw> {
+        let path = record.path.check()?;
+        let parent = self.parent_of(&path)?;
+        if let Some(there) = self.child(parent, path.split().1) {
+            return match self.node(there).map(|node| &node.kind) {
+                Some(Kind::Dir(_)) => Ok(Applied::DirectoryAgain),
+                _ => Err(PathFlaw::Exists.into()),
+            };
+        }
+        Ok(Applied::Made(self.add(Node {
+            path,
+            parent,
+            uid: record.uid,
+            gid: record.gid,
+            mode: record.mode & MODE_MASK,
+            entry: Some(entry),
+            kind: Kind::Dir(Vec::new()),
+        })))
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
+        // A log has fewer slots than 32 bits can count.
+        let id = NodeId(self.nodes.len() as u32);
+        self.names.insert((node.parent, Path::unchecked(node.name())), id);
+        if let Some(Node { kind: Kind::Dir(children), .. }) = self.nodes.get_mut(node.parent.0 as usize) {
+            children.push(id);
+        }
+        self.nodes.push(node);
+        id
+    }
+
+    fn parent_of(&self, path: &Path) -> Result<NodeId, PathFlaw> {
+        let Some(parent) = path.split().0 else { return Ok(NodeId::ROOT) };
+        let parent = self.lookup(parent).ok_or(PathFlaw::Parent)?;
+        match self.node(parent).map(|node| &node.kind) {
+            Some(Kind::Dir(_)) => Ok(parent),
+            _ => Err(PathFlaw::Parent),
+        }
+    }
+
+    /// The file or directory of this number.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)
+    }
+
+    /// All files and directories, in the order in which they were made: the root first, then `.meta`.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        (0..).map(NodeId).zip(&self.nodes)
+    }
+
+    /// The entry `name` of a directory.
+    #[must_use]
+    pub fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
+        // A longer name is nobody's, and cutting it would find another's.
+        if name.len() > 79 {
+            return None;
+        }
+        self.names.get(&(dir, Path::unchecked(name))).copied()
+    }
+
+    /// The file or directory at `path` from the root; empty for the root itself.
+    #[must_use]
+    pub fn lookup(&self, path: &[u8]) -> Option<NodeId> {
+        if path.is_empty() {
+            return Some(NodeId::ROOT);
+        }
+        path.split(|byte| *byte == b'/').try_fold(NodeId::ROOT, |dir, name| self.child(dir, name))
+    }
+
+    /// The log index of a file that has some of these bytes.
+    #[must_use]
+    pub fn occupant(&self, device: DeviceIndex, offset: u64, len: u64) -> Option<u64> {
+        let below = (device, offset.saturating_add(len));
+        let ((at, _), (end, entry)) = self.occupied.range(..below).next_back()?;
+        (*at == device && *end > offset).then_some(*entry)
+    }
+
+    /// The occupied ranges of a device as `(first byte, byte after the last)`, in order, disjoint.
+    pub fn occupied(&self, device: DeviceIndex) -> impl Iterator<Item = (u64, u64)> {
+        self.occupied.range((device, 0)..=(device, u64::MAX)).map(|((_, start), (end, _))| (*start, *end))
+    }
+}
+
+/// The map of one of the two files that are part of the medium itself.
+fn meta_map(offset: u64, len: u64) -> Option<FileMap<Box<[Extent]>>> {
+    let rules = MapRules { unit: 1, max_extents: 1, reserved: 0 };
+    let extent = Extent { device: DeviceIndex(0), offset: DeviceOffset(offset), len };
+    FileMap::simple(Box::from([extent]), len, &rules, &[offset + len]).ok()
+}
