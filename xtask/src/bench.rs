@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the benchmarks, next to what the same kernel does in its own RAM and, if asked, next to a Linux
 //! guest on the same QEMU, machine, daemon and files.
 
+mod args;
 mod guest;
 mod host;
 mod report;
@@ -12,10 +13,11 @@ use crate::{
     progress::Step,
     rig::tools::Tools,
     scenarios::Content,
-    setup::{self, Context, linux::Linux, qemu::QemuArgs},
+    setup::{self, Context, linux::Linux},
 };
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+pub(crate) use args::BenchArgs;
+use args::ENOUGH;
 use guest::Runner;
 use results::Samples;
 use std::{
@@ -30,38 +32,6 @@ use table::{ROWS, Row, Run};
 const FILE_BYTES: usize = 64 << 20;
 /// Its name, as both guests know it.
 const FILE: &str = "bench-data";
-/// The least that a median is worth something of.
-const ENOUGH: usize = 5;
-
-/// `cargo xtask bench`
-#[derive(Args, Clone, Debug)]
-pub(crate) struct BenchArgs {
-    /// Measure another guest beside the test kernel, boot by boot in turn
-    #[arg(long, value_name = "GUEST", value_parser = ["linux"])]
-    peer: Option<String>,
-    /// Write the results to a file, an array of {name, unit, better, ours, linux, limit, ratio_linux, ratio_limit}; the
-    /// versions go to a file beside it, FILE with the ending .versions.json
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Only the benchmarks whose names contain this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
-    /// Boots of each guest for each window; results are medians
-    #[arg(long, value_name = "N", default_value_t = ENOUGH)]
-    repetitions: usize,
-    /// QEMU's accelerator
-    #[arg(long, value_name = "NAME", default_value = "tcg", value_parser = ["tcg", "kvm"])]
-    accel: String,
-    /// The processors' model, by QEMU's name, for all guests (default: QEMU's own default, or with KVM the host's)
-    #[arg(long, value_name = "MODEL")]
-    cpu: Option<String>,
-    /// The Linux kernel to compare with (default: one is fetched into target/)
-    #[arg(long, value_name = "PATH")]
-    linux: Option<PathBuf>,
-    #[command(flatten)]
-    qemu: QemuArgs,
-}
-
 /// Runs `cargo xtask bench`.
 pub(crate) fn command(args: &BenchArgs) -> Result<ExitCode> {
     let rows = chosen(args.filter.as_deref())?;

@@ -12,6 +12,7 @@ mod rig;
 mod run;
 mod scenarios;
 mod setup;
+mod structure;
 mod test;
 
 use anyhow::Result;

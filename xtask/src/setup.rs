@@ -4,27 +4,23 @@
 pub(crate) mod apt;
 pub(crate) mod build;
 pub(crate) mod cargo_fuzz;
+mod context;
 pub(crate) mod fetch;
 pub(crate) mod libraries;
 pub(crate) mod linux;
 pub(crate) mod private;
 pub(crate) mod qemu;
+mod qemu_args;
 pub(crate) mod released;
 pub(crate) mod rust;
 pub(crate) mod sources;
+mod version;
 pub(crate) mod virtiofsd;
 
-use crate::paths::Paths;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    process::ExitCode,
-};
-
-/// How folders begin that hold what isn't finished.
-pub(crate) const SCRATCH: &str = ".unfinished-";
+pub(crate) use context::Context;
+use std::process::ExitCode;
 
 /// `cargo xtask setup`
 #[derive(Args, Debug)]
@@ -34,41 +30,6 @@ pub(crate) struct SetupArgs {
     check: bool,
     #[command(flatten)]
     qemu: qemu::QemuArgs,
-}
-
-/// What set-up needs to know.
-#[derive(Clone, Debug)]
-pub(crate) struct Context {
-    /// Where things are.
-    pub(crate) paths: Paths,
-    /// The user's choice of a QEMU.
-    pub(crate) qemu: qemu::QemuArgs,
-    /// The folder of the system's configuration, `/etc`.
-    pub(crate) etc: PathBuf,
-}
-
-impl Context {
-    /// For this repository on this machine.
-    pub(crate) fn new(qemu: &qemu::QemuArgs) -> Result<Self> {
-        Ok(Self { paths: Paths::find()?, qemu: qemu.clone(), etc: "/etc".into() })
-    }
-
-    /// Keeps other runs of these commands from setting up at the same time, and clears away what one that was killed
-    /// had begun.
-    pub(crate) fn lock(&self) -> Result<File> {
-        let rig = self.paths.rig();
-        fs::create_dir_all(&rig).with_context(|| format!("cannot create {}", rig.display()))?;
-        let lock = File::create(rig.join(".lock")).with_context(|| format!("cannot write to {}", rig.display()))?;
-        lock.lock().context("the lock of the rig's folder cannot be had")?;
-        for entry in fs::read_dir(&rig)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
-                fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
-            }
-        }
-        Ok(lock)
-    }
 }
 
 /// Runs `cargo xtask setup`.

@@ -1,6 +1,6 @@
 //! Where the measurements were taken.
 
-use super::BenchArgs;
+use super::args::BenchArgs;
 use crate::{
     process,
     rig::tools::Tools,

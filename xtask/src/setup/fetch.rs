@@ -3,8 +3,9 @@
 use super::{
     Context,
     apt::{self, Apt, FetchError, Trouble},
-    qemu::{self, Version},
+    context::SCRATCH,
     sources::{self, Source},
+    version::{self, Version},
 };
 use crate::{paths, process, progress::Step};
 use anyhow::{Context as _, Result, bail};
@@ -49,7 +50,7 @@ pub(crate) fn debian_packages(
         let new_enough = match (&candidate, at_least) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(version), Some(needed)) => qemu::parse_version(version).is_some_and(|version| version >= needed),
+            (Some(version), Some(needed)) => version::parse_version(version).is_some_and(|version| version >= needed),
         };
         if !new_enough {
             return Ok(Offer::Nothing(candidate));
@@ -154,7 +155,7 @@ pub(crate) fn own_packages(
 pub(crate) fn scratch(rig: &Path) -> Result<tempfile::TempDir> {
     fs::create_dir_all(rig).with_context(|| format!("cannot create {}", rig.display()))?;
     tempfile::Builder::new()
-        .prefix(super::SCRATCH)
+        .prefix(SCRATCH)
         .tempdir_in(rig)
         .with_context(|| format!("cannot create a folder in {}", rig.display()))
 }

@@ -1,32 +1,18 @@
 //! A QEMU that has vhost-user shared memory: 11.1 or newer.
 
-use super::{Context, private::Programme};
+pub(crate) use super::qemu_args::QemuArgs;
+use super::{
+    Context, fetch,
+    private::Programme,
+    version::{Version, parse_version},
+};
 use crate::process;
 use anyhow::{Context as _, Result, anyhow, bail};
-use clap::Args;
 use std::{env, ffi::OsString, path::Path, path::PathBuf, process::Command, time::Duration};
 
 /// The first version with vhost-user shared-memory regions.
 pub(crate) const NEEDED: Version = Version(11, 1);
 const NAME: &str = "qemu-system-x86_64";
-
-/// A QEMU of the user's choice.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct QemuArgs {
-    /// The QEMU to use (11.1 or newer; default: $QEMU, else the one in PATH, else one is fetched into target/)
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
-}
-
-/// Major and minor version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
-    }
-}
 
 /// A QEMU that was found.
 #[derive(Clone, Debug)]
@@ -74,7 +60,7 @@ pub(crate) fn ensure(context: &Context) -> Result<Qemu> {
         return Ok(found);
     }
     let place = private_root(context);
-    super::fetch::debian_packages(context, &["qemu-system-x86", "virtiofsd"], Some(NEEDED), &place, |root| {
+    fetch::debian_packages(context, &["qemu-system-x86", "virtiofsd"], Some(NEEDED), &place, |root| {
         look_in(root)
             .map(drop)
             .with_context(|| format!("the QEMU that was fetched is not {NEEDED} or newer, or does not run"))
@@ -128,32 +114,9 @@ fn look_in(root: &Path) -> Option<Qemu> {
     Some(Qemu { programme, version, path: root.join("usr/bin").join(NAME) })
 }
 
-/// Reads `QEMU emulator version 11.1.3 (...)`, or a package's version with an epoch.
-pub(crate) fn parse_version(line: &str) -> Option<Version> {
-    let number = match line.split_once("version ") {
-        Some((before, number)) if before.starts_with("QEMU") => number,
-        Some(_) => return None,
-        None => line.split_once(':').map_or(line, |(_, rest)| rest),
-    };
-    let mut parts = number.split(|c: char| !c.is_ascii_digit());
-    Some(Version(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions() {
-        assert_eq!(parse_version("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-2~bpo13+1)"), Some(Version(11, 1)));
-        assert_eq!(parse_version("QEMU emulator version 7.2.17"), Some(Version(7, 2)));
-        assert_eq!(parse_version("1:11.1.3+ds-2~bpo13+1"), Some(Version(11, 1)));
-        assert_eq!(parse_version("GNU bash, version 5.2.15"), None);
-        assert_eq!(parse_version("hello"), None);
-        assert!(
-            Version(11, 1) >= NEEDED && Version(12, 0) >= NEEDED && Version(11, 0) < NEEDED && Version(9, 9) < NEEDED
-        );
-    }
 
     #[test]
     fn what_the_user_names_is_checked() {

@@ -1,6 +1,6 @@
 //! The step that fuzzes for a few seconds a target: long enough to see what a change broke, not to find what is rare.
 
-use super::{Bench, Done};
+use super::runner::{Bench, Done};
 use crate::{
     process::{self, cargo, child::Guarded},
     qemu_test::Tally,

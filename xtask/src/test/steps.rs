@@ -1,6 +1,9 @@
 //! The steps.
 
-use super::{Bench, Done, fuzz};
+use super::{
+    fuzz,
+    runner::{Bench, Done},
+};
 use crate::{
     process::{self, cargo},
     qemu_test::Tally,
@@ -36,7 +39,12 @@ const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first.
-pub(super) const STEPS: [Step; 10] = [
+pub(super) const STEPS: [Step; 11] = [
+    Step {
+        name: "structure",
+        about: "no circle between files, no arrow upwards, no long function without its reason",
+        run: structure,
+    },
     Step { name: "format", about: "the code is formatted", run: format },
     Step { name: "clippy", about: "no lint complains, on the host and on bare metal", run: clippy },
     Step { name: "alone", about: "each no_std crate builds by itself for every bare-metal target", run: alone },
@@ -60,6 +68,18 @@ pub(super) const STEPS: [Step; 10] = [
     Step { name: "qemu", about: "the scenarios in QEMU", run: |bench| Ok(Done::Ran(bench.qemu()?)) },
     Step { name: "bench", about: "every benchmark measures something, once", run: bench_once },
 ];
+
+fn structure(bench: &mut Bench) -> Result<Done> {
+    let wrong = crate::structure::check(&bench.context.paths)?;
+    for breach in &wrong {
+        println!("{breach}");
+    }
+    Ok(Done::Ran(if wrong.is_empty() {
+        Tally { passed: 1, ..Tally::default() }
+    } else {
+        Tally { failed: wrong.len(), ..Tally::default() }
+    }))
+}
 
 fn format(bench: &mut Bench) -> Result<Done> {
     Ok(Done::Ran(bench.check(bench.cargo(["fmt", "--all", "--check"]))?))

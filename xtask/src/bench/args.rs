@@ -1,0 +1,37 @@
+//! What the user chooses.
+
+use crate::setup::qemu::QemuArgs;
+use clap::Args;
+use std::path::PathBuf;
+
+/// The least that a median is worth something of.
+pub(super) const ENOUGH: usize = 5;
+
+/// `cargo xtask bench`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// Measure another guest beside the test kernel, boot by boot in turn
+    #[arg(long, value_name = "GUEST", value_parser = ["linux"])]
+    pub(super) peer: Option<String>,
+    /// Write the results to a file, an array of {name, unit, better, ours, linux, limit, ratio_linux, ratio_limit}; the
+    /// versions go to a file beside it, FILE with the ending .versions.json
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Only the benchmarks whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Option<String>,
+    /// Boots of each guest for each window; results are medians
+    #[arg(long, value_name = "N", default_value_t = ENOUGH)]
+    pub(super) repetitions: usize,
+    /// QEMU's accelerator
+    #[arg(long, value_name = "NAME", default_value = "tcg", value_parser = ["tcg", "kvm"])]
+    pub(super) accel: String,
+    /// The processors' model, by QEMU's name, for all guests (default: QEMU's own default, or with KVM the host's)
+    #[arg(long, value_name = "MODEL")]
+    pub(super) cpu: Option<String>,
+    /// The Linux kernel to compare with (default: one is fetched into target/)
+    #[arg(long, value_name = "PATH")]
+    pub(super) linux: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) qemu: QemuArgs,
+}

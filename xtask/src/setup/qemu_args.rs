@@ -1,0 +1,12 @@
+//! The user's choice of a QEMU.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// A QEMU of the user's choice.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct QemuArgs {
+    /// The QEMU to use (11.1 or newer; default: $QEMU, else the one in PATH, else one is fetched into target/)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+}

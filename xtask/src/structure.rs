@@ -1,0 +1,55 @@
+//! The shape of the source: no circle between the files of a crate, no arrow upwards between layers or crates, and no
+//! long function that doesn't say why it is long.
+//!
+//! A file points at another one when it names something that is defined there, also through re-exports and glob
+//! imports, or calls a method that the other one adds to a shared type. Code for tests only (`#[cfg(test)]`) may point
+//! anywhere. What is resolved is enough for this repository; it is no compiler.
+
+mod arrows;
+mod circles;
+mod crates;
+mod known;
+mod layers;
+mod length;
+mod module_tree;
+mod offence;
+mod source;
+mod visit;
+mod workspace;
+
+use crate::paths::Paths;
+use anyhow::Result;
+use offence::Offence;
+use std::collections::BTreeSet;
+
+/// Checks the repository: what is wrong with it, a line each. Nothing if it is as it should be.
+///
+/// # Errors
+/// When its files cannot be read or are no Rust.
+pub(crate) fn check(paths: &Paths) -> Result<Vec<String>> {
+    let crates = workspace::crates(paths)?;
+    let found = offences(&crates)?;
+    known::compare(&found, &paths.root.join(known::FILE))
+}
+
+/// All breaches in some crates.
+fn offences(crates: &[workspace::Crate]) -> Result<BTreeSet<Offence>> {
+    let mut found = crates::check(crates);
+    for one in crates {
+        let files = source::read(&one.folder)?;
+        found.extend(length::check(one, &files));
+        let mut arrows = arrows::Arrows::default();
+        for root in &one.roots {
+            let tree = module_tree::ModuleTree::new(&files, root, one)?;
+            arrows.add(&tree);
+        }
+        found.extend(circles::check(one, &arrows));
+        if let Some(order) = layers::of(&one.name) {
+            found.extend(layers::check(one, order, &arrows));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What steps work with.
+
+use super::summary;
+use crate::{
+    process::{self, cargo, child::Guarded},
+    qemu_test::{QemuTestArgs, Tally},
+    setup::{Context, libraries},
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// One command may take this long; it is killed then.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It ran; so many tests of it passed, failed and were skipped.
+    Ran(Tally),
+    /// It cannot run here.
+    Skipped(String),
+}
+
+/// What steps work with.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) context: Context,
+    pub(super) libraries: Option<libraries::Libraries>,
+}
+
+impl Bench {
+    /// `cargo` with some words.
+    pub(super) fn cargo<const N: usize>(&self, words: [&str; N]) -> Command {
+        let mut command = cargo::cargo(&self.context.paths);
+        command.args(words);
+        command
+    }
+
+    /// Lets a build of the daemon find its libraries, which are fetched if they are missing.
+    pub(super) fn with_libraries(&mut self, command: &mut Command) -> Result<()> {
+        if self.libraries.is_none() {
+            let _lock = self.context.lock()?;
+            self.libraries = Some(libraries::ensure(&self.context)?);
+        }
+        if let Some(libraries) = &self.libraries {
+            libraries.apply(command);
+        }
+        Ok(())
+    }
+
+    /// Runs one command that passes or fails as a whole.
+    ///
+    /// # Errors
+    /// When it cannot be started or hangs.
+    pub(super) fn check(&self, mut command: Command) -> Result<Tally> {
+        println!("$ {}", process::shown(&command));
+        let mut child = Guarded::spawn(command.stdin(Stdio::null()))?;
+        match child.wait(PATIENCE)? {
+            Some(status) if status.success() => Ok(Tally { passed: 1, ..Tally::default() }),
+            Some(_) => Ok(Tally { failed: 1, ..Tally::default() }),
+            None => bail!("it did not end within {} s", PATIENCE.as_secs()),
+        }
+    }
+
+    /// Runs tests with Rust's own harness, shows what they print and counts them.
+    ///
+    /// # Errors
+    /// When they cannot be started or hang.
+    pub(super) fn count(&self, mut command: Command) -> Result<Tally> {
+        println!("$ {}", process::shown(&command));
+        let mut child = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let pipe = child.take_stdout().context("the tests have no output")?;
+        let reader = std::thread::spawn(move || {
+            let mut tally = Tally::default();
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                println!("{line}");
+                if let Some(counted) = summary::parse(&line) {
+                    tally = tally.plus(counted);
+                }
+            }
+            tally
+        });
+        let Some(status) = child.wait(PATIENCE)? else { bail!("it did not end within {} s", PATIENCE.as_secs()) };
+        let mut tally = reader.join().map_err(|_| anyhow::anyhow!("the reader of the tests' output panicked"))?;
+        // A crash or a failed build counts no failed test, and is one.
+        if !status.success() && tally.failed == 0 {
+            tally.failed = 1;
+        }
+        Ok(tally)
+    }
+
+    /// The scenarios in QEMU.
+    pub(super) fn qemu(&self) -> Result<Tally> {
+        crate::qemu_test::run(&self.context, &QemuTestArgs::everything(&self.context.qemu))
+    }
+}
