@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use dax_window::{Access, Config, HostRules, InodeId, Outcome, Request, Stream, Window};
+use dax_window::{Access, Config, FileKey, HostRules, Outcome, Request, Stream, Window};
 
 const RANGE: u64 = 2 << 20;
 
@@ -277,7 +277,7 @@ impl Ours {
 
 impl Policy for Ours {
     fn visit(&mut self, chunk: u64) -> bool {
-        let req = Request::read(InodeId(chunk >> 32), (chunk & 0xffff_ffff) * RANGE, 4096, u64::MAX);
+        let req = Request::read(FileKey(chunk >> 32), (chunk & 0xffff_ffff) * RANGE, 4096, u64::MAX);
         match self.window.access(&mut Stream::new(), &req) {
             Access::Hit(hold) => {
                 self.window.release(hold);
@@ -442,7 +442,7 @@ fn cost(ranges: u64, guard: bool, accesses: &[(u64, u64, usize)]) -> (f64, u64) 
     let mut streams = [Stream::new(); 2];
     let mut sum = 0.0;
     for (offset, len, reader) in accesses {
-        let req = Request::read(InodeId(1), *offset, *len, u64::MAX);
+        let req = Request::read(FileKey(1), *offset, *len, u64::MAX);
         match window.access(&mut streams[*reader], &req) {
             Access::Hit(hold) => {
                 window.release(hold);

@@ -2,7 +2,8 @@
 
 use crate::shared::EventSeq;
 use crate::ticket::{RemoveTicket, SetupTicket};
-use crate::units::{FileOffset, InodeId, RangeIndex, WindowOffset};
+use crate::units::{FileOffset, RangeIndex, WindowOffset};
+use fs_dax::FileKey;
 
 /// What an access will do with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Whose bytes.
-    pub inode: InodeId,
+    pub file: FileKey,
     /// The first byte wanted.
     pub offset: FileOffset,
     /// How many bytes, at least 1. The answer may be for fewer: those that one range holds.
@@ -47,9 +48,9 @@ pub struct Request {
 
 impl Request {
     /// A copy out of `len` bytes at `offset` in a file of which `mappable_end` bytes can be mapped.
-    pub const fn read(inode: InodeId, offset: u64, len: u64, mappable_end: u64) -> Self {
+    pub const fn read(file: FileKey, offset: u64, len: u64, mappable_end: u64) -> Self {
         Self {
-            inode,
+            file,
             offset: FileOffset(offset),
             len,
             intent: Intent::Read,
@@ -60,8 +61,8 @@ impl Request {
     }
 
     /// A copy in of `len` bytes at `offset` in a file of which `mappable_end` bytes can be mapped.
-    pub const fn write(inode: InodeId, offset: u64, len: u64, mappable_end: u64) -> Self {
-        Self { intent: Intent::Write, writable: true, ..Self::read(inode, offset, len, mappable_end) }
+    pub const fn write(file: FileKey, offset: u64, len: u64, mappable_end: u64) -> Self {
+        Self { intent: Intent::Write, writable: true, ..Self::read(file, offset, len, mappable_end) }
     }
 
     /// The same for another purpose.

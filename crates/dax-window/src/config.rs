@@ -1,11 +1,11 @@
 //! How a window is set up, and what its host can do.
 
-use crate::units::PAGE;
-use crate::{MAX_AHEAD, MAX_BATCH};
+use crate::units::{MAX_AHEAD, MAX_BATCH};
+use fs_dax::PAGE_SIZE;
 use thiserror::Error;
 
 /// The smallest range: 2 MiB.
-pub const MIN_RANGE_SHIFT: u32 = 21;
+pub const MIN_RANGE_SHIFT: u32 = fs_dax::RANGE_SIZE.trailing_zeros();
 
 /// What the host does with a SETUPMAPPING that overlaps a mapping of *another* file or file offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Config {
         Self {
             window_len,
             range_shift: MIN_RANGE_SHIFT,
-            map_alignment: PAGE,
+            map_alignment: PAGE_SIZE,
             max_batch: MAX_BATCH,
             max_live: None,
             host: HostRules::STRICT,

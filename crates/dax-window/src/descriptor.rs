@@ -23,6 +23,9 @@ pub(crate) enum State {
     Retired,
 }
 
+/// A range survives so many passes of the eviction hand after it was last visited.
+pub(crate) const MAX_VISITS: u8 = 3;
+
 pub(crate) const STATES: usize = 7;
 
 /// Facts about a range that come and go within a state.
@@ -35,7 +38,7 @@ pub(crate) mod flag {
     pub(crate) const INSTALLED: u16 = 1 << 2;
     /// Mapped ahead of a reader and not yet used.
     pub(crate) const AHEAD: u16 = 1 << 3;
-    /// In the tree and in the hash index under its (inode, chunk).
+    /// In the tree and in the hash index under its (file, chunk).
     pub(crate) const KEYED: u16 = 1 << 4;
     /// Mapped, but taken off the eviction queue: referenced, being written back, or being upgraded.
     pub(crate) const PARKED: u16 = 1 << 5;
@@ -57,7 +60,7 @@ pub(crate) mod flag {
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Descriptor {
-    pub(crate) inode: u64,
+    pub(crate) file: u64,
     /// File offset divided by the range size.
     pub(crate) chunk: u64,
     pub(crate) child: [u32; 2],
@@ -69,7 +72,7 @@ pub struct Descriptor {
     pub(crate) prev: u32,
     pub(crate) next: u32,
     pub(crate) refs: u32,
-    /// Length of the mapping in units of [`crate::PAGE`].
+    /// Length of the mapping in units of [`crate::PAGE_SIZE`].
     pub(crate) pages: u32,
     /// What the guard remembers of chunks that hash here. Belongs to the guard, not to the range.
     pub(crate) ghost: u32,
@@ -92,7 +95,7 @@ impl Descriptor {
     /// A range that is free and was never used.
     pub const fn new() -> Self {
         Self {
-            inode: 0,
+            file: 0,
             chunk: 0,
             child: [NIL; 2],
             parent: NIL,
@@ -114,7 +117,7 @@ impl Descriptor {
     }
 
     pub(crate) const fn key(&self) -> (u64, u64) {
-        (self.inode, self.chunk)
+        (self.file, self.chunk)
     }
 
     pub(crate) const fn has(&self, flags: u16) -> bool {

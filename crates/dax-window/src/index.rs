@@ -1,4 +1,4 @@
-//! The hash index: (inode, chunk) to range, with the buckets' heads stored in the descriptors themselves.
+//! The hash index: (file, chunk) to range, with the buckets' heads stored in the descriptors themselves.
 
 use crate::descriptor::{Descriptor, NIL};
 
@@ -16,9 +16,9 @@ impl Index {
 
     /// A well mixed hash of a key; the seed keeps whoever chooses file offsets from choosing collisions.
     #[inline]
-    pub(crate) const fn hash(&self, inode: u64, chunk: u64) -> u64 {
+    pub(crate) const fn hash(&self, file: u64, chunk: u64) -> u64 {
         // One wide multiplication, folded: each half of the product depends on all of both factors.
-        let product = (inode ^ self.seed) as u128 * (chunk.rotate_left(32) ^ 0xd6e8_feb8_6659_fd93) as u128;
+        let product = (file ^ self.seed) as u128 * (chunk.rotate_left(32) ^ 0xd6e8_feb8_6659_fd93) as u128;
         let folded = (product >> 64) as u64 ^ product as u64;
         folded.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -31,11 +31,11 @@ impl Index {
 
     /// The range that holds the chunk, or `NIL`.
     #[inline]
-    pub(crate) fn find(&self, d: &[Descriptor], inode: u64, chunk: u64) -> u32 {
-        let mut at = d[self.bucket(self.hash(inode, chunk)) as usize].bucket;
+    pub(crate) fn find(&self, descriptors: &[Descriptor], file: u64, chunk: u64) -> u32 {
+        let mut at = descriptors[self.bucket(self.hash(file, chunk)) as usize].bucket;
         while at != NIL {
-            let node = &d[at as usize];
-            if node.chunk == chunk && node.inode == inode {
+            let node = &descriptors[at as usize];
+            if node.chunk == chunk && node.file == file {
                 break;
             }
             at = node.chain;
@@ -44,33 +44,33 @@ impl Index {
     }
 
     /// Inserts range `i` under its key, which is not yet there.
-    pub(crate) fn insert(&self, d: &mut [Descriptor], i: u32) {
-        let bucket = self.home(d, i);
-        d[i as usize].chain = d[bucket].bucket;
-        d[bucket].bucket = i;
+    pub(crate) fn insert(&self, descriptors: &mut [Descriptor], i: u32) {
+        let bucket = self.home(descriptors, i);
+        descriptors[i as usize].chain = descriptors[bucket].bucket;
+        descriptors[bucket].bucket = i;
     }
 
     /// Takes range `i` out; its key is still set.
-    pub(crate) fn remove(&self, d: &mut [Descriptor], i: u32) {
-        let bucket = self.home(d, i);
-        let after = d[i as usize].chain;
-        d[i as usize].chain = NIL;
-        if d[bucket].bucket == i {
-            d[bucket].bucket = after;
+    pub(crate) fn remove(&self, descriptors: &mut [Descriptor], i: u32) {
+        let bucket = self.home(descriptors, i);
+        let after = descriptors[i as usize].chain;
+        descriptors[i as usize].chain = NIL;
+        if descriptors[bucket].bucket == i {
+            descriptors[bucket].bucket = after;
             return;
         }
-        let mut at = d[bucket].bucket;
+        let mut at = descriptors[bucket].bucket;
         while at != NIL {
-            if d[at as usize].chain == i {
-                d[at as usize].chain = after;
+            if descriptors[at as usize].chain == i {
+                descriptors[at as usize].chain = after;
                 return;
             }
-            at = d[at as usize].chain;
+            at = descriptors[at as usize].chain;
         }
     }
 
-    fn home(&self, d: &[Descriptor], i: u32) -> usize {
-        let node = &d[i as usize];
-        self.bucket(self.hash(node.inode, node.chunk)) as usize
+    fn home(&self, descriptors: &[Descriptor], i: u32) -> usize {
+        let node = &descriptors[i as usize];
+        self.bucket(self.hash(node.file, node.chunk)) as usize
     }
 }

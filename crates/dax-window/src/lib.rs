@@ -7,11 +7,11 @@
 //!
 //! ```
 //! # #[cfg(feature = "alloc")] {
-//! use dax_window::{Access, Config, InodeId, Outcome, Request, Stream, Window};
+//! use dax_window::{Access, Config, FileKey, Outcome, Request, Stream, Window};
 //!
 //! let mut window = Window::on_heap(Config::new(64 << 20))?;
 //! let mut stream = Stream::new(); // one for each open file
-//! let request = Request::read(InodeId(7), 5 << 20, 4096, 1 << 30);
+//! let request = Request::read(FileKey(7), 5 << 20, 4096, 1 << 30);
 //!
 //! let hold = loop {
 //!     match window.access(&mut stream, &request) {
@@ -89,11 +89,11 @@
 //! it still had page-table entries or unwritten stores, its chunk stays closed until a ticket has seen to them.
 //!
 //! # How chunks are found
-//! By a hash of (inode, chunk) whose buckets lie in the descriptors themselves: a hit costs two cache lines however large
-//! the window is, and a [`Stream`] remembers its last range, which makes it one. By an ordered tree (AVL) over (inode,
+//! By a hash of (file, chunk) whose buckets lie in the descriptors themselves: a hit costs two cache lines however large
+//! the window is, and a [`Stream`] remembers its last range, which makes it one. By an ordered tree (AVL) over (file,
 //! chunk), for questions about byte ranges: the first range that touches `[a, b)` in O(log n), each further one in O(1)
-//! amortised. The chunks of an inode are neighbours in that order, so one tree is every inode's ordered set of disjoint
-//! intervals at once, and there is no root to find, store or allocate for each inode.
+//! amortised. The chunks of a file are neighbours in that order, so one tree is every file's ordered set of disjoint
+//! intervals at once, and there is no root to find, store or allocate for each file.
 //!
 //! Both are linked by range number, not by pointer. That needs no unsafe code at all (the crate forbids it), takes half the
 //! space of pointers, which is what makes tree, chain, list, counters and guard fit into 64 bytes, and lets the memory be
@@ -155,6 +155,7 @@ pub use config::{
     Config, ConfigError, GuardConfig, HostRules, MIN_RANGE_SHIFT, Overlap, ReadAheadConfig, ReclaimConfig, Upgrade,
 };
 pub use descriptor::Descriptor;
+pub use fs_dax::{FileKey, FileRange, PAGE_SIZE, RANGE_SIZE};
 pub use shared::{EventSeq, Events, MAX_TICKETS, Shared, Storage};
 pub use stats::Stats;
 pub use stream::Stream;
@@ -162,11 +163,5 @@ pub use ticket::{
     Cursor, Frozen, Outcome, RemoveEntry, RemoveTicket, SetupEntry, SetupKind, SetupTicket, WritebackEntry,
     WritebackTicket,
 };
-pub use units::{FileOffset, FileRange, InodeId, PAGE, RangeIndex, WindowOffset};
+pub use units::{FileOffset, MAX_AHEAD, MAX_BATCH, RangeIndex, WindowOffset};
 pub use window::{InvalidateKind, Step, Violation, Window, Writeback};
-
-/// The most entries that one FUSE_REMOVEMAPPING takes.
-pub const MAX_BATCH: usize = 256;
-
-/// The most mappings that are set up ahead in one ticket.
-pub const MAX_AHEAD: usize = 8;

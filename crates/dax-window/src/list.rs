@@ -12,11 +12,11 @@ pub(crate) struct List {
 impl List {
     pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL, len: 0 };
 
-    pub(crate) fn push_back(&mut self, d: &mut [Descriptor], i: u32) {
-        let node = &mut d[i as usize];
+    pub(crate) fn push_back(&mut self, descriptors: &mut [Descriptor], i: u32) {
+        let node = &mut descriptors[i as usize];
         node.prev = self.tail;
         node.next = NIL;
-        match d.get_mut(self.tail as usize) {
+        match descriptors.get_mut(self.tail as usize) {
             Some(last) => last.next = i,
             None => self.head = i,
         }
@@ -24,28 +24,28 @@ impl List {
         self.len += 1;
     }
 
-    pub(crate) fn unlink(&mut self, d: &mut [Descriptor], i: u32) {
-        let node = &mut d[i as usize];
+    pub(crate) fn unlink(&mut self, descriptors: &mut [Descriptor], i: u32) {
+        let node = &mut descriptors[i as usize];
         let (prev, next) = (node.prev, node.next);
         node.prev = NIL;
         node.next = NIL;
-        match d.get_mut(prev as usize) {
+        match descriptors.get_mut(prev as usize) {
             Some(before) => before.next = next,
             None => self.head = next,
         }
-        match d.get_mut(next as usize) {
+        match descriptors.get_mut(next as usize) {
             Some(after) => after.prev = prev,
             None => self.tail = prev,
         }
         self.len -= 1;
     }
 
-    pub(crate) fn pop_front(&mut self, d: &mut [Descriptor]) -> Option<u32> {
+    pub(crate) fn pop_front(&mut self, descriptors: &mut [Descriptor]) -> Option<u32> {
         let head = self.head;
-        let node = d.get_mut(head as usize)?;
+        let node = descriptors.get_mut(head as usize)?;
         self.head = node.next;
         node.next = NIL;
-        match d.get_mut(self.head as usize) {
+        match descriptors.get_mut(self.head as usize) {
             Some(next) => next.prev = NIL,
             None => self.tail = NIL,
         }

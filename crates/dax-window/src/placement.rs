@@ -5,7 +5,7 @@
 //! working set in. Which is right now is measured: a few chunks, picked by their hash in proportion to the size of the
 //! miniature, pass through two simulated windows, one of each kind, and the one with more hits decides.
 
-use crate::window::MAX_VISITS;
+use crate::descriptor::MAX_VISITS;
 
 /// Ranges of a miniature window.
 const SIZE: usize = 32;

@@ -6,7 +6,7 @@ const LONGEST_PAUSE: u32 = 1 << 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    inode: u64,
+    file: u64,
     writable: bool,
     /// Misses to go round before the next attempt.
     left: u32,
@@ -25,28 +25,28 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     pub(crate) const EMPTY: Self =
-        Self { entries: [Entry { inode: 0, writable: false, left: 0, pause: 0 }; ENTRIES], none: true };
+        Self { entries: [Entry { file: 0, writable: false, left: 0, pause: 0 }; ENTRIES], none: true };
 
-    fn entry(&mut self, inode: u64, writable: bool) -> &mut Entry {
-        let hash = (inode ^ (u64::from(writable) << 63)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn entry(&mut self, file: u64, writable: bool) -> &mut Entry {
+        let hash = (file ^ (u64::from(writable) << 63)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         &mut self.entries[(hash >> 60) as usize % ENTRIES]
     }
 
-    pub(crate) fn note(&mut self, inode: u64, writable: bool) {
-        let entry = self.entry(inode, writable);
-        let known = entry.pause != 0 && entry.inode == inode && entry.writable == writable;
+    pub(crate) fn note(&mut self, file: u64, writable: bool) {
+        let entry = self.entry(file, writable);
+        let known = entry.pause != 0 && entry.file == file && entry.writable == writable;
         let pause = if known { (entry.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
-        *entry = Entry { inode, writable, left: pause, pause };
+        *entry = Entry { file, writable, left: pause, pause };
         self.none = false;
     }
 
     /// Whether an access that misses should go round.
-    pub(crate) fn refuses(&mut self, inode: u64, writable: bool) -> bool {
+    pub(crate) fn refuses(&mut self, file: u64, writable: bool) -> bool {
         if self.none {
             return false;
         }
-        let entry = self.entry(inode, writable);
-        if entry.inode != inode || entry.writable != writable || entry.left == 0 {
+        let entry = self.entry(file, writable);
+        if entry.file != file || entry.writable != writable || entry.left == 0 {
             return false;
         }
         entry.left -= 1;
@@ -54,12 +54,12 @@ impl Refusals {
     }
 
     /// The file changed, or such a mapping succeeded: try again.
-    pub(crate) fn forget(&mut self, inode: u64, writable: bool) {
+    pub(crate) fn forget(&mut self, file: u64, writable: bool) {
         if self.none {
             return;
         }
-        let entry = self.entry(inode, writable);
-        if entry.inode == inode && entry.writable == writable {
+        let entry = self.entry(file, writable);
+        if entry.file == file && entry.writable == writable {
             entry.pause = 0;
             entry.left = 0;
         }
@@ -72,7 +72,7 @@ impl Refusals {
     pub(crate) fn digest(&self, hash: &mut impl core::hash::Hasher) {
         use core::hash::Hash;
         for entry in self.entries.iter().filter(|entry| entry.pause != 0) {
-            (entry.inode, entry.writable, entry.left > 0, entry.pause).hash(hash);
+            (entry.file, entry.writable, entry.left > 0, entry.pause).hash(hash);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::ReadAheadConfig;
 /// the last range again without a look-up. Using one for several files or losing one costs speed, never correctness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    inode: u64,
+    file: u64,
     chunk: u64,
     /// The end of the last access in bytes.
     end: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Step {
 impl Stream {
     /// A file that was not read yet.
     pub const fn new() -> Self {
-        Self { inode: 0, chunk: NO_CHUNK, end: 0, hint: u32::MAX, stride: 0, run: 0 }
+        Self { file: 0, chunk: NO_CHUNK, end: 0, hint: u32::MAX, stride: 0, run: 0 }
     }
 
     /// The length of the run, as far as it can be no accident: a stride other than 1 must show itself more often.
@@ -54,8 +54,8 @@ impl Stream {
     }
 
     #[inline]
-    pub(crate) fn observe(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
-        if chunk == self.chunk && inode == self.inode {
+    pub(crate) fn observe(&mut self, config: &ReadAheadConfig, file: u64, chunk: u64, offset: u64, len: u64) -> Step {
+        if chunk == self.chunk && file == self.file {
             // Asking again, or going on within the chunk, neither proves nor disproves a run; jumping about does.
             let end = offset.saturating_add(len);
             if !self.is_near(config, offset, end) {
@@ -64,7 +64,7 @@ impl Stream {
             self.end = end;
             return Step { visit: false, sequential: self.believed() > 0 };
         }
-        self.move_on(config, inode, chunk, offset, len)
+        self.move_on(config, file, chunk, offset, len)
     }
 
     /// Whether an access goes on where the last one ended. The same end again is the rest of the same request, or the
@@ -76,12 +76,12 @@ impl Stream {
 
     /// The access goes to another chunk than the last one.
     #[inline]
-    fn move_on(&mut self, config: &ReadAheadConfig, inode: u64, chunk: u64, offset: u64, len: u64) -> Step {
+    fn move_on(&mut self, config: &ReadAheadConfig, file: u64, chunk: u64, offset: u64, len: u64) -> Step {
         let end = offset.saturating_add(len);
-        if inode != self.inode || self.chunk == NO_CHUNK {
+        if file != self.file || self.chunk == NO_CHUNK {
             // A first access at the start of a file is most often the first of many.
             let hint = self.hint;
-            *self = Self { inode, chunk, end, hint, stride: 1, run: u16::from(offset == 0) };
+            *self = Self { file, chunk, end, hint, stride: 1, run: u16::from(offset == 0) };
             return Step { visit: true, sequential: offset == 0 };
         }
         let stride = chunk.wrapping_sub(self.chunk).cast_signed();

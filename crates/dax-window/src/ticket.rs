@@ -1,8 +1,9 @@
 //! Move-only tickets: what the caller has to do, and how it went.
 
 use crate::shared::SharedRef;
-use crate::units::{FileOffset, FileRange, InodeId, RangeIndex, WindowOffset};
-use crate::{MAX_AHEAD, MAX_BATCH};
+use crate::units::{FileOffset, RangeIndex, WindowOffset};
+use crate::units::{MAX_AHEAD, MAX_BATCH};
+use fs_dax::{FileKey, FileRange};
 
 /// How a request to the server went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct SetupEntry {
     pub window_offset: WindowOffset,
     /// `foffset`: a multiple of the range size.
     pub file_offset: FileOffset,
-    /// `len` in bytes: a multiple of [`crate::PAGE`], at most the range size.
+    /// `len` in bytes: a multiple of [`crate::PAGE_SIZE`], at most the range size.
     pub len: u64,
     /// Whether the flags are READ and WRITE, or READ alone.
     pub writable: bool,
@@ -80,7 +81,7 @@ impl Drop for Claim {
 #[must_use = "its ranges are reserved until the outcomes are reported"]
 pub struct SetupTicket {
     pub(crate) claim: Claim,
-    pub(crate) inode: InodeId,
+    pub(crate) file: FileKey,
     ranges: [u32; MAX_AHEAD + 1],
     len: u8,
     pub(crate) writable: bool,
@@ -88,7 +89,7 @@ pub struct SetupTicket {
     pending: u16,
     /// One bit for each entry that takes the place of another mapping.
     replaces: u16,
-    /// How much the only entry is to be widened to in units of [`crate::PAGE`], or 0 when there is no mapping yet.
+    /// How much the only entry is to be widened to in units of [`crate::PAGE_SIZE`], or 0 when there is no mapping yet.
     pub(crate) widened: u32,
     /// The access that the first entry is for, or `None` when all are read-ahead.
     pub(crate) wanted: Option<Wanted>,
@@ -107,8 +108,8 @@ pub(crate) struct Wanted {
 impl SetupTicket {
     /// A ticket without entries. All that are added are writable, or none is.
     #[inline]
-    pub(crate) fn new(claim: Claim, inode: InodeId, wanted: Option<Wanted>, writable: bool) -> Self {
-        Self { claim, inode, ranges: [0; MAX_AHEAD + 1], len: 0, writable, pending: 0, replaces: 0, widened: 0, wanted }
+    pub(crate) fn new(claim: Claim, file: FileKey, wanted: Option<Wanted>, writable: bool) -> Self {
+        Self { claim, file, ranges: [0; MAX_AHEAD + 1], len: 0, writable, pending: 0, replaces: 0, widened: 0, wanted }
     }
 
     #[inline]
@@ -147,8 +148,8 @@ impl SetupTicket {
     }
 
     /// The file whose bytes are mapped.
-    pub fn inode(&self) -> InodeId {
-        self.inode
+    pub fn file(&self) -> FileKey {
+        self.file
     }
 
     /// How many entries there are, at least 1.
@@ -173,7 +174,7 @@ impl SetupTicket {
     }
 }
 
-/// Ranges to remove: at most [`MAX_BATCH`], over all inodes.
+/// Ranges to remove: at most [`MAX_BATCH`], over all files.
 ///
 /// Go through them with [`crate::Window::remove_entry`]; for each, take it out of the page tables if it is installed,
 /// then write it back if it is dirty; then send one REMOVEMAPPING with all of them and report with
@@ -224,16 +225,16 @@ pub struct RemoveEntry {
     /// `len` of `FUSE_REMOVEMAPPING` in bytes: exactly what was mapped.
     pub len: u64,
     /// Whose bytes are there.
-    pub inode: InodeId,
+    pub file: FileKey,
     /// Which of them.
     pub file_offset: FileOffset,
     /// Whether page tables may refer to it: unmap first.
     pub installed: bool,
-    /// Whether it holds stores that no write-back has covered: write back, or remember that the inode needs an fsync.
+    /// Whether it holds stores that no write-back has covered: write back, or remember that the file needs an fsync.
     pub dirty: bool,
 }
 
-/// Dirty ranges of one inode that are being written back. They stay usable and are not evicted meanwhile.
+/// Dirty ranges of one file that are being written back. They stay usable and are not evicted meanwhile.
 ///
 /// Dropped without [`crate::Window::end_writeback`], it counts as failed: the ranges are dirty again.
 #[derive(Debug)]
@@ -280,14 +281,14 @@ pub struct WritebackEntry {
 #[must_use = "dropping it thaws the bytes at once"]
 pub struct Frozen {
     pub(crate) claim: Claim,
-    pub(crate) inode: InodeId,
+    pub(crate) file: FileKey,
     pub(crate) range: FileRange,
 }
 
 impl Frozen {
     /// Whose bytes are frozen.
-    pub fn inode(&self) -> InodeId {
-        self.inode
+    pub fn file(&self) -> FileKey {
+        self.file
     }
 
     /// Which of them (everything that shares a range with these is frozen too).

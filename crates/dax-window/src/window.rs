@@ -11,13 +11,12 @@ mod setup;
 mod writeback;
 
 pub use check::Violation;
-pub(crate) use evict::MAX_VISITS;
 pub use invalidate::{InvalidateKind, Step};
 pub use writeback::Writeback;
 
 use crate::access::{Bypass, Pin, RangeRef, Wait, WaitReason};
 use crate::config::{Config, ConfigError, Overlap};
-use crate::descriptor::{Descriptor, NIL, STATES, State, flag};
+use crate::descriptor::{Descriptor, MAX_VISITS, NIL, STATES, State, flag};
 use crate::guard::Guard;
 use crate::index::Index;
 use crate::list::List;
@@ -27,8 +26,9 @@ use crate::shared::{EventSeq, Events, MAX_TICKETS, Ranges, SharedRef, Storage, W
 use crate::stats::Stats;
 use crate::ticket::Claim;
 use crate::tree::{Beside, Tree};
-use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
+use crate::units::{FileOffset, RangeIndex, WindowOffset};
 use evict::Demand;
+use fs_dax::{FileKey, PAGE_SIZE};
 use invalidate::Freezes;
 
 /// What a ticket's slot is in use for.
@@ -60,8 +60,9 @@ impl Slot {
 #[derive(Debug)]
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub struct Window {
-    d: Ranges,
-    n: u32,
+    descriptors: Ranges,
+    /// How many of the descriptors are in use.
+    len: u32,
     config: Config,
     index: Index,
     tree: Tree,
@@ -102,22 +103,22 @@ impl Window {
     /// What is wrong with the configuration, or [`ConfigError::Storage`].
     pub fn new(config: Config, storage: Storage) -> Result<Self, ConfigError> {
         let needed = config.ranges()?;
-        let Storage { ranges: mut d, shared } = storage;
-        if d.len() < needed {
-            return Err(ConfigError::Storage { needed, given: d.len() });
+        let Storage { ranges: mut descriptors, shared } = storage;
+        if descriptors.len() < needed {
+            return Err(ConfigError::Storage { needed, given: descriptors.len() });
         }
-        let n = needed as u32;
+        let len = needed as u32;
         let mut free = List::EMPTY;
-        for i in 0..n {
-            d[i as usize] = Descriptor::new();
-            free.push_back(&mut d, i);
+        for i in 0..len {
+            descriptors[i as usize] = Descriptor::new();
+            free.push_back(&mut descriptors, i);
         }
         let mut counts = [0; STATES];
-        counts[State::Free as usize] = n;
+        counts[State::Free as usize] = len;
         Ok(Self {
-            d,
-            n,
-            index: Index::new(config.seed, n),
+            descriptors,
+            len,
+            index: Index::new(config.seed, len),
             tree: Tree::EMPTY,
             free,
             unclean: List::EMPTY,
@@ -131,8 +132,8 @@ impl Window {
             shared,
             spare: None,
             has_waiters: false,
-            guard: Guard::new(config.guard, n),
-            placement: Placement::new(n),
+            guard: Guard::new(config.guard, len),
+            placement: Placement::new(len),
             refusals: Refusals::EMPTY,
             demand: Demand::NONE,
             draining: false,
@@ -160,7 +161,7 @@ impl Window {
 
     /// How many ranges there are.
     pub fn ranges(&self) -> u32 {
-        self.n
+        self.len
     }
 
     /// The size of a range in bytes.
@@ -182,7 +183,7 @@ impl Window {
     pub fn stats(&self) -> Stats {
         let count = |state: State| self.counts[state as usize];
         Stats {
-            ranges: self.n,
+            ranges: self.len,
             free: count(State::Free),
             mapped: count(State::Mapped) + count(State::Upgrading),
             setting_up: count(State::SettingUp),
@@ -192,7 +193,7 @@ impl Window {
             holds: self.holds,
             pins: self.pins,
             tickets: self.slots_used.iter().map(|word| word.count_ones()).sum(),
-            reclaim_target: self.demand.target(self.n, self.stats.accesses, &self.config.reclaim),
+            reclaim_target: self.demand.target(self.len, self.stats.accesses, &self.config.reclaim),
             guard_tripped: self.guard.tripped,
             guard_yield: self.guard.yielded,
             guard_ratio: self.guard.ratio,
@@ -212,7 +213,7 @@ impl Window {
     /// `installed`. Call it after the page-table entry is in place, so that the hold protects it until here.
     /// `writable` says whether the entry permits stores: then the range counts as dirty from now on.
     pub fn install(&mut self, hold: RangeRef, writable: bool) {
-        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+        if let Some(node) = self.descriptors.get_mut(hold.range.0 as usize) {
             node.set(flag::INSTALLED | if writable { flag::DIRTY } else { 0 });
         }
         self.drop_ref(hold.range.0);
@@ -221,22 +222,22 @@ impl Window {
     /// Takes the installed mark away: no page table refers to the range any more.
     /// Give it only for a range that is held, so that it cannot have changed hands.
     pub fn uninstall(&mut self, hold: &RangeRef) {
-        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+        if let Some(node) = self.descriptors.get_mut(hold.range.0 as usize) {
             node.clear(flag::INSTALLED);
         }
     }
 
     /// Tells the eviction that the range was used in a way the window can't see (an accessed bit in a page table).
     pub fn note_use(&mut self, range: RangeIndex) {
-        if let Some(node) = self.d.get_mut(range.0 as usize) {
-            node.visits = (node.visits + 1).min(evict::MAX_VISITS);
+        if let Some(node) = self.descriptors.get_mut(range.0 as usize) {
+            node.visits = (node.visits + 1).min(MAX_VISITS);
             node.served = node.served.saturating_add(1);
         }
     }
 
     /// Marks a held range as holding stores that no write-back has covered. Holds for writing do so by themselves.
     pub fn mark_dirty(&mut self, hold: &RangeRef) {
-        if let Some(node) = self.d.get_mut(hold.range.0 as usize) {
+        if let Some(node) = self.descriptors.get_mut(hold.range.0 as usize) {
             node.set(flag::DIRTY);
         }
     }
@@ -261,7 +262,7 @@ impl Window {
 
     #[inline]
     fn drop_ref(&mut self, i: u32) {
-        let Some(node) = self.d.get_mut(i as usize).filter(|node| node.refs > 0) else {
+        let Some(node) = self.descriptors.get_mut(i as usize).filter(|node| node.refs > 0) else {
             self.stats.misuse += 1;
             return;
         };
@@ -277,13 +278,13 @@ impl Window {
         self.settle(i);
         if self.ref_waiters {
             self.ref_waiters = false;
-            self.tell();
+            self.notify_waiters();
         }
     }
 
     /// Puts a mapped range on the eviction queue if nothing speaks against it any more.
     fn settle(&mut self, i: u32) {
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         if node.state == State::Mapped && node.refs == 0 && node.has(flag::PARKED) && !node.has(flag::WRITEBACK) {
             self.enqueue(i);
         }
@@ -291,24 +292,24 @@ impl Window {
 
     /// Puts a mapped range that is in no list on the eviction queue. It may be referenced: the eviction parks it then.
     fn enqueue(&mut self, i: u32) {
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         node.clear(flag::PARKED);
         let list = if node.has(flag::NEWCOMER) { &mut self.newcomers } else { &mut self.queue };
-        list.push_back(&mut self.d, i);
+        list.push_back(&mut self.descriptors, i);
     }
 
     /// Takes a mapped range off the eviction queue if it is on it.
     fn park(&mut self, i: u32) {
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         if !node.has(flag::PARKED) {
             node.set(flag::PARKED);
             let list = if node.has(flag::NEWCOMER) { &mut self.newcomers } else { &mut self.queue };
-            list.unlink(&mut self.d, i);
+            list.unlink(&mut self.descriptors, i);
         }
     }
 
     fn set_state(&mut self, i: u32, state: State) {
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         self.counts[node.state as usize] -= 1;
         self.counts[state as usize] += 1;
         node.state = state;
@@ -316,25 +317,25 @@ impl Window {
 
     /// Gives range `i` its key and enters it into index and tree. `near` is a guess at the range that directly precedes
     /// it (the one that its stream used last), which spares the tree's search when it is right.
-    fn enter(&mut self, i: u32, inode: u64, chunk: u64, near: u32) {
-        let beside = match self.d.get(near as usize) {
-            Some(node) if node.inode == inode && node.chunk.wrapping_add(1) == chunk && node.has(flag::KEYED) => {
+    fn enter(&mut self, i: u32, file: u64, chunk: u64, near: u32) {
+        let beside = match self.descriptors.get(near as usize) {
+            Some(node) if node.file == file && node.chunk.wrapping_add(1) == chunk && node.has(flag::KEYED) => {
                 Beside::After(near)
             }
-            _ => self.beside(inode, chunk),
+            _ => self.beside(file, chunk),
         };
-        let node = &mut self.d[i as usize];
-        node.inode = inode;
+        let node = &mut self.descriptors[i as usize];
+        node.file = file;
         node.chunk = chunk;
         node.set(flag::KEYED);
-        self.index.insert(&mut self.d, i);
-        self.tree.insert(&mut self.d, i, beside);
+        self.index.insert(&mut self.descriptors, i);
+        self.tree.insert(&mut self.descriptors, i, beside);
     }
 
     /// A chunk's neighbour in the tree, if the chunk before or after it has a range. Two look-ups cost less than a search
     /// from the root, each level of which is a branch that cannot be predicted and, in a large window, a cache miss.
-    fn beside(&self, inode: u64, chunk: u64) -> Beside {
-        let find = |chunk: Option<u64>| chunk.map_or(NIL, |chunk| self.index.find(&self.d, inode, chunk));
+    fn beside(&self, file: u64, chunk: u64) -> Beside {
+        let find = |chunk: Option<u64>| chunk.map_or(NIL, |chunk| self.index.find(&self.descriptors, file, chunk));
         match (find(chunk.checked_sub(1)), find(chunk.checked_add(1))) {
             (NIL, NIL) => Beside::Unknown,
             (NIL, after) => Beside::Before(after),
@@ -344,10 +345,10 @@ impl Window {
 
     /// Takes range `i` out of index and tree; the key stays readable.
     fn leave(&mut self, i: u32) {
-        if self.d[i as usize].has(flag::KEYED) {
-            self.d[i as usize].clear(flag::KEYED);
-            self.index.remove(&mut self.d, i);
-            self.tree.remove(&mut self.d, i);
+        if self.descriptors[i as usize].has(flag::KEYED) {
+            self.descriptors[i as usize].clear(flag::KEYED);
+            self.index.remove(&mut self.descriptors, i);
+            self.tree.remove(&mut self.descriptors, i);
         }
     }
 
@@ -355,17 +356,17 @@ impl Window {
     fn free_range(&mut self, i: u32, unclean: bool) {
         self.leave(i);
         self.count_wasted(i);
-        if self.d[i as usize].has(flag::DOOMED) {
+        if self.descriptors[i as usize].has(flag::DOOMED) {
             return self.retire(i);
         }
         self.set_state(i, State::Free);
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         node.flags = 0;
         if unclean {
             node.set(flag::UNCLEAN);
-            self.unclean.push_back(&mut self.d, i);
+            self.unclean.push_back(&mut self.descriptors, i);
         } else {
-            self.free.push_back(&mut self.d, i);
+            self.free.push_back(&mut self.descriptors, i);
         }
     }
 
@@ -373,7 +374,7 @@ impl Window {
     fn retire(&mut self, i: u32) {
         self.leave(i);
         self.set_state(i, State::Retired);
-        self.d[i as usize].flags = 0;
+        self.descriptors[i as usize].flags = 0;
     }
 
     /// Deals with a range, in no list, about whose mapping nothing is known.
@@ -383,7 +384,7 @@ impl Window {
             Overlap::Replace => self.free_range(i, true),
             Overlap::Refuse => {
                 self.set_state(i, State::Suspect);
-                self.suspects.push_back(&mut self.d, i);
+                self.suspects.push_back(&mut self.descriptors, i);
             }
         }
     }
@@ -394,8 +395,8 @@ impl Window {
     }
 
     fn count_wasted(&mut self, i: u32) {
-        if self.d[i as usize].has(flag::AHEAD) {
-            self.d[i as usize].clear(flag::AHEAD);
+        if self.descriptors[i as usize].has(flag::AHEAD) {
+            self.descriptors[i as usize].clear(flag::AHEAD);
             self.stats.ahead_wasted += 1;
         }
     }
@@ -405,15 +406,15 @@ impl Window {
     }
 
     fn file_offset(&self, i: u32) -> FileOffset {
-        FileOffset(self.d[i as usize].chunk << self.config.range_shift)
+        FileOffset(self.descriptors[i as usize].chunk << self.config.range_shift)
     }
 
     fn mapped_len(&self, i: u32) -> u64 {
-        u64::from(self.d[i as usize].pages) * PAGE
+        u64::from(self.descriptors[i as usize].pages) * PAGE_SIZE
     }
 
-    fn inode(&self, i: u32) -> InodeId {
-        InodeId(self.d[i as usize].inode)
+    fn file(&self, i: u32) -> FileKey {
+        FileKey(self.descriptors[i as usize].file)
     }
 
     /// Takes a slot for a ticket.
@@ -431,7 +432,7 @@ impl Window {
     fn free_slot(&mut self, slot: u8) {
         self.slots[usize::from(slot)].kind = SlotUse::Unused;
         self.slots_used[usize::from(slot) / 32] &= !(1 << (slot % 32));
-        self.tell();
+        self.notify_waiters();
     }
 
     /// Ends a ticket that has no ranges any more; its claim does nothing when it is dropped.
@@ -441,7 +442,7 @@ impl Window {
     }
 
     /// Moves the event counter if anyone was told to wait since it last moved.
-    fn tell(&mut self) {
+    fn notify_waiters(&mut self) {
         if self.has_waiters {
             self.has_waiters = false;
             self.shared.bump();

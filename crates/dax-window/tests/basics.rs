@@ -2,13 +2,13 @@
 #![cfg(feature = "alloc")]
 
 use dax_window::{
-    Access, Bypass, Config, FileOffset, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Purpose, Request,
+    Access, Bypass, Config, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Purpose, Request,
     SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
 };
 
 const MIB: u64 = 1 << 20;
 const END: u64 = 1 << 40;
-const A: InodeId = InodeId(1);
+const A: FileKey = FileKey(1);
 
 fn window(ranges: u64, host: HostRules) -> Window {
     let mut config = Config::new(ranges * 2 * MIB);

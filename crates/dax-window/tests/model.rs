@@ -4,14 +4,14 @@
 #[expect(dead_code, reason = "the exhaustive exploration uses more of it")]
 mod rig;
 
-use dax_window::{Config, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Overlap, Purpose, Request, Upgrade};
+use dax_window::{Config, FileKey, FileRange, HostRules, InvalidateKind, Outcome, Overlap, Purpose, Request, Upgrade};
 use proptest::prelude::*;
-use rig::{PAGE, RANGE, Rig};
+use rig::{PAGE_SIZE, RANGE, Rig};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Access { caller: usize, inode: u64, chunk: u64, at: u8, write: bool, purpose: u8, end: u8, long: bool },
-    ReadAhead { caller: usize, inode: u64 },
+    Access { caller: usize, file: u64, chunk: u64, at: u8, write: bool, purpose: u8, end: u8, long: bool },
+    ReadAhead { caller: usize, file: u64 },
     Report { n: usize, entry: usize, outcome: u8, applied: bool },
     DropSetup { n: usize, applied: u32 },
     Remove { n: usize, outcome: u8, applied: u32 },
@@ -21,10 +21,10 @@ enum Op {
     Install { n: usize },
     Pin { n: usize },
     Unpin { n: usize },
-    Invalidate { inode: u64, start: u8, len: u8, quiesce: bool },
+    Invalidate { file: u64, start: u8, len: u8, quiesce: bool },
     InvalidateStep { n: usize },
     EndInvalidate { n: usize, dropped: bool },
-    Writeback { inode: u64, start: u8, len: u8 },
+    Writeback { file: u64, start: u8, len: u8 },
     EndWriteback { n: usize, done: Option<bool> },
     Reclaim,
     Drain { begin: bool },
@@ -35,11 +35,11 @@ fn op() -> impl Strategy<Value = Op> {
     let n = 0usize..16;
     prop_oneof![
         30 => (0usize..4, 0u64..3, 0u64..5, 0u8..4, any::<bool>(), 0u8..3, 0u8..8, any::<bool>()).prop_map(
-            |(caller, inode, chunk, at, write, purpose, end, long)| Op::Access {
-                caller, inode, chunk, at, write, purpose, end, long
+            |(caller, file, chunk, at, write, purpose, end, long)| Op::Access {
+                caller, file, chunk, at, write, purpose, end, long
             }
         ),
-        2 => (0usize..4, 0u64..3).prop_map(|(caller, inode)| Op::ReadAhead { caller, inode }),
+        2 => (0usize..4, 0u64..3).prop_map(|(caller, file)| Op::ReadAhead { caller, file }),
         25 => (n.clone(), 0usize..16, 0u8..20, any::<bool>())
             .prop_map(|(n, entry, outcome, applied)| Op::Report { n, entry, outcome, applied }),
         1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropSetup { n, applied }),
@@ -51,10 +51,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => n.clone().prop_map(|n| Op::Pin { n }),
         3 => n.clone().prop_map(|n| Op::Unpin { n }),
         2 => (0u64..3, 0u8..10, 0u8..10, any::<bool>())
-            .prop_map(|(inode, start, len, quiesce)| Op::Invalidate { inode, start, len, quiesce }),
+            .prop_map(|(file, start, len, quiesce)| Op::Invalidate { file, start, len, quiesce }),
         6 => n.clone().prop_map(|n| Op::InvalidateStep { n }),
         3 => (n.clone(), prop::bool::weighted(0.2)).prop_map(|(n, dropped)| Op::EndInvalidate { n, dropped }),
-        3 => (0u64..3, 0u8..10, 0u8..10).prop_map(|(inode, start, len)| Op::Writeback { inode, start, len }),
+        3 => (0u64..3, 0u8..10, 0u8..10).prop_map(|(file, start, len)| Op::Writeback { file, start, len }),
         4 => (n, prop::option::weighted(0.9, any::<bool>())).prop_map(|(n, done)| Op::EndWriteback { n, done }),
         4 => Just(Op::Reclaim),
         1 => any::<bool>().prop_map(|begin| Op::Drain { begin }),
@@ -74,7 +74,7 @@ fn outcome(number: u8) -> Outcome {
 /// Bytes in half ranges; lengths from 8 on mean "to the end".
 fn bytes(start: u8, len: u8) -> FileRange {
     let start = u64::from(start) * RANGE / 2;
-    if len >= 8 { FileRange::from(start) } else { FileRange::new(start, start + u64::from(len) * RANGE / 2) }
+    if len >= 8 { FileRange::from(start) } else { FileRange::between(start, start + u64::from(len) * RANGE / 2) }
 }
 
 fn pick<T>(list: &[T], n: usize) -> Option<usize> {
@@ -83,23 +83,23 @@ fn pick<T>(list: &[T], n: usize) -> Option<usize> {
 
 fn step(rig: &mut Rig, op: Op) {
     match op {
-        Op::Access { caller, inode, chunk, at, write, purpose, end, long } => {
+        Op::Access { caller, file, chunk, at, write, purpose, end, long } => {
             let offset = chunk * RANGE + [0, 4096, RANGE / 2 + 77, RANGE - 1][usize::from(at)];
             let end = match end {
                 0 => chunk * RANGE + RANGE / 2,
                 1 => chunk * RANGE,
-                2 => chunk * RANGE + 3 * PAGE + 5,
+                2 => chunk * RANGE + 3 * PAGE_SIZE + 5,
                 3 => u64::MAX,
                 _ => 5 * RANGE,
             };
             let len = if long { 3 * RANGE } else { 100 };
-            let inode = InodeId(inode);
+            let file = FileKey(file);
             let req =
-                if write { Request::write(inode, offset, len, end) } else { Request::read(inode, offset, len, end) };
+                if write { Request::write(file, offset, len, end) } else { Request::read(file, offset, len, end) };
             let req = req.purpose([Purpose::Copy, Purpose::Map, Purpose::Fault][usize::from(purpose)]);
             rig.access(caller, req);
         }
-        Op::ReadAhead { caller, inode } => rig.read_ahead(caller, Request::read(InodeId(inode), 0, 1, 5 * RANGE)),
+        Op::ReadAhead { caller, file } => rig.read_ahead(caller, Request::read(FileKey(file), 0, 1, 5 * RANGE)),
         Op::Report { n, entry, outcome: number, applied } => {
             if let Some(n) = pick(&rig.setups, n) {
                 let ticket = &rig.setups[n].ticket;
@@ -148,9 +148,9 @@ fn step(rig: &mut Rig, op: Op) {
                 rig.unpin(n);
             }
         }
-        Op::Invalidate { inode, start, len, quiesce } => {
+        Op::Invalidate { file, start, len, quiesce } => {
             let kind = if quiesce { InvalidateKind::Quiesce } else { InvalidateKind::Remove };
-            rig.begin_invalidate(inode, bytes(start, len), kind);
+            rig.begin_invalidate(file, bytes(start, len), kind);
         }
         Op::InvalidateStep { n } => {
             if let Some(n) = pick(&rig.frozen, n) {
@@ -162,7 +162,7 @@ fn step(rig: &mut Rig, op: Op) {
                 rig.end_invalidate(n, dropped);
             }
         }
-        Op::Writeback { inode, start, len } => rig.begin_writeback(inode, bytes(start, len)),
+        Op::Writeback { file, start, len } => rig.begin_writeback(file, bytes(start, len)),
         Op::EndWriteback { n, done } => {
             if let Some(n) = pick(&rig.writebacks, n) {
                 rig.end_writeback(n, done);

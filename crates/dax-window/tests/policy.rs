@@ -1,15 +1,15 @@
 //! What the window decides: read-ahead, eviction, reclaim, guard, refusals, limits.
 
 use dax_window::{
-    Access, Bypass, Config, ConfigError, Cursor, Descriptor, FileRange, GuardConfig, HostRules, InodeId,
+    Access, Bypass, Config, ConfigError, Cursor, Descriptor, FileKey, FileOffset, FileRange, GuardConfig, HostRules,
     InvalidateKind, MAX_TICKETS, Outcome, Purpose, RangeRef, Request, Shared, Step, Storage, Stream, WaitReason,
     Window, Writeback,
 };
 
 const RANGE: u64 = 2 << 20;
 const END: u64 = u64::MAX;
-const A: InodeId = InodeId(1);
-const B: InodeId = InodeId(2);
+const A: FileKey = FileKey(1);
+const B: FileKey = FileKey(2);
 
 fn config(ranges: u64, host: HostRules) -> Config {
     let mut config = Config::new(ranges * RANGE);
@@ -284,14 +284,14 @@ fn removals_come_in_batches_over_inodes() {
     config.max_batch = 5;
     let mut window = Window::on_heap(config).unwrap();
     for chunk in 0..64 {
-        let inode = InodeId(chunk % 4);
-        touch(&mut window, &mut Stream::new(), &Request::read(inode, chunk * RANGE, 1, END));
+        let file = FileKey(chunk % 4);
+        touch(&mut window, &mut Stream::new(), &Request::read(file, chunk * RANGE, 1, END));
     }
     let long = Request::read(A, 1000 * RANGE, 9 * RANGE, END);
     let Access::Evict(ticket) = window.access(&mut Stream::new(), &long) else { panic!() };
     assert_eq!(ticket.len(), 5);
-    let inodes: std::collections::BTreeSet<u64> = window.remove_entries(&ticket).map(|entry| entry.inode.0).collect();
-    assert_eq!(inodes.len(), 4);
+    let files: std::collections::BTreeSet<u64> = window.remove_entries(&ticket).map(|entry| entry.file.0).collect();
+    assert_eq!(files.len(), 4);
     window.complete_remove(ticket, Outcome::Done);
 }
 
@@ -513,7 +513,7 @@ fn tickets_and_frozen_ranges_are_limited_and_come_back() {
 
     let mut frozen = Vec::new();
     let wait = loop {
-        match window.begin_invalidate(InodeId(frozen.len() as u64), FileRange::ALL, InvalidateKind::Quiesce) {
+        match window.begin_invalidate(FileKey(frozen.len() as u64), FileRange::ALL, InvalidateKind::Quiesce) {
             Ok(one) => frozen.push(one),
             Err(wait) => break wait,
         }
@@ -521,7 +521,7 @@ fn tickets_and_frozen_ranges_are_limited_and_come_back() {
     assert_eq!((frozen.len(), wait.reason), (16, WaitReason::Tickets));
     drop(frozen.pop());
     assert_ne!(wait.seq, window.event_seq());
-    assert!(window.begin_invalidate(InodeId(99), FileRange::ALL, InvalidateKind::Quiesce).is_ok());
+    assert!(window.begin_invalidate(FileKey(99), FileRange::ALL, InvalidateKind::Quiesce).is_ok());
     drop(frozen);
     assert!(matches!(
         window.access(&mut Stream::new(), &at(0).purpose(Purpose::Map)),
@@ -547,9 +547,9 @@ fn large_sweeps_come_in_pieces() {
 
     let last = Request::write(A, 2999 * RANGE, 1, END);
     touch(&mut window, &mut Stream::new(), &last);
-    let (mut from, mut pieces) = (FileRange::ALL.start, 0);
+    let (mut from, mut pieces) = (FileOffset(FileRange::ALL.start()), 0);
     let ticket = loop {
-        match window.begin_writeback(A, FileRange { start: from, end: FileRange::ALL.end }) {
+        match window.begin_writeback(A, FileRange::from(from.0)) {
             Writeback::Further(next) => from = next,
             Writeback::Ranges(ticket) => break ticket,
             answer => panic!("{answer:?}"),
@@ -561,7 +561,7 @@ fn large_sweeps_come_in_pieces() {
     assert_eq!(window.writeback_entry(&ticket, &mut cursor).unwrap().file_offset.0, 2999 * RANGE);
     window.end_writeback(ticket, true);
 
-    let frozen = window.forget_inode(A).unwrap();
+    let frozen = window.forget_file(A).unwrap();
     let mut batches = 0;
     while let Step::Remove(ticket) = window.invalidate_step(&frozen) {
         assert!(ticket.len() <= 256);
@@ -581,12 +581,9 @@ fn a_writeback_of_many_ranges_goes_on_where_the_ticket_ends() {
     for chunk in 0..7 {
         touch(&mut window, &mut Stream::new(), &Request::write(A, chunk * RANGE, 1, END));
     }
-    let (mut from, mut lens) = (FileRange::ALL.start, Vec::new());
+    let (mut from, mut lens) = (FileOffset(FileRange::ALL.start()), Vec::new());
     loop {
-        let Writeback::Ranges(ticket) = window.begin_writeback(A, FileRange { start: from, end: FileRange::ALL.end })
-        else {
-            panic!()
-        };
+        let Writeback::Ranges(ticket) = window.begin_writeback(A, FileRange::from(from.0)) else { panic!() };
         lens.push(ticket.len());
         let rest = ticket.rest();
         window.end_writeback(ticket, true);

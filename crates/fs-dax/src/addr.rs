@@ -87,6 +87,12 @@ impl FileRange {
         Self { start, len: end.saturating_sub(start) }
     }
 
+    /// Everything from `start` on, as a truncation to `start` bytes touches it.
+    #[must_use]
+    pub const fn from(start: u64) -> Self {
+        Self::between(start, u64::MAX)
+    }
+
     /// The first byte.
     #[must_use]
     pub const fn start(self) -> u64 {

@@ -33,7 +33,7 @@ impl FailureState {
     /// Marks it failed with `errno`; [`Errno::EIO`] for a device. Gives `true` if this was the first failure: the one
     /// who has to unmap everything and to tell.
     pub fn fail(&self, errno: Errno) -> bool {
-        self.0.compare_exchange(0, errno.get(), Ordering::Release, Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(0, errno.number(), Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// What it failed with, if it did.

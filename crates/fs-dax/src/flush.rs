@@ -7,7 +7,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::EXTENT;
+use crate::PAGE_SIZE;
 
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 pub use self::aarch64::ArmFlush;
@@ -53,15 +53,15 @@ impl CacheFlush for NoFlush {
 #[derive(Debug, Default)]
 pub struct Flusher<F> {
     flush: F,
-    extents: AtomicUsize,
+    pages: AtomicUsize,
     lines: AtomicUsize,
 }
 
 /// What a [`Flusher`] has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlushCounts {
-    /// Extents of [`EXTENT`] bytes, begun ones counted as whole.
-    pub extents: usize,
+    /// Pages of [`PAGE_SIZE`] bytes, begun ones counted as whole.
+    pub pages: usize,
     /// Cache lines.
     pub lines: usize,
 }
@@ -69,17 +69,17 @@ pub struct FlushCounts {
 impl<F: CacheFlush> Flusher<F> {
     /// Counts from 0.
     pub const fn new(flush: F) -> Self {
-        Self { flush, extents: AtomicUsize::new(0), lines: AtomicUsize::new(0) }
+        Self { flush, pages: AtomicUsize::new(0), lines: AtomicUsize::new(0) }
     }
 
-    /// Starts the write-back of a run of extents and counts them.
+    /// Starts the write-back of a run of pages and counts them.
     ///
     /// # Safety
     /// As [`CacheFlush::write_back`].
     pub unsafe fn write_back(&self, start: NonNull<u8>, len: usize) {
         // SAFETY: the caller keeps the same contract.
         let lines = unsafe { self.flush.write_back(start, len) };
-        self.extents.fetch_add(len.div_ceil(EXTENT as usize), Ordering::Relaxed);
+        self.pages.fetch_add(len.div_ceil(PAGE_SIZE as usize), Ordering::Relaxed);
         self.lines.fetch_add(lines, Ordering::Relaxed);
     }
 
@@ -96,7 +96,7 @@ impl<F: CacheFlush> Flusher<F> {
 
     /// What was done so far.
     pub fn counts(&self) -> FlushCounts {
-        FlushCounts { extents: self.extents.load(Ordering::Relaxed), lines: self.lines.load(Ordering::Relaxed) }
+        FlushCounts { pages: self.pages.load(Ordering::Relaxed), lines: self.lines.load(Ordering::Relaxed) }
     }
 
     /// The way to flush.
@@ -254,7 +254,7 @@ mod x86_64 {
             flusher.fence();
             let least = buffer.len() / flush.line_size();
             let counts = flusher.counts();
-            assert_eq!(counts.extents, 3);
+            assert_eq!(counts.pages, 3);
             assert!((least..=least + 1).contains(&counts.lines), "{counts:?}");
             assert!(buffer.iter().zip((0..=255).cycle()).all(|(byte, expected)| *byte == expected));
             // Each instruction that is older than the one detected is there too.
@@ -363,6 +363,6 @@ mod tests {
         let flusher = Flusher::new(NoFlush);
         flusher.write_back_value(&[0u8; 100]);
         flusher.fence();
-        assert_eq!(flusher.counts(), FlushCounts { extents: 1, lines: 0 });
+        assert_eq!(flusher.counts(), FlushCounts { pages: 1, lines: 0 });
     }
 }

@@ -1,12 +1,7 @@
 //! Breaking layouts: taking a file's pages out of every address space before their memory becomes something else.
 
 use crate::change::Changes;
-use crate::{Errno, Error, FileRange};
-
-/// Which file, in the embedder's or the file system's own numbering (a FUSE node id, say). Unique among the files that
-/// share one [`Mappings`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileKey(pub u64);
+use crate::{Errno, Error, FileKey, FileRange};
 
 /// Why pages are taken out of address spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

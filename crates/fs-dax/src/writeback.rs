@@ -66,7 +66,7 @@ impl InodeDirt {
             ticket: self.last_ticket,
             folded: self.folded,
             owed: self.needs_fsync(),
-            extents: 0,
+            pages: 0,
             phase: PhantomData,
         })
     }
@@ -93,7 +93,7 @@ impl InodeDirt {
     }
 }
 
-/// First phase of a writeback: dirty extents are being collected.
+/// First phase of a writeback: dirty pages are being collected.
 #[derive(Debug)]
 pub struct Collecting(());
 
@@ -144,35 +144,35 @@ pub struct Writeback<P> {
     ticket: u64,
     folded: u64,
     owed: bool,
-    extents: u64,
+    pages: u64,
     phase: PhantomData<P>,
 }
 
 impl<P> Writeback<P> {
-    /// How many extents were taken.
+    /// How many pages were taken.
     #[must_use]
-    pub const fn extents(&self) -> u64 {
-        self.extents
+    pub const fn pages(&self) -> u64 {
+        self.pages
     }
 
-    /// Whether FUSE_FSYNC has to be sent for what the mappings did: extents were taken, or the inode owed it already.
+    /// Whether FUSE_FSYNC has to be sent for what the mappings did: pages were taken, or the inode owed it already.
     /// An fsync(2) that has other reasons may send it anyway.
     #[must_use]
     pub const fn needs_fsync(&self) -> bool {
-        self.owed || self.extents > 0
+        self.owed || self.pages > 0
     }
 
     fn next<Q>(self) -> Writeback<Q> {
-        let Self { ticket, folded, owed, extents, phase: PhantomData } = self;
-        Writeback { ticket, folded, owed, extents, phase: PhantomData }
+        let Self { ticket, folded, owed, pages, phase: PhantomData } = self;
+        Writeback { ticket, folded, owed, pages, phase: PhantomData }
     }
 }
 
 impl Writeback<Collecting> {
-    /// Takes what is dirty within `bytes` out of `range`. Gives how many extents.
+    /// Takes what is dirty within `bytes` out of `range`. Gives how many pages.
     pub fn take<S: AsRef<[u64]> + AsMut<[u64]>>(&mut self, range: &mut DirtyRange<S>, bytes: FileRange) -> usize {
         let taken = range.take(bytes, self.ticket);
-        self.extents += taken as u64;
+        self.pages += taken as u64;
         taken
     }
 

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use fs_dax::{
-    Collecting, DirtyRange, DirtyRange2M, EXTENT, Errno, Error, FileRange, FlushCounts, Flushed, InodeDirt, Protected,
-    Settled, Writeback,
+    Collecting, DirtyRange, DirtyRange2M, Errno, Error, FileRange, FlushCounts, Flushed, InodeDirt, PAGE_SIZE,
+    Protected, Settled, Writeback,
 };
 
 const MIB: u64 = 1 << 20;
 
 fn page(number: u64) -> FileRange {
-    FileRange::new(number * EXTENT, EXTENT).unwrap()
+    FileRange::new(number * PAGE_SIZE, PAGE_SIZE).unwrap()
 }
 
 fn range() -> DirtyRange2M {
@@ -20,7 +20,7 @@ fn range() -> DirtyRange2M {
 /// Counts as a cache flush with lines of 64 bytes would.
 fn flush(range: &DirtyRange2M, counts: &mut FlushCounts) {
     for run in range.writing_runs() {
-        counts.extents += (run.len() / EXTENT) as usize;
+        counts.pages += (run.len() / PAGE_SIZE) as usize;
         counts.lines += (run.len() / 64) as usize;
     }
 }
@@ -49,7 +49,7 @@ fn a_second_flush_with_no_store_between_touches_no_line() {
     range.mark(page(3)).unwrap();
     range.mark(page(400)).unwrap();
     let first = write_back(&mut inode, &mut range, FileRange::ALL, Ok(()));
-    assert_eq!(first, (FlushCounts { extents: 2, lines: 128 }, true));
+    assert_eq!(first, (FlushCounts { pages: 2, lines: 128 }, true));
     let second = write_back(&mut inode, &mut range, FileRange::ALL, Ok(()));
     assert_eq!(second, (FlushCounts::default(), false));
 }
@@ -61,10 +61,10 @@ fn fsync_of_one_inode_touches_no_extent_of_another() {
     range_a.mark(page(1)).unwrap();
     range_b.mark(page(1)).unwrap();
     let (counts, _) = write_back(&mut a, &mut range_a, FileRange::ALL, Ok(()));
-    assert_eq!(counts.extents, 1);
+    assert_eq!(counts.pages, 1);
     assert!(range_a.is_clean());
-    assert_eq!(range_b.dirty_extents(), 1);
-    assert_eq!(write_back(&mut b, &mut range_b, FileRange::ALL, Ok(())).0.extents, 1);
+    assert_eq!(range_b.dirty_pages(), 1);
+    assert_eq!(write_back(&mut b, &mut range_b, FileRange::ALL, Ok(())).0.pages, 1);
 }
 
 #[test]
@@ -72,14 +72,14 @@ fn msync_of_one_page_touches_one_extent() {
     let (mut inode, mut range) = (InodeDirt::new(), range());
     range.mark(FileRange::new(0, 2 * MIB).unwrap()).unwrap();
     let (counts, fsync) = write_back(&mut inode, &mut range, page(7), Ok(()));
-    assert_eq!(counts, FlushCounts { extents: 1, lines: 64 });
+    assert_eq!(counts, FlushCounts { pages: 1, lines: 64 });
     assert!(fsync);
-    assert_eq!(range.dirty_extents(), 511);
+    assert_eq!(range.dirty_pages(), 511);
     assert_eq!(range.dirty_runs(FileRange::ALL).count(), 2);
-    // One byte is its whole extent; two bytes on a border are two.
-    assert_eq!(write_back(&mut inode, &mut range, FileRange::new(0, 1).unwrap(), Ok(())).0.extents, 1);
-    let border = FileRange::new(20 * EXTENT - 1, 2).unwrap();
-    assert_eq!(write_back(&mut inode, &mut range, border, Ok(())).0.extents, 2);
+    // One byte is its whole page; two bytes on a border are two.
+    assert_eq!(write_back(&mut inode, &mut range, FileRange::new(0, 1).unwrap(), Ok(())).0.pages, 1);
+    let border = FileRange::new(20 * PAGE_SIZE - 1, 2).unwrap();
+    assert_eq!(write_back(&mut inode, &mut range, border, Ok(())).0.pages, 2);
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn stores_during_writeback_stay_dirty() {
     let settled = inode.finish(writeback.flushed(), Ok(())).unwrap();
     settled.apply(&mut range).unwrap();
     let runs: Vec<_> = range.dirty_runs(FileRange::ALL).collect();
-    assert_eq!(runs, [FileRange::new(3 * EXTENT, 2 * EXTENT).unwrap()]);
-    assert_eq!(range.writing_extents(), 0);
+    assert_eq!(runs, [FileRange::new(3 * PAGE_SIZE, 2 * PAGE_SIZE).unwrap()]);
+    assert_eq!(range.writing_pages(), 0);
 }
 
 #[test]
@@ -106,11 +106,11 @@ fn after_an_error_everything_is_dirty_again() {
     range.mark(page(3)).unwrap();
     range.mark(page(5)).unwrap();
     let (counts, _) = write_back(&mut inode, &mut range, FileRange::ALL, Err(Errno::EIO));
-    assert_eq!(counts.extents, 2);
-    assert_eq!(range.dirty_extents(), 2);
+    assert_eq!(counts.pages, 2);
+    assert_eq!(range.dirty_pages(), 2);
     assert!(inode.needs_fsync());
     let (counts, fsync) = write_back(&mut inode, &mut range, FileRange::ALL, Ok(()));
-    assert_eq!((counts.extents, fsync), (2, true));
+    assert_eq!((counts.pages, fsync), (2, true));
     assert!(range.is_clean() && !inode.needs_fsync());
 }
 
@@ -174,11 +174,11 @@ fn an_abandoned_writeback_leaves_everything_dirty() {
     assert!(!range.is_clean());
     // The next one is for one page only; the other is dirty still, not clean with it.
     let (counts, _) = write_back(&mut inode, &mut range, page(8), Ok(()));
-    assert_eq!(counts.extents, 1);
+    assert_eq!(counts.pages, 1);
     assert_eq!(range.dirty_runs(FileRange::ALL).collect::<Vec<_>>(), [page(3)]);
     // The lost one can do nothing any more.
     assert_eq!(inode.finish(lost, Ok(())).unwrap_err(), Error::StaleWriteback);
-    assert_eq!(range.dirty_extents(), 1);
+    assert_eq!(range.dirty_pages(), 1);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn many_ranges_and_one_fsync() {
     for range in &mut ranges {
         writeback.take(range, FileRange::between(0, 6 * MIB));
     }
-    assert_eq!(writeback.extents(), 3);
+    assert_eq!(writeback.pages(), 3);
     let settled = inode.finish(writeback.write_protected().flushed(), Ok(())).unwrap();
     for range in &mut ranges {
         settled.apply(range).unwrap();
@@ -274,7 +274,7 @@ const EVENTS: [Event; 10] = [
 
 impl Run {
     fn new() -> Self {
-        let covered = FileRange::new(0, 2 * EXTENT).unwrap();
+        let covered = FileRange::new(0, 2 * PAGE_SIZE).unwrap();
         Self {
             machine: Machine {
                 stored: [0; 2],
@@ -334,7 +334,7 @@ impl Run {
                     let change = self.layout.change();
                     for run in m.range.writing_runs() {
                         for number in 0..2 {
-                            if run.contains(number * EXTENT) && m.mapped[number as usize] == Some(true) {
+                            if run.contains(number * PAGE_SIZE) && m.mapped[number as usize] == Some(true) {
                                 m.mapped[number as usize] = Some(false);
                             }
                         }
@@ -346,7 +346,7 @@ impl Run {
                 (Phase::Protected(promised), Ticket::Protected(writeback)) => {
                     for run in m.range.writing_runs() {
                         for number in 0..2 {
-                            if run.contains(number as u64 * EXTENT) {
+                            if run.contains(number as u64 * PAGE_SIZE) {
                                 m.memory[number] = m.stored[number];
                             }
                         }
@@ -412,7 +412,7 @@ impl Run {
         let m = &self.machine;
         for number in 0..2 {
             let tracked = m.range.dirty_runs(page(number as u64)).next().is_some()
-                || m.range.writing_runs().any(|run| run.contains(number as u64 * EXTENT))
+                || m.range.writing_runs().any(|run| run.contains(number as u64 * PAGE_SIZE))
                 || self.inode.needs_fsync();
             assert!(tracked || m.disk[number] == m.stored[number], "page {number} is lost: {m:?}");
             assert!(

@@ -92,7 +92,6 @@ extern crate std;
 mod attr;
 mod byte_order;
 mod dirent;
-mod errno;
 mod error;
 mod extensions;
 mod flags;
@@ -114,7 +113,7 @@ mod request;
 pub use attr::{Attr, AttrReply, Entry, FileType, Timestamp};
 pub use byte_order::ByteOrder;
 pub use dirent::{DirEntries, DirEntriesPlus, DirEntry, DirEntryPlus, Directory, DirectoryWriter};
-pub use errno::Errno;
+pub use fs_errno::Errno;
 pub use error::{DecodeError, EncodeError, NameError, ReplyError};
 pub use extensions::{Extension, Extensions, ExtensionsBuilder, Groups, SecurityContext, SecurityContexts};
 pub use flags::{

@@ -6,10 +6,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use dax_window::{
-    Access, Bypass, Cursor, Events, FileRange, Frozen, InodeId, InvalidateKind, Outcome, Purpose, RangeRef,
-    RemoveEntry, RemoveTicket, Request, SetupTicket, Step, Stream, Wait, Window,
+    Access, Bypass, Cursor, Events, Frozen, InvalidateKind, Outcome, Purpose, RangeRef, RemoveEntry, RemoveTicket,
+    Request, SetupTicket, Step, Stream, Wait, Window,
 };
-use fs_dax::{FileKey, Mappings, MetadataChange, UnmapCause};
+use fs_dax::{FileKey, FileRange, Mappings, MetadataChange, UnmapCause};
 use fuse_proto::{Errno, FallocateMode, NodeId};
 use lock_api::{Mutex, RawMutex};
 use virtio_transport::PAGE_SIZE;
@@ -288,7 +288,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         let installed = || {
             entries.iter().filter(|entry| entry.installed).map(|entry| {
                 let end = entry.file_offset.0.saturating_add(entry.len);
-                (FileKey(entry.inode.0), fs_dax::FileRange::between(entry.file_offset.0, end))
+                (entry.file, FileRange::between(entry.file_offset.0, end))
             })
         };
         for (file, range) in installed() {
@@ -534,7 +534,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     /// mappings (unless `kind` leaves them). New accesses wait until [`Shared::thaw`].
     pub(crate) fn freeze(
         &self,
-        inode: InodeId,
+        inode: FileKey,
         range: FileRange,
         kind: InvalidateKind,
         cause: UnmapCause,
@@ -553,11 +553,10 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         if cause != UnmapCause::Reclaim
             && let Some(owner) = dax.owner()
         {
-            let bytes = fs_dax::FileRange::between(range.start.0, range.end.0);
             // Private copies only go with the bytes: nothing brings them back if this comes to nothing.
             let cause = if cause.takes_private_copies() { UnmapCause::Punch } else { cause };
-            owner.unmap(FileKey(inode.0), bytes, cause);
-            owner.wait_for_pins(FileKey(inode.0), bytes).map_err(|_| PINNED)?;
+            owner.unmap(inode, range, cause);
+            owner.wait_for_pins(inode, range).map_err(|_| PINNED)?;
         }
         loop {
             match dax.with(|window| window.invalidate_step(&frozen)) {
@@ -577,10 +576,9 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Takes programs' private copies of bytes away that the file has no more.
-    pub(crate) fn take_copies(&self, inode: InodeId, range: FileRange) {
+    pub(crate) fn take_copies(&self, inode: FileKey, range: FileRange) {
         if let Some(owner) = self.dax.as_ref().and_then(Dax::owner) {
-            let bytes = fs_dax::FileRange::between(range.start.0, range.end.0);
-            owner.unmap(FileKey(inode.0), bytes, UnmapCause::Truncate);
+            owner.unmap(inode, range, UnmapCause::Truncate);
         }
     }
 

@@ -4,16 +4,13 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use fs_dax::{DirtyRange2M, EXTENT, Errno, FileRange, InodeDirt, Settled, Writeback};
-
-/// Bytes that one bitmap keeps track of, whatever the size of the window's ranges.
-const PIECE: u64 = 2 << 20;
+use fs_dax::{DirtyRange2M, Errno, FileRange, InodeDirt, RANGE_SIZE, Settled, Writeback};
 
 /// The dirty pages of an inode, in bitmaps of 2 MiB each. A file that nobody maps writable has none.
 #[derive(Debug)]
 pub(crate) struct DirtyPages {
     inode: InodeDirt,
-    pieces: BTreeMap<u64, Box<DirtyRange2M>>,
+    chunks: BTreeMap<u64, Box<DirtyRange2M>>,
 }
 
 /// A write-back whose pages are taken and not yet write-protected.
@@ -25,28 +22,28 @@ pub(crate) struct Taken {
 
 impl DirtyPages {
     pub(crate) const fn new() -> Self {
-        Self { inode: InodeDirt::new(), pieces: BTreeMap::new() }
+        Self { inode: InodeDirt::new(), chunks: BTreeMap::new() }
     }
 
     /// Marks the pages that `bytes` touch. To be called before they become writable.
     pub(crate) fn mark(&mut self, bytes: FileRange) {
         let mut at = bytes.start();
         while at < bytes.end() {
-            let start = at & !(PIECE - 1);
-            let end = start.saturating_add(PIECE);
-            let piece = FileRange::between(start, end);
-            let marked = bytes.intersect(piece);
-            match self.pieces.entry(start) {
+            let start = at & !(RANGE_SIZE - 1);
+            let end = start.saturating_add(RANGE_SIZE);
+            let chunk = FileRange::between(start, end);
+            let marked = bytes.intersect(chunk);
+            match self.chunks.entry(start) {
                 alloc::collections::btree_map::Entry::Occupied(mut known) => {
-                    // The piece covers what was cut to it.
+                    // The chunk covers what was cut to it.
                     let _ = known.get_mut().mark(marked);
                 }
-                alloc::collections::btree_map::Entry::Vacant(free) => match DirtyRange2M::new_2m(piece) {
+                alloc::collections::btree_map::Entry::Vacant(free) => match DirtyRange2M::new_2m(chunk) {
                     Ok(mut dirty) => {
                         let _ = dirty.mark(marked);
                         free.insert(Box::new(dirty));
                     }
-                    // A piece is aligned and as large as a bitmap; at the end of the offsets there is no file.
+                    // A chunk is aligned and as large as a bitmap; at the end of the offsets there is no file.
                     Err(_) => self.inode.wrote(),
                 },
             }
@@ -58,15 +55,15 @@ impl DirtyPages {
     pub(crate) fn begin(&mut self, bytes: FileRange) -> Option<Taken> {
         let mut writeback = self.inode.begin().ok()?;
         let mut runs: Vec<FileRange> = Vec::new();
-        let first = bytes.start() & !(PIECE - 1);
-        for piece in self.pieces.range_mut(first..).map(|(_, piece)| piece) {
-            if piece.covered().start() >= bytes.end() {
+        let first = bytes.start() & !(RANGE_SIZE - 1);
+        for chunk in self.chunks.range_mut(first..).map(|(_, chunk)| chunk) {
+            if chunk.covered().start() >= bytes.end() {
                 break;
             }
-            if writeback.take(piece, bytes) == 0 {
+            if writeback.take(chunk, bytes) == 0 {
                 continue;
             }
-            for run in piece.writing_runs() {
+            for run in chunk.writing_runs() {
                 match runs.last_mut() {
                     Some(last) if last.end() == run.start() => *last = FileRange::between(last.start(), run.end()),
                     _ => runs.push(run),
@@ -83,25 +80,23 @@ impl DirtyPages {
     }
 
     fn settle(&mut self, settled: &Settled) {
-        self.pieces.retain(|_, piece| {
-            // Pieces that took no part say so, and stay as they are.
-            let _ = settled.apply(piece);
-            !piece.is_clean()
+        self.chunks.retain(|_, chunk| {
+            // Chunks that took no part say so, and stay as they are.
+            let _ = settled.apply(chunk);
+            !chunk.is_clean()
         });
     }
 
     /// Dirty pages, without those that are being written back.
     pub(crate) fn pages(&self) -> usize {
-        self.pieces.values().map(|piece| piece.dirty_extents()).sum()
+        self.chunks.values().map(|chunk| chunk.dirty_pages()).sum()
     }
 }
-
-/// The size of the pages that are kept track of.
-pub(crate) const PAGE: u64 = EXTENT;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_dax::PAGE_SIZE;
 
     fn range(start: u64, end: u64) -> FileRange {
         FileRange::between(start, end)
@@ -116,28 +111,32 @@ mod tests {
     #[test]
     fn exactly_the_dirty_pages_are_taken_once() {
         let mut dirt = DirtyPages::new();
-        dirt.mark(range(PAGE, 2 * PAGE));
-        dirt.mark(range(PIECE - PAGE, PIECE + PAGE));
+        dirt.mark(range(PAGE_SIZE, 2 * PAGE_SIZE));
+        dirt.mark(range(RANGE_SIZE - PAGE_SIZE, RANGE_SIZE + PAGE_SIZE));
         assert_eq!(dirt.pages(), 3);
         let all = range(0, u64::MAX);
         let runs = clean(&mut dirt, all, Ok(()));
-        assert_eq!(runs, [range(PAGE, 2 * PAGE), range(PIECE - PAGE, PIECE + PAGE)], "runs join across bitmaps");
+        assert_eq!(
+            runs,
+            [range(PAGE_SIZE, 2 * PAGE_SIZE), range(RANGE_SIZE - PAGE_SIZE, RANGE_SIZE + PAGE_SIZE)],
+            "runs join across bitmaps"
+        );
         assert_eq!(clean(&mut dirt, all, Ok(())), [], "nothing is dirty twice");
-        assert!(dirt.pieces.is_empty(), "clean bitmaps are given back");
+        assert!(dirt.chunks.is_empty(), "clean bitmaps are given back");
     }
 
     #[test]
     fn only_the_bytes_asked_for_are_taken() {
         let mut dirt = DirtyPages::new();
-        dirt.mark(range(0, 4 * PAGE));
-        assert_eq!(clean(&mut dirt, range(PAGE, PAGE + 1), Ok(())), [range(PAGE, 2 * PAGE)]);
+        dirt.mark(range(0, 4 * PAGE_SIZE));
+        assert_eq!(clean(&mut dirt, range(PAGE_SIZE, PAGE_SIZE + 1), Ok(())), [range(PAGE_SIZE, 2 * PAGE_SIZE)]);
         assert_eq!(dirt.pages(), 3);
     }
 
     #[test]
     fn a_failed_fsync_makes_everything_dirty_again() {
         let mut dirt = DirtyPages::new();
-        dirt.mark(range(0, 2 * PAGE));
+        dirt.mark(range(0, 2 * PAGE_SIZE));
         clean(&mut dirt, range(0, u64::MAX), Err(Errno::EIO));
         assert_eq!(dirt.pages(), 2);
     }
@@ -145,11 +144,11 @@ mod tests {
     #[test]
     fn a_store_during_the_write_back_stays_dirty() {
         let mut dirt = DirtyPages::new();
-        dirt.mark(range(0, 2 * PAGE));
+        dirt.mark(range(0, 2 * PAGE_SIZE));
         let taken = dirt.begin(range(0, u64::MAX)).expect("no other write-back");
         assert!(dirt.begin(range(0, u64::MAX)).is_none(), "one at a time");
-        dirt.mark(range(PAGE, 2 * PAGE));
+        dirt.mark(range(PAGE_SIZE, 2 * PAGE_SIZE));
         dirt.finish(taken.writeback.write_protected().flushed(), Ok(()));
-        assert_eq!(clean(&mut dirt, range(0, u64::MAX), Ok(())), [range(PAGE, 2 * PAGE)]);
+        assert_eq!(clean(&mut dirt, range(0, u64::MAX), Ok(())), [range(PAGE_SIZE, 2 * PAGE_SIZE)]);
     }
 }

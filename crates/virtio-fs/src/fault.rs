@@ -29,7 +29,6 @@ use fuse_proto::{FallocateMode, NodeId};
 use lock_api::RawMutex;
 
 use crate::dax_io::{Acquired, Dax};
-use crate::dirt;
 use crate::inode::Inode;
 use crate::shared::Shared;
 use crate::stats::Counters;
@@ -214,7 +213,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
         }
         Counters::add(&self.counters.faults, 1);
         let seen = self.settled_layout(inode)?;
-        let page_start = offset & !(dirt::PAGE - 1);
+        let page_start = offset & !(fs_dax::PAGE_SIZE - 1);
         if page_start >= inode.size() {
             // The host may have let the file grow.
             self.attr(file.who, inode, file.fh)?;
@@ -272,11 +271,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             }
         }
         let before = page_start - run.file_offset;
-        self.preallocate(file, page_start, dirt::PAGE)?;
+        self.preallocate(file, page_start, fs_dax::PAGE_SIZE)?;
         Ok(MappedRun {
             file_offset: page_start,
             phys: PhysAddr(run.phys.0 + before),
-            len: dirt::PAGE.min(run.len - before),
+            len: fs_dax::PAGE_SIZE.min(run.len - before),
         })
     }
 

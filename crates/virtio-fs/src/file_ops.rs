@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use dax_window::{FileRange, InvalidateKind, Writeback, WritebackTicket};
-use fs_dax::{FileKey, MetadataChange, UnmapCause};
+use dax_window::{InvalidateKind, Writeback, WritebackTicket};
+use fs_dax::{FileRange, MetadataChange, UnmapCause};
 use fuse_proto::{Attr, Errno, FallocateMode, FileHandle, InitFlags};
 use lock_api::RawMutex;
 
@@ -162,7 +162,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
             self.freeze(inode.key, FileRange::from(offset), InvalidateKind::Remove, UnmapCause::Truncate)?
         } else if takes {
             // The host keeps mappings coherent with a hole: they stay, nobody may be in them, page tables let go.
-            self.freeze(inode.key, FileRange::new(offset, end), InvalidateKind::Quiesce, UnmapCause::Punch)?
+            self.freeze(inode.key, FileRange::between(offset, end), InvalidateKind::Quiesce, UnmapCause::Punch)?
         } else {
             None
         };
@@ -227,14 +227,14 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
 
     /// See [`File::sync_all`].
     pub(crate) fn sync_file(&self, file: &File<R>, data_only: bool) -> Result<(), Error> {
-        self.sync_bytes(file, fs_dax::FileRange::between(0, u64::MAX), data_only)
+        self.sync_bytes(file, FileRange::between(0, u64::MAX), data_only)
     }
 
     /// Makes the stores to some bytes of a file durable.
     ///
     /// The order matters: dirty pages are taken, then write-protected, so that a store after that is a fault that makes its
     /// page dirty again; then FSYNC; then what was taken is clean, or dirty again if FSYNC failed.
-    pub(crate) fn sync_bytes(&self, file: &File<R>, bytes: fs_dax::FileRange, data_only: bool) -> Result<(), Error> {
+    pub(crate) fn sync_bytes(&self, file: &File<R>, bytes: FileRange, data_only: bool) -> Result<(), Error> {
         self.check_mounted()?;
         let inode = &file.inode;
         self.check_alive(inode)?;
@@ -270,7 +270,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
-    fn take_dirty_pages(&self, inode: &Inode<R>, bytes: fs_dax::FileRange) -> Result<Taken, Error> {
+    fn take_dirty_pages(&self, inode: &Inode<R>, bytes: FileRange) -> Result<Taken, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
         let taken = wait_for(&*self.connection.platform, deadline, || {
             self.connection.process();
@@ -292,7 +292,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     ) -> Result<bool, Error> {
         let deadline = self.now().saturating_add(self.config.window_timeout);
         while tickets.len() < WRITEBACKS_AT_ONCE {
-            match dax.with(|window| window.begin_writeback(inode.key, FileRange::new(*from, end))) {
+            match dax.with(|window| window.begin_writeback(inode.key, FileRange::between(*from, end))) {
                 Writeback::Clean => return Ok(false),
                 Writeback::Further(offset) => *from = offset.0,
                 Writeback::Ranges(ticket) => {
@@ -321,11 +321,11 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     }
 
     /// Makes pages read-only in all page tables.
-    fn write_protect(&self, inode: &Inode<R>, runs: &[fs_dax::FileRange]) {
+    fn write_protect(&self, inode: &Inode<R>, runs: &[FileRange]) {
         let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
         for run in runs {
-            Counters::add(&self.counters.protected_pages, run.len().div_ceil(crate::dirt::PAGE));
-            owner.write_protect(FileKey(inode.key.0), *run);
+            Counters::add(&self.counters.protected_pages, run.len().div_ceil(fs_dax::PAGE_SIZE));
+            owner.write_protect(inode.key, *run);
         }
     }
 
@@ -333,7 +333,7 @@ impl<R: RawMutex + Send + Sync + 'static> Shared<R> {
     pub(crate) fn unmap_failed(&self, inode: &Inode<R>) {
         let Some(owner) = self.dax.as_ref().and_then(Dax::owner) else { return };
         let _layout = inode.layout.change();
-        owner.unmap(FileKey(inode.key.0), fs_dax::FileRange::between(0, u64::MAX), UnmapCause::Failure);
+        owner.unmap(inode.key, FileRange::between(0, u64::MAX), UnmapCause::Failure);
     }
 
     /// See [`crate::VirtioFs::unmount`].

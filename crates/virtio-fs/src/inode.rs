@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
-use dax_window::InodeId;
 use fs_dax::{FailureState, Layout, MetadataEpoch};
+use fs_dax::{FileKey, FileKeys};
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::{Mutex, RawMutex};
 
@@ -45,7 +45,7 @@ struct CachedName {
 /// An inode that the server knows by `nodeid`.
 pub(crate) struct Inode<R> {
     /// The driver's own number: node ids are used again by the server after FORGET, these never.
-    pub(crate) key: InodeId,
+    pub(crate) key: FileKey,
     pub(crate) nodeid: NodeId,
     pub(crate) generation: u64,
     /// Which of the host's file systems it is on: 0 for the share's own.
@@ -76,7 +76,7 @@ pub(crate) struct Inode<R> {
 }
 
 impl<R: RawMutex> Inode<R> {
-    pub(crate) fn new(key: InodeId, entry: &Entry, device: u64, now: Duration) -> Self {
+    pub(crate) fn new(key: FileKey, entry: &Entry, device: u64, now: Duration) -> Self {
         let attr = CachedAttr { attr: entry.attr, valid_until: now.saturating_add(entry.attr_valid), fetched: now };
         Self {
             key,
@@ -269,14 +269,14 @@ pub(crate) struct InodeTable<R> {
     inodes: BTreeMap<u64, Arc<Inode<R>>>,
     /// Those whose node ids the server gave to other files while somebody still held them.
     replaced: Vec<Weak<Inode<R>>>,
-    next_key: u64,
+    keys: FileKeys,
     /// Where the search for an inode to drop goes on.
     hand: u64,
 }
 
 impl<R: RawMutex> InodeTable<R> {
     pub(crate) const fn new() -> Self {
-        Self { inodes: BTreeMap::new(), replaced: Vec::new(), next_key: 1, hand: 0 }
+        Self { inodes: BTreeMap::new(), replaced: Vec::new(), keys: FileKeys::new(), hand: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -305,9 +305,9 @@ impl<R: RawMutex> InodeTable<R> {
             inode.lookups.fetch_add(1, Ordering::Relaxed);
             return (inode.clone(), None);
         }
-        let device = if entry.attr.is_submount() { self.next_key } else { device };
-        let inode = Arc::new(Inode::new(InodeId(self.next_key), entry, device, now));
-        self.next_key += 1;
+        let key = self.keys.next_key();
+        let device = if entry.attr.is_submount() { key.0 } else { device };
+        let inode = Arc::new(Inode::new(key, entry, device, now));
         // The server counts look-ups by node id: those of the old file go with the new one.
         let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
         inode.lookups.store(owed + 1, Ordering::Relaxed);

@@ -17,12 +17,13 @@ use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Tra
 
 use crate::connection::{Connection, Outgoing};
 use crate::device::port::Port;
-use crate::dirt::{DirtyPages, PAGE};
+use crate::dirt::DirtyPages;
 use crate::queue::channel::{Channel, DataPool, RequestMeta};
 use crate::queue::test_device::TestDevice;
 use crate::test_memory::{TestMemory, device};
 use crate::wait::wait_for;
 use crate::{Config, Error, Platform};
+use fs_dax::PAGE_SIZE as PAGE;
 
 const ROUNDS: usize = 1000;
 /// A deadline that never comes.

@@ -77,7 +77,7 @@ impl<R: RawMutex + Send + Sync + 'static> Node<R> {
     /// The driver's own name for the inode, never used again for another: by it the embedder's page tables know the file
     /// (see [`fs_dax::Mappings`]).
     pub fn key(&self) -> fs_dax::FileKey {
-        fs_dax::FileKey(self.inode.key.0)
+        self.inode.key
     }
 
     /// The size in bytes as last heard.

@@ -86,7 +86,7 @@ pub(crate) fn give_up(instruction: u64, errno: Errno) -> Option<u64> {
     if !accesses().contains(&instruction) {
         return None;
     }
-    ERRORS[this_processor()].store(errno.get(), Ordering::Relaxed);
+    ERRORS[this_processor()].store(errno.number(), Ordering::Relaxed);
     Some((&raw const user_access_failed).addr() as u64)
 }
 

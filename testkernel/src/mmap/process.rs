@@ -372,4 +372,4 @@ pub(super) fn is_private(view: &View) -> bool {
     view.agreed.sharing == Sharing::Private
 }
 
-const _: () = assert!(PAGE == fs_dax::EXTENT);
+const _: () = assert!(PAGE == fs_dax::PAGE_SIZE);

@@ -53,7 +53,7 @@ mod tests {
             ("virtio_fs::file::File<R>::read_at", true),
             ("<fuse_proto::attr::Attr as core::fmt::Debug>::fmt", true),
             ("testkernel::bench::run", false),
-            ("core::ptr::drop_in_place::<dax_window::access::Hold>", true),
+            ("core::ptr::drop_in_place::<dax_window::access::RangeRef>", true),
             ("virtio_fs::fs::VirtioFs<R>::mount::<testkernel::hal::KernelHal>", true),
             ("<testkernel::mmap::PageTables as fs_dax::owner::Mappings>::unmap", false),
             ("testkernel::scenarios::dax::run", false),

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use dax_window::{Access, Config, HostRules, InodeId, Outcome, Request, Stream, Window};
+use dax_window::{Access, Config, FileKey, HostRules, Outcome, Request, Stream, Window};
 
 /// Bytes of a range.
 pub(crate) const RANGE: u64 = 2 << 20;
@@ -28,11 +28,11 @@ pub(crate) fn shuffled(n: u64) -> Vec<(u64, u64)> {
 pub(crate) trait Contender {
     fn new(ranges: u64) -> Self;
     /// Finds, takes a reference, gives it back.
-    fn hit(&mut self, inode: u64, offset: u64) -> u64;
+    fn hit(&mut self, file: u64, offset: u64) -> u64;
     /// A chunk that is not there, into a free range.
-    fn map(&mut self, inode: u64, offset: u64) -> u64;
+    fn map(&mut self, file: u64, offset: u64) -> u64;
     /// A chunk that is not there, into a range that another must leave.
-    fn evict_and_map(&mut self, inode: u64, offset: u64) -> u64;
+    fn evict_and_map(&mut self, file: u64, offset: u64) -> u64;
 }
 
 /// This crate's window, on a host that replaces mappings or on one that refuses to.
@@ -53,18 +53,18 @@ impl<const REPLACES: bool> Contender for Ours<REPLACES> {
         Self { window: Window::on_heap(config).unwrap(), streams: [Stream::new(); INODES as usize] }
     }
 
-    fn hit(&mut self, inode: u64, offset: u64) -> u64 {
-        let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
-        let Some(hold) = self.window.hit(&mut self.streams[inode as usize], &req) else { panic!("no hit") };
+    fn hit(&mut self, file: u64, offset: u64) -> u64 {
+        let req = Request::read(FileKey(file), offset, 4096, u64::MAX);
+        let Some(hold) = self.window.hit(&mut self.streams[file as usize], &req) else { panic!("no hit") };
         let hold = black_box(hold);
         let at = hold.window_offset().0;
         self.window.release(hold);
         at
     }
 
-    fn map(&mut self, inode: u64, offset: u64) -> u64 {
-        let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
-        let stream = &mut self.streams[inode as usize];
+    fn map(&mut self, file: u64, offset: u64) -> u64 {
+        let req = Request::read(FileKey(file), offset, 4096, u64::MAX);
+        let stream = &mut self.streams[file as usize];
         let Access::Setup(mut ticket) = self.window.access(stream, &req) else { panic!("no set-up") };
         let hold = self.window.report_setup(&mut ticket, 0, Outcome::Done).unwrap();
         let at = hold.window_offset().0;
@@ -72,23 +72,23 @@ impl<const REPLACES: bool> Contender for Ours<REPLACES> {
         at
     }
 
-    fn evict_and_map(&mut self, inode: u64, offset: u64) -> u64 {
+    fn evict_and_map(&mut self, file: u64, offset: u64) -> u64 {
         // Where the host replaces mappings, the set-up takes the place of another by itself.
         if !REPLACES {
-            let req = Request::read(InodeId(inode), offset, 4096, u64::MAX);
-            let stream = &mut self.streams[inode as usize];
+            let req = Request::read(FileKey(file), offset, 4096, u64::MAX);
+            let stream = &mut self.streams[file as usize];
             let Access::Evict(ticket) = self.window.access(stream, &req) else { panic!("no eviction") };
             self.window.complete_remove(ticket, Outcome::Done);
         }
-        self.map(inode, offset)
+        self.map(file, offset)
     }
 }
 
 /// A contender with every chunk mapped.
 pub(crate) fn filled<C: Contender>(n: u64, keys: &[(u64, u64)]) -> C {
     let mut contender = C::new(n);
-    for (inode, chunk) in keys {
-        contender.map(*inode, chunk * RANGE);
+    for (file, chunk) in keys {
+        contender.map(*file, chunk * RANGE);
     }
     contender
 }

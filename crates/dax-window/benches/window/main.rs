@@ -1,6 +1,6 @@
 //! Hit, allocate, map and evict, next to `BTreeMap` and `rangemap` doing the same job.
 //!
-//! All three do the same job: given (inode, file offset), find the range that holds the byte, see whether it may be
+//! All three do the same job: given (file, file offset), find the range that holds the byte, see whether it may be
 //! used, take a reference and give it back; map a chunk in two steps (reserve, so that a second caller would wait, then
 //! complete); evict in two steps, by a clock that spares what is referenced. Bypass `BTreeMap` and `rangemap` that is
 //! written in the plainest way: a record for each range, a stack of free ones, a queue. They have no tickets that may be
@@ -28,8 +28,8 @@ fn filling<C: Contender>(iters: u64, keys: &[(u64, u64)]) -> Duration {
         let mut contender = C::new(n);
         let count = (iters - done).min(n);
         let begin = Instant::now();
-        for (inode, chunk) in &keys[..count as usize] {
-            black_box(contender.map(*inode, chunk * RANGE));
+        for (file, chunk) in &keys[..count as usize] {
+            black_box(contender.map(*file, chunk * RANGE));
         }
         took += begin.elapsed();
         done += count;
@@ -45,9 +45,9 @@ fn bench<C: Contender>(c: &mut Criterion, name: &str) {
         let mut next = 0;
         c.benchmark_group("hit").bench_with_input(BenchmarkId::new(name, n), &n, |b, _| {
             b.iter(|| {
-                let (inode, chunk) = keys[next];
+                let (file, chunk) = keys[next];
                 next = (next + 1) % keys.len();
-                black_box(contender.hit(inode, chunk * RANGE + 4096))
+                black_box(contender.hit(file, chunk * RANGE + 4096))
             });
         });
 
@@ -74,11 +74,11 @@ fn bench<C: Contender>(c: &mut Criterion, name: &str) {
         let mut next = 0;
         c.benchmark_group("evict").bench_with_input(BenchmarkId::new(name, n), &n, |b, _| {
             b.iter(|| {
-                let (inode, chunk) = keys[next % keys.len()];
+                let (file, chunk) = keys[next % keys.len()];
                 // Chunks that were never there before, in the same disorder.
                 let round = 1 + next as u64 / n;
                 next += 1;
-                black_box(contender.evict_and_map(inode, (chunk + round * n) * RANGE))
+                black_box(contender.evict_and_map(file, (chunk + round * n) * RANGE))
             });
         });
     }

@@ -18,7 +18,7 @@ enum State {
 #[derive(Clone, Copy)]
 struct Record {
     state: State,
-    inode: u64,
+    file: u64,
     start: u64,
     len: u64,
     refs: u32,
@@ -38,7 +38,7 @@ struct Books {
 
 impl Books {
     fn new(ranges: u64) -> Self {
-        let free = Record { state: State::Free, inode: 0, start: 0, len: 0, refs: 0, visits: 0, writable: false };
+        let free = Record { state: State::Free, file: 0, start: 0, len: 0, refs: 0, visits: 0, writable: false };
         Self {
             records: vec![free; ranges as usize],
             free: (0..ranges as u32).rev().collect(),
@@ -66,11 +66,11 @@ impl Books {
         self.records[range as usize].refs -= 1;
     }
 
-    fn reserve(&mut self, inode: u64, start: u64) -> u32 {
+    fn reserve(&mut self, file: u64, start: u64) -> u32 {
         self.misses += 1;
         let range = self.free.pop().unwrap();
         self.records[range as usize] =
-            Record { state: State::SettingUp, inode, start, len: 0, refs: 0, visits: 0, writable: false };
+            Record { state: State::SettingUp, file, start, len: 0, refs: 0, visits: 0, writable: false };
         range
     }
 
@@ -102,15 +102,15 @@ impl Books {
     }
 }
 
-/// A map from (inode, bytes) to the number of a range.
+/// A map from (file, bytes) to the number of a range.
 pub(crate) trait Index {
     fn new() -> Self;
-    fn find(&self, inode: u64, offset: u64) -> Option<u32>;
-    fn insert(&mut self, inode: u64, start: u64, range: u32);
-    fn remove(&mut self, inode: u64, start: u64);
+    fn find(&self, file: u64, offset: u64) -> Option<u32>;
+    fn insert(&mut self, file: u64, start: u64, range: u32);
+    fn remove(&mut self, file: u64, start: u64);
 }
 
-/// (inode, first byte) to (end, range): one map, as the window has one tree.
+/// (file, first byte) to (end, range): one map, as the window has one tree.
 pub(crate) struct Btree(BTreeMap<(u64, u64), (u64, u32)>);
 
 impl Index for Btree {
@@ -118,21 +118,21 @@ impl Index for Btree {
         Self(BTreeMap::new())
     }
 
-    fn find(&self, inode: u64, offset: u64) -> Option<u32> {
-        let (key, (end, range)) = self.0.range(..=(inode, offset)).next_back()?;
-        (key.0 == inode && offset < *end).then_some(*range)
+    fn find(&self, file: u64, offset: u64) -> Option<u32> {
+        let (key, (end, range)) = self.0.range(..=(file, offset)).next_back()?;
+        (key.0 == file && offset < *end).then_some(*range)
     }
 
-    fn insert(&mut self, inode: u64, start: u64, range: u32) {
-        self.0.insert((inode, start), (start + RANGE, range));
+    fn insert(&mut self, file: u64, start: u64, range: u32) {
+        self.0.insert((file, start), (start + RANGE, range));
     }
 
-    fn remove(&mut self, inode: u64, start: u64) {
-        self.0.remove(&(inode, start));
+    fn remove(&mut self, file: u64, start: u64) {
+        self.0.remove(&(file, start));
     }
 }
 
-/// One map for each inode, since it knows one axis only. It merges equal neighbours, so the value is the number of the
+/// One map for each file, since it knows one axis only. It merges equal neighbours, so the value is the number of the
 /// range, which is never equal.
 pub(crate) struct Rangemap(Vec<RangeMap<u64, u32>>);
 
@@ -141,16 +141,16 @@ impl Index for Rangemap {
         Self((0..INODES).map(|_| RangeMap::new()).collect())
     }
 
-    fn find(&self, inode: u64, offset: u64) -> Option<u32> {
-        self.0[inode as usize].get(&offset).copied()
+    fn find(&self, file: u64, offset: u64) -> Option<u32> {
+        self.0[file as usize].get(&offset).copied()
     }
 
-    fn insert(&mut self, inode: u64, start: u64, range: u32) {
-        self.0[inode as usize].insert(start..start + RANGE, range);
+    fn insert(&mut self, file: u64, start: u64, range: u32) {
+        self.0[file as usize].insert(start..start + RANGE, range);
     }
 
-    fn remove(&mut self, inode: u64, start: u64) {
-        self.0[inode as usize].remove(start..start + RANGE);
+    fn remove(&mut self, file: u64, start: u64) {
+        self.0[file as usize].remove(start..start + RANGE);
     }
 }
 
@@ -164,30 +164,30 @@ impl<I: Index> Contender for Plain<I> {
         Self { index: I::new(), books: Books::new(ranges) }
     }
 
-    fn hit(&mut self, inode: u64, offset: u64) -> u64 {
-        let range = self.index.find(inode, offset).unwrap();
+    fn hit(&mut self, file: u64, offset: u64) -> u64 {
+        let range = self.index.find(file, offset).unwrap();
         let (range, at, _, _) = black_box(self.books.take(range, offset).unwrap());
         self.books.release(range);
         at
     }
 
-    fn map(&mut self, inode: u64, offset: u64) -> u64 {
-        assert!(self.index.find(inode, offset).is_none());
+    fn map(&mut self, file: u64, offset: u64) -> u64 {
+        assert!(self.index.find(file, offset).is_none());
         let start = offset - offset % RANGE;
-        let range = black_box(self.books.reserve(inode, start));
-        self.index.insert(inode, start, range);
+        let range = black_box(self.books.reserve(file, start));
+        self.index.insert(file, start, range);
         self.books.complete(range);
         let (range, at, _, _) = black_box(self.books.take(range, offset).unwrap());
         self.books.release(range);
         at
     }
 
-    fn evict_and_map(&mut self, inode: u64, offset: u64) -> u64 {
-        assert!(self.index.find(inode, offset).is_none());
+    fn evict_and_map(&mut self, file: u64, offset: u64) -> u64 {
+        assert!(self.index.find(file, offset).is_none());
         let range = black_box(self.books.victim());
-        let Record { inode: old, start, .. } = self.books.records[range as usize];
+        let Record { file: old, start, .. } = self.books.records[range as usize];
         self.index.remove(old, start);
         self.books.removed(range);
-        self.map(inode, offset)
+        self.map(file, offset)
     }
 }

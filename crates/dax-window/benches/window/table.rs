@@ -57,9 +57,9 @@ fn run<C: Contender + 'static>(operation: usize, n: u64) -> Run {
             Box::new(move || {
                 each(count, || {
                     for _ in 0..count {
-                        let (inode, chunk) = keys[next];
+                        let (file, chunk) = keys[next];
                         next = (next + 1) % keys.len();
-                        black_box(contender.hit(inode, chunk * RANGE + 4096));
+                        black_box(contender.hit(file, chunk * RANGE + 4096));
                     }
                 })
             })
@@ -83,8 +83,8 @@ fn run<C: Contender + 'static>(operation: usize, n: u64) -> Run {
                 let mut contenders: Vec<C> = (0..(RUN / n).max(1)).map(|_| C::new(n)).collect();
                 each(n * contenders.len() as u64, || {
                     for contender in &mut contenders {
-                        for (inode, chunk) in &keys {
-                            black_box(contender.map(*inode, chunk * RANGE));
+                        for (file, chunk) in &keys {
+                            black_box(contender.map(*file, chunk * RANGE));
                         }
                     }
                 })
@@ -96,10 +96,10 @@ fn run<C: Contender + 'static>(operation: usize, n: u64) -> Run {
                 each(count, || {
                     for _ in 0..count {
                         // Chunks that were never there before, in the same disorder.
-                        let (inode, chunk) = keys[next % keys.len()];
+                        let (file, chunk) = keys[next % keys.len()];
                         let round = 1 + next as u64 / n;
                         next += 1;
-                        black_box(contender.evict_and_map(inode, (chunk + round * n) * RANGE));
+                        black_box(contender.evict_and_map(file, (chunk + round * n) * RANGE));
                     }
                 })
             })

@@ -2,14 +2,15 @@
 
 use super::evict::newcomers_kept;
 use super::{SlotUse, Window};
-use crate::MAX_AHEAD;
 use crate::access::{Access, Bypass, Intent, Purpose, RangeRef, Request, WaitReason};
 use crate::config::{Overlap, Upgrade};
-use crate::descriptor::{NIL, State, flag};
+use crate::descriptor::{MAX_VISITS, NIL, State, flag};
 use crate::guard::Guard;
 use crate::stream::{Step, Stream};
 use crate::ticket::{SetupKind, SetupTicket, Wanted};
-use crate::units::{FileOffset, InodeId, PAGE, RangeIndex, WindowOffset};
+use crate::units::MAX_AHEAD;
+use crate::units::{FileOffset, RangeIndex, WindowOffset};
+use fs_dax::{FileKey, PAGE_SIZE};
 
 /// Why it was no plain hit: what there is instead of one.
 struct Miss {
@@ -30,7 +31,7 @@ impl Cut<'_> {
     #[inline]
     fn mappable(&self, shift: u32) -> u64 {
         let start = self.chunk << shift;
-        (self.req.mappable_end.0 & !(PAGE - 1)).saturating_sub(start).min(1 << shift)
+        (self.req.mappable_end.0 & !(PAGE_SIZE - 1)).saturating_sub(start).min(1 << shift)
     }
 }
 
@@ -57,14 +58,14 @@ impl Window {
     fn look(&mut self, stream: &mut Stream, req: &Request) -> Result<RangeRef, Miss> {
         let offset = req.offset.0;
         let chunk = offset >> self.config.range_shift;
-        let step = stream.observe(&self.config.read_ahead, req.inode.0, chunk, offset, req.len);
+        let step = stream.observe(&self.config.read_ahead, req.file.0, chunk, offset, req.len);
         if step.visit && self.stats.evictions > 0 {
-            self.placement.visit(self.index.hash(req.inode.0, chunk));
+            self.placement.visit(self.index.hash(req.file.0, chunk));
         }
-        let found = self.find(stream.hint, req.inode, chunk);
-        let Some(node) = self.d.get(found as usize) else { return Err(Miss { step, found }) };
+        let found = self.find(stream.hint, req.file, chunk);
+        let Some(node) = self.descriptors.get(found as usize) else { return Err(Miss { step, found }) };
         let start = chunk << self.config.range_shift;
-        let end = start.saturating_add(u64::from(node.pages) * PAGE).min(req.mappable_end.0 & !(PAGE - 1));
+        let end = start.saturating_add(u64::from(node.pages) * PAGE_SIZE).min(req.mappable_end.0 & !(PAGE_SIZE - 1));
         let len = end.saturating_sub(offset).min(req.len);
         let needed = if req.intent == Intent::Write { flag::WRITABLE } else { 0 };
         let allowed = node.state == State::Mapped && node.flags & needed == needed;
@@ -82,10 +83,10 @@ impl Window {
     }
 
     #[inline]
-    fn find(&self, hint: u32, inode: InodeId, chunk: u64) -> u32 {
-        match self.d.get(hint as usize) {
-            Some(node) if node.chunk == chunk && node.inode == inode.0 && node.has(flag::KEYED) => hint,
-            _ => self.index.find(&self.d, inode.0, chunk),
+    fn find(&self, hint: u32, file: FileKey, chunk: u64) -> u32 {
+        match self.descriptors.get(hint as usize) {
+            Some(node) if node.chunk == chunk && node.file == file.0 && node.has(flag::KEYED) => hint,
+            _ => self.index.find(&self.descriptors, file.0, chunk),
         }
     }
 
@@ -98,7 +99,7 @@ impl Window {
         let cut = Cut { req, chunk: req.offset.0 >> shift, within: req.offset.0 & ((1 << shift) - 1) };
         if self.shared.any_dropped() {
             self.absorb_dropped();
-            found = self.index.find(&self.d, req.inode.0, cut.chunk);
+            found = self.index.find(&self.descriptors, req.file.0, cut.chunk);
         }
         let mappable = cut.mappable(self.config.range_shift);
         if mappable <= cut.within || req.len == 0 {
@@ -107,7 +108,7 @@ impl Window {
         if self.draining {
             return Access::Bypass(self.around(Bypass::Draining));
         }
-        if self.freezes.covers(req.inode, cut.chunk) {
+        if self.freezes.covers(req.file, cut.chunk) {
             return Access::Wait(self.wait(WaitReason::Frozen));
         }
         if found == NIL {
@@ -116,7 +117,7 @@ impl Window {
         stream.hint = found;
         let write = req.intent == Intent::Write;
         let end = self.mapped_len(found).min(mappable);
-        let node = &self.d[found as usize];
+        let node = &self.descriptors[found as usize];
         let allowed = cut.within < end && (!write || node.has(flag::WRITABLE));
         match node.state {
             State::Mapped if allowed => self.late_hit(found, step, cut, end),
@@ -145,7 +146,7 @@ impl Window {
     #[inline]
     pub(super) fn hold(&mut self, i: u32, within: u64, len: u64, write: bool, visit: bool) -> RangeRef {
         let shift = self.config.range_shift;
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         node.refs += 1;
         node.served = node.served.saturating_add(1);
         if self.guard.tripped {
@@ -156,7 +157,7 @@ impl Window {
             // The use that it was set up for is no second visit.
             node.clear(flag::AHEAD);
             self.stats.ahead_used += 1;
-        } else if visit && node.visits < super::evict::MAX_VISITS {
+        } else if visit && node.visits < MAX_VISITS {
             node.visits += 1;
         }
         if write {
@@ -178,10 +179,10 @@ impl Window {
     fn upgrade(&mut self, i: u32, cut: Cut<'_>) -> Access {
         let req = cut.req;
         self.stats.misses += 1;
-        if self.refusals.refuses(req.inode.0, req.wants_writable()) {
+        if self.refusals.refuses(req.file.0, req.wants_writable()) {
             return Access::Bypass(self.around(Bypass::Refused));
         }
-        let node = &self.d[i as usize];
+        let node = &self.descriptors[i as usize];
         if node.has(flag::WRITEBACK) {
             return Access::Wait(self.wait(WaitReason::Writeback));
         }
@@ -202,13 +203,13 @@ impl Window {
         let Some(claim) = self.claim(SlotUse::Setup) else {
             return Access::Wait(self.wait(WaitReason::Tickets));
         };
-        let writable = req.wants_writable() || self.d[i as usize].has(flag::WRITABLE);
+        let writable = req.wants_writable() || self.descriptors[i as usize].has(flag::WRITABLE);
         let wanted = Wanted { within: cut.within, len: req.len, write: req.intent == Intent::Write };
-        let mut ticket = SetupTicket::new(claim, req.inode, Some(wanted), writable);
+        let mut ticket = SetupTicket::new(claim, req.file, Some(wanted), writable);
         self.park(i);
         self.set_state(i, State::Upgrading);
         let len = self.chunk_len(req, cut.chunk).max(self.mapped_len(i));
-        ticket.widened = (len / PAGE) as u32;
+        ticket.widened = (len / PAGE_SIZE) as u32;
         self.add_entry(&mut ticket, i, false);
         self.stats.upgrades += 1;
         Access::Setup(ticket)
@@ -219,11 +220,11 @@ impl Window {
     fn absent(&mut self, stream: &mut Stream, step: Step, cut: Cut<'_>) -> Access {
         let req = cut.req;
         self.stats.misses += 1;
-        if self.refusals.refuses(req.inode.0, req.wants_writable()) {
+        if self.refusals.refuses(req.file.0, req.wants_writable()) {
             return Access::Bypass(self.around(Bypass::Refused));
         }
         let random = req.purpose == Purpose::Copy && !step.sequential && self.guard.small(req.len);
-        if self.free_len() == 0 && random && self.guarded(req.inode, cut.chunk) {
+        if self.free_len() == 0 && random && self.guarded(req.file, cut.chunk) {
             return Access::Bypass(self.around(Bypass::Guard));
         }
         // What the request itself goes on to need is no guess.
@@ -241,11 +242,11 @@ impl Window {
         };
         let wanted = Wanted { within: cut.within, len: req.len, write: req.intent == Intent::Write };
         // Made where it will be returned, since it is large.
-        let mut answer = Access::Setup(SetupTicket::new(claim, req.inode, Some(wanted), req.wants_writable()));
+        let mut answer = Access::Setup(SetupTicket::new(claim, req.file, Some(wanted), req.wants_writable()));
         if let Access::Setup(ticket) = &mut answer {
             self.begin_setup(ticket, i, req, (cut.chunk, stream.hint), kind);
             if random {
-                self.d[i as usize].set(flag::RANDOM);
+                self.descriptors[i as usize].set(flag::RANDOM);
             }
             stream.hint = i;
             if ahead > 0 {
@@ -264,7 +265,7 @@ impl Window {
             return None;
         }
         let claim = self.claim(SlotUse::Setup)?;
-        let mut ticket = SetupTicket::new(claim, req.inode, None, req.wants_writable());
+        let mut ticket = SetupTicket::new(claim, req.file, None, req.wants_writable());
         self.add_ahead(&mut ticket, stream, req, ahead);
         if ticket.is_empty() {
             self.close(&mut ticket.claim);
@@ -278,9 +279,9 @@ impl Window {
         let ahead = stream.ahead(&self.config.read_ahead);
         ahead > 0
             && self.has_room()
-            && stream
-                .nth(ahead.div_ceil(2))
-                .is_some_and(|next| self.chunk_len(req, next) > 0 && self.index.find(&self.d, req.inode.0, next) == NIL)
+            && stream.nth(ahead.div_ceil(2)).is_some_and(|next| {
+                self.chunk_len(req, next) > 0 && self.index.find(&self.descriptors, req.file.0, next) == NIL
+            })
     }
 
     /// Whether a range can be had without a removal.
@@ -290,14 +291,14 @@ impl Window {
 
     fn add_ahead(&mut self, ticket: &mut SetupTicket, stream: &Stream, req: &Request, ahead: u32) {
         // What is ahead must not push out what was set up ahead just before.
-        let most = ahead.min(newcomers_kept(self.n)).min(self.n - 1);
+        let most = ahead.min(newcomers_kept(self.len)).min(self.len - 1);
         let mut near = stream.hint;
         for n in 1..=most {
             let Some(chunk) = stream.nth(n) else { break };
-            if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.inode, chunk) {
+            if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.file, chunk) {
                 break;
             }
-            let there = self.index.find(&self.d, req.inode.0, chunk);
+            let there = self.index.find(&self.descriptors, req.file.0, chunk);
             if there != NIL {
                 near = there;
                 continue;
@@ -305,7 +306,7 @@ impl Window {
             let Some((i, kind)) = self.take_range() else { break };
             self.begin_setup(ticket, i, req, (chunk, near), kind);
             near = i;
-            self.d[i as usize].set(flag::AHEAD);
+            self.descriptors[i as usize].set(flag::AHEAD);
             self.stats.ahead_issued += 1;
         }
     }
@@ -323,20 +324,20 @@ impl Window {
         self.set_state(i, State::SettingUp);
         let newest_first = self.placement.place_newest_first();
         let len = self.chunk_len(req, chunk);
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         node.flags = if newest_first { flag::NEWCOMER } else { 0 };
         node.served = 0;
         node.recent = 0;
         node.visits = 0;
-        node.pages = (len / PAGE) as u32;
-        self.enter(i, req.inode.0, chunk, near);
+        node.pages = (len / PAGE_SIZE) as u32;
+        self.enter(i, req.file.0, chunk, near);
         self.add_entry(ticket, i, kind == SetupKind::Replace);
         self.demand.setup(self.stats.accesses);
     }
 
     #[inline]
     fn add_entry(&mut self, ticket: &mut SetupTicket, i: u32, replaces: bool) {
-        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.descriptors, i);
         ticket.push(i, replaces);
         self.stats.setups += 1;
         self.stats.replacements += u64::from(replaces);
@@ -348,22 +349,22 @@ impl Window {
         if chunk > u64::MAX >> shift {
             return 0;
         }
-        (req.mappable_end.0 & !(PAGE - 1)).saturating_sub(chunk << shift).min(1 << shift)
+        (req.mappable_end.0 & !(PAGE_SIZE - 1)).saturating_sub(chunk << shift).min(1 << shift)
     }
 
     /// Whether the guard sends a small random access round the window.
-    fn guarded(&mut self, inode: InodeId, chunk: u64) -> bool {
+    fn guarded(&mut self, file: FileKey, chunk: u64) -> bool {
         if !self.guard.tripped {
             return false;
         }
-        let hash = self.index.hash(inode.0, chunk);
+        let hash = self.index.hash(file.0, chunk);
         let home = self.index.bucket(hash);
-        let count = self.guard.count(&mut self.d[home as usize], hash);
+        let count = self.guard.count(&mut self.descriptors[home as usize], hash);
         if !self.guard.earns(count, 0) {
             return true;
         }
         let victims = self.peek_victim().map_or(u8::MAX, |i| {
-            let node = &self.d[i as usize];
+            let node = &self.descriptors[i as usize];
             Guard::aged(node.recent, node.epoch, self.guard.epoch)
         });
         !self.guard.earns(count, victims)

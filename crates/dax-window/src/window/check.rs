@@ -26,9 +26,9 @@ impl Window {
         let mut counts = [0; STATES];
         let mut keyed = 0;
         let mut refs = 0;
-        for i in 0..self.n {
+        for i in 0..self.len {
             let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: i, what }) };
-            let node = &self.d[i as usize];
+            let node = &self.descriptors[i as usize];
             counts[node.state as usize] += 1;
             keyed += u32::from(node.has(flag::KEYED));
             refs += u64::from(node.refs);
@@ -44,11 +44,14 @@ impl Window {
                 "a range out of use owes nothing",
             )?;
             if node.has(flag::KEYED) {
-                ensure(self.index.find(&self.d, node.inode, node.chunk) == i, "the index finds a range by its key")?;
-                ensure(self.tree.lower_bound(&self.d, node.key()) == i, "the tree finds a range by its key")?;
+                ensure(
+                    self.index.find(&self.descriptors, node.file, node.chunk) == i,
+                    "the index finds a range by its key",
+                )?;
+                ensure(self.tree.lower_bound(&self.descriptors, node.key()) == i, "the tree finds a range by its key")?;
             }
         }
-        let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: self.n, what }) };
+        let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: self.len, what }) };
         ensure(counts == self.counts, "the counts of states are right")?;
         ensure(refs == self.holds, "holds and references agree")?;
         ensure(self.check_tree()? == keyed, "the tree holds the keyed ranges and no others")?;
@@ -59,13 +62,13 @@ impl Window {
         let idle = |state, flags: u16| state == State::Mapped && flags & (flag::PARKED | flag::WRITEBACK) == 0;
         let queued = self.check_list(&self.queue, |state, flags| idle(state, flags) && flags & flag::NEWCOMER == 0)?
             + self.check_list(&self.newcomers, |state, flags| idle(state, flags) && flags & flag::NEWCOMER != 0)?;
-        let unparked = (0..self.n).filter(|i| {
-            let node = &self.d[*i as usize];
+        let unparked = (0..self.len).filter(|i| {
+            let node = &self.descriptors[*i as usize];
             node.state == State::Mapped && !node.has(flag::PARKED)
         });
         ensure(unparked.count() as u32 == queued, "a mapped range that is not parked is on the queue")?;
-        for i in 0..self.n {
-            let node = &self.d[i as usize];
+        for i in 0..self.len {
+            let node = &self.descriptors[i as usize];
             let idle = node.state == State::Mapped && node.refs == 0 && !node.has(flag::WRITEBACK);
             if idle && node.has(flag::PARKED) {
                 return Err(Violation { range: i, what: "a range that nobody uses can be evicted" });
@@ -89,43 +92,43 @@ impl Window {
         let with_ticket = counts[State::SettingUp as usize]
             + counts[State::Upgrading as usize]
             + counts[State::Removing as usize]
-            + (0..self.n).filter(|i| self.d[*i as usize].has(flag::WRITEBACK)).count() as u32;
+            + (0..self.len).filter(|i| self.descriptors[*i as usize].has(flag::WRITEBACK)).count() as u32;
         ensure(owned == with_ticket, "what is being worked on belongs to a ticket")?;
-        ensure(listed + owned <= self.n, "no range is in two lists")
+        ensure(listed + owned <= self.len, "no range is in two lists")
     }
 
     fn check_list(&self, list: &List, fits: impl Fn(State, u16) -> bool) -> Result<u32, Violation> {
         let (mut at, mut prev, mut len) = (list.head, NIL, 0);
         while at != NIL {
-            let node = &self.d[at as usize];
-            if node.prev != prev || len >= self.n || !fits(node.state, node.flags) {
+            let node = &self.descriptors[at as usize];
+            if node.prev != prev || len >= self.len || !fits(node.state, node.flags) {
                 return Err(Violation { range: at, what: "a list is linked both ways and holds what belongs there" });
             }
             (prev, at, len) = (at, node.next, len + 1);
         }
         if prev != list.tail || len != list.len {
-            return Err(Violation { range: self.n, what: "a list ends where it says" });
+            return Err(Violation { range: self.len, what: "a list ends where it says" });
         }
         Ok(len)
     }
 
     fn check_tree(&self) -> Result<u32, Violation> {
         let mut count = 0;
-        let mut at = self.tree.lower_bound(&self.d, (0, 0));
+        let mut at = self.tree.lower_bound(&self.descriptors, (0, 0));
         let mut last = None;
         while at != NIL {
-            let node = &self.d[at as usize];
+            let node = &self.descriptors[at as usize];
             let [left, right] = node.child;
             let ordered = last.is_none_or(|last| last < node.key());
-            let linked = [left, right].iter().all(|i| *i == NIL || self.d[*i as usize].parent == at);
-            if !ordered || !linked || !node.has(flag::KEYED) || count >= self.n {
+            let linked = [left, right].iter().all(|i| *i == NIL || self.descriptors[*i as usize].parent == at);
+            if !ordered || !linked || !node.has(flag::KEYED) || count >= self.len {
                 return Err(Violation { range: at, what: "the tree is ordered and linked" });
             }
             last = Some(node.key());
             count += 1;
-            at = Tree::next(&self.d, at);
+            at = Tree::next(&self.descriptors, at);
         }
-        if Tree::balanced_height(&self.d, self.tree.root).is_none() {
+        if Tree::balanced_height(&self.descriptors, self.tree.root).is_none() {
             return Err(Violation { range: self.tree.root, what: "the tree is balanced" });
         }
         Ok(count)

@@ -6,9 +6,6 @@ use crate::config::{Overlap, ReclaimConfig};
 use crate::descriptor::{NIL, State, flag};
 use crate::ticket::{RemoveTicket, SetupKind};
 
-/// A range survives so many passes of the eviction hand after it was last visited.
-pub(crate) const MAX_VISITS: u8 = 3;
-
 /// How many recently visited ranges the hand may pass over in one call before it takes the next one regardless.
 const MAX_SPARED: u32 = 64;
 
@@ -71,7 +68,7 @@ impl Window {
         if self.suspects.head != NIL {
             return self.suspect_ticket(self.suspects.head);
         }
-        let target = self.demand.target(self.n, self.stats.accesses, &self.config.reclaim);
+        let target = self.demand.target(self.len, self.stats.accesses, &self.config.reclaim);
         let coming = self.free_len() + self.counts[State::Removing as usize];
         // Not for each single one: when half is gone.
         if coming > target / 2 || target == 0 {
@@ -89,17 +86,17 @@ impl Window {
 
     /// A range for a new mapping: a free one, or one that can be mapped over.
     pub(super) fn take_range(&mut self) -> Option<(u32, SetupKind)> {
-        if let Some(i) = self.free.pop_front(&mut self.d) {
+        if let Some(i) = self.free.pop_front(&mut self.descriptors) {
             return Some((i, SetupKind::New));
         }
-        if let Some(i) = self.unclean.pop_front(&mut self.d) {
+        if let Some(i) = self.unclean.pop_front(&mut self.descriptors) {
             return Some((i, SetupKind::Replace));
         }
         if self.config.host.overlap != Overlap::Replace {
             return None;
         }
         let i = self.peek_victim()?;
-        if self.d[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED) {
+        if self.descriptors[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED) {
             return None;
         }
         self.park(i);
@@ -111,8 +108,8 @@ impl Window {
 
     /// Nothing is free: removals, or why there are none.
     pub(super) fn make_room(&mut self, req: &Request, wanted: u32) -> Access {
-        self.demand.stalled(self.n / self.config.reclaim.max_share.max(1), &self.config.reclaim);
-        let target = self.demand.target(self.n, self.stats.accesses, &self.config.reclaim);
+        self.demand.stalled(self.len / self.config.reclaim.max_share.max(1), &self.config.reclaim);
+        let target = self.demand.target(self.len, self.stats.accesses, &self.config.reclaim);
         if let Some(ticket) = self.victims_ticket(wanted + target) {
             return Access::Evict(ticket);
         }
@@ -122,7 +119,7 @@ impl Window {
         if self.counts[State::Removing as usize] > 0 {
             return Access::Wait(self.wait(WaitReason::Removal));
         }
-        if self.counts[State::Retired as usize] == self.n {
+        if self.counts[State::Retired as usize] == self.len {
             return Access::Bypass(self.around(Bypass::NoCapacity));
         }
         match req.purpose {
@@ -140,21 +137,21 @@ impl Window {
     pub(super) fn peek_victim(&mut self) -> Option<u32> {
         let mut spared = 0;
         loop {
-            let few = if self.placement.newest_first() { newcomers_kept(self.n) } else { 0 };
+            let few = if self.placement.newest_first() { newcomers_kept(self.len) } else { 0 };
             let i =
                 if self.newcomers.len > few || self.queue.head == NIL { self.newcomers.head } else { self.queue.head };
             if i == NIL {
                 return None;
             }
             self.stats.hand_steps += 1;
-            let node = &mut self.d[i as usize];
+            let node = &mut self.descriptors[i as usize];
             if node.refs > 0 {
                 self.park(i);
             } else if node.visits > 0 && spared < MAX_SPARED {
                 node.visits -= 1;
                 spared += 1;
                 self.park(i);
-                self.d[i as usize].clear(flag::NEWCOMER);
+                self.descriptors[i as usize].clear(flag::NEWCOMER);
                 self.settle(i);
             } else {
                 return Some(i);
@@ -164,7 +161,7 @@ impl Window {
 
     /// A ticket for the removal of up to `wanted` victims.
     fn victims_ticket(&mut self, wanted: u32) -> Option<RemoveTicket> {
-        let most = wanted.min(self.config.max_batch as u32).min((self.n / 4).max(1));
+        let most = wanted.min(self.config.max_batch as u32).min((self.len / 4).max(1));
         let first = self.peek_victim()?;
         let claim = self.claim(SlotUse::Remove)?;
         let mut ticket = RemoveTicket { claim, len: 0, retry: false };
@@ -180,7 +177,7 @@ impl Window {
 
     fn count_eviction(&mut self, i: u32) {
         self.stats.evictions += 1;
-        let node = &self.d[i as usize];
+        let node = &self.descriptors[i as usize];
         if node.has(flag::RANDOM) {
             self.guard.sample(node.served);
         }

@@ -17,7 +17,7 @@ use crate::descriptor::Descriptor;
 use crate::shared::SharedRef;
 use crate::ticket::Claim;
 use crate::{
-    Config, EventSeq, FileRange, HostRules, InodeId, InvalidateKind, Outcome, Overlap, Purpose, Request, Stream,
+    Config, EventSeq, FileKey, FileRange, HostRules, InvalidateKind, Outcome, Overlap, Purpose, Request, Stream,
     Upgrade,
 };
 
@@ -189,8 +189,8 @@ impl World {
         let mut ask = |chunk: u64, write: bool, purpose| {
             // Nothing is learned about streams here: a fresh one each time keeps the states few.
             rig.streams[c] = Stream::new();
-            let (inode, offset, end) = (InodeId(1), chunk * RANGE, 16 * RANGE);
-            let req = if write { Request::write(inode, offset, 8, end) } else { Request::read(inode, offset, 8, end) };
+            let (file, offset, end) = (FileKey(1), chunk * RANGE, 16 * RANGE);
+            let req = if write { Request::write(file, offset, 8, end) } else { Request::read(file, offset, 8, end) };
             rig.access(c, req.purpose(purpose));
         };
         match action {
@@ -201,7 +201,7 @@ impl World {
                 Some(n) => rig.invalidate_step(n),
                 None => {
                     let kind = if quiesce { InvalidateKind::Quiesce } else { InvalidateKind::Remove };
-                    rig.begin_invalidate(1, FileRange::new(RANGE / 2, RANGE), kind);
+                    rig.begin_invalidate(1, FileRange::between(RANGE / 2, RANGE), kind);
                 }
             },
             Action::Fsync => rig.begin_writeback(1, FileRange::ALL),
@@ -309,8 +309,10 @@ impl World {
 impl Window {
     /// Everything that decides what happens next; not what is only counted.
     fn digest(&self, hash: &mut DefaultHasher) {
-        for Descriptor { inode, chunk, chain, bucket, prev, next, refs, pages, flags, state, visits, .. } in &*self.d {
-            (inode, chunk, chain, bucket, prev, next, refs, pages, flags, *state as u8, visits).hash(hash);
+        for Descriptor { file, chunk, chain, bucket, prev, next, refs, pages, flags, state, visits, .. } in
+            &*self.descriptors
+        {
+            (file, chunk, chain, bucket, prev, next, refs, pages, flags, *state as u8, visits).hash(hash);
         }
         for list in [&self.free, &self.unclean, &self.queue, &self.newcomers, &self.suspects] {
             (list.head, list.tail).hash(hash);

@@ -1,4 +1,4 @@
-//! Truncation, hole punching, forgetting an inode, unmount: keeping newcomers out and getting mappings out.
+//! Truncation, hole punching, forgetting a file, unmount: keeping newcomers out and getting mappings out.
 
 use super::{SlotUse, Window};
 use crate::access::{Wait, WaitReason};
@@ -6,7 +6,8 @@ use crate::descriptor::{NIL, State, flag};
 use crate::shared::MAX_TICKETS;
 use crate::ticket::{Frozen, RemoveTicket};
 use crate::tree::Tree;
-use crate::units::{FileRange, InodeId};
+use crate::units::chunks;
+use fs_dax::{FileKey, FileRange};
 
 /// How many byte ranges can be frozen at a time.
 pub(crate) const MAX_FROZEN: usize = 16;
@@ -17,7 +18,7 @@ const MAX_LOOKED_AT: u32 = 512;
 /// What an invalidation must achieve before the file may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidateKind {
-    /// No mapping and no reference is left: for a truncation, a collapsed range, an inode that is forgotten.
+    /// No mapping and no reference is left: for a truncation, a collapsed range, a file that is forgotten.
     Remove,
     /// No reference is left, mappings stay: for a hole that is punched where the host keeps mappings coherent with the
     /// file. Ranges in page tables stay there.
@@ -39,7 +40,7 @@ pub enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Freeze {
     slot: u8,
-    inode: InodeId,
+    file: FileKey,
     kind: InvalidateKind,
     start: u64,
     /// Exclusive.
@@ -64,12 +65,12 @@ impl Freezes {
         self.len == 0
     }
 
-    pub(super) fn covers(&self, inode: InodeId, chunk: u64) -> bool {
-        self.len != 0 && self.overlaps(inode, chunk, chunk + 1)
+    pub(super) fn covers(&self, file: FileKey, chunk: u64) -> bool {
+        self.len != 0 && self.overlaps(file, chunk, chunk + 1)
     }
 
-    fn overlaps(&self, inode: InodeId, start: u64, end: u64) -> bool {
-        self.list.iter().flatten().any(|f| f.inode == inode && f.start < end && start < f.end)
+    fn overlaps(&self, file: FileKey, start: u64, end: u64) -> bool {
+        self.list.iter().flatten().any(|f| f.file == file && f.start < end && start < f.end)
     }
 
     fn advance(&mut self, slot: u8, clear_to: u64) {
@@ -103,8 +104,8 @@ impl Freezes {
 impl Freezes {
     pub(super) fn digest(&self, hash: &mut impl core::hash::Hasher) {
         use core::hash::Hash;
-        for Freeze { slot, inode, kind, start, end, clear_to } in self.list.iter().flatten() {
-            (slot, inode, *kind as u8, start, end, clear_to).hash(hash);
+        for Freeze { slot, file, kind, start, end, clear_to } in self.list.iter().flatten() {
+            (slot, file, *kind as u8, start, end, clear_to).hash(hash);
         }
     }
 }
@@ -119,36 +120,36 @@ impl Window {
     ///
     /// # Errors
     /// A [`Wait`] when another invalidation of these bytes is under way, or too many are.
-    pub fn begin_invalidate(&mut self, inode: InodeId, range: FileRange, kind: InvalidateKind) -> Result<Frozen, Wait> {
+    pub fn begin_invalidate(&mut self, file: FileKey, range: FileRange, kind: InvalidateKind) -> Result<Frozen, Wait> {
         self.absorb_dropped();
-        let chunks = range.chunks(self.config.range_shift);
-        if self.freezes.overlaps(inode, chunks.start, chunks.end) {
+        let chunks = chunks(range, self.config.range_shift);
+        if self.freezes.overlaps(file, chunks.start, chunks.end) {
             return Err(self.wait(WaitReason::Frozen));
         }
         let Some(mut claim) = self.claim(SlotUse::Freeze) else { return Err(self.wait(WaitReason::Tickets)) };
         let freeze =
-            Freeze { slot: claim.slot, inode, kind, start: chunks.start, end: chunks.end, clear_to: chunks.start };
+            Freeze { slot: claim.slot, file, kind, start: chunks.start, end: chunks.end, clear_to: chunks.start };
         if !self.freezes.add(freeze) {
             self.close(&mut claim);
             return Err(self.wait(WaitReason::Tickets));
         }
-        self.forget_refusals(inode);
-        Ok(Frozen { claim, inode, range })
+        self.forget_refusals(file);
+        Ok(Frozen { claim, file, range })
     }
 
     /// Has the host asked again whether it maps the file, at the next access that misses: for who has reason to think that
     /// an earlier refusal is of no importance any more.
-    pub fn forget_refusals(&mut self, inode: InodeId) {
-        self.refusals.forget(inode.0, false);
-        self.refusals.forget(inode.0, true);
+    pub fn forget_refusals(&mut self, file: FileKey) {
+        self.refusals.forget(file.0, false);
+        self.refusals.forget(file.0, true);
     }
 
-    /// Freezes all of an inode, to take it out of the window: as [`Window::begin_invalidate`] of everything.
+    /// Freezes all of a file, to take it out of the window: as [`Window::begin_invalidate`] of everything.
     ///
     /// # Errors
     /// As [`Window::begin_invalidate`].
-    pub fn forget_inode(&mut self, inode: InodeId) -> Result<Frozen, Wait> {
-        self.begin_invalidate(inode, FileRange::ALL, InvalidateKind::Remove)
+    pub fn forget_file(&mut self, file: FileKey) -> Result<Frozen, Wait> {
+        self.begin_invalidate(file, FileRange::ALL, InvalidateKind::Remove)
     }
 
     /// What must happen next before the frozen bytes are clear.
@@ -158,7 +159,7 @@ impl Window {
             return Step::Clear;
         }
         let Some(freeze) = self.freezes.get(frozen.claim.slot) else { return Step::Clear };
-        let first = self.tree.lower_bound(&self.d, (freeze.inode.0, freeze.clear_to));
+        let first = self.tree.lower_bound(&self.descriptors, (freeze.file.0, freeze.clear_to));
         self.sweep(first, Some(freeze), freeze.kind)
     }
 
@@ -174,7 +175,7 @@ impl Window {
     /// Starts the teardown: from now on every access goes round the window.
     pub fn begin_drain(&mut self) {
         self.draining = true;
-        self.tell();
+        self.notify_waiters();
     }
 
     /// What must happen next before nothing is mapped any more; starts the teardown if [`Window::begin_drain`] did not.
@@ -189,7 +190,7 @@ impl Window {
                 None => Step::Wait(self.wait(WaitReason::Tickets)),
             };
         }
-        let first = self.tree.lower_bound(&self.d, (0, 0));
+        let first = self.tree.lower_bound(&self.descriptors, (0, 0));
         let step = self.sweep(first, None, InvalidateKind::Remove);
         match step {
             Step::Clear if self.unclean.head != NIL => self.drain_unclean(),
@@ -202,7 +203,7 @@ impl Window {
         let Some(claim) = self.claim(SlotUse::Remove) else { return Step::Wait(self.wait(WaitReason::Tickets)) };
         let mut ticket = RemoveTicket { claim, len: 0, retry: false };
         while usize::from(ticket.len) < self.config.max_batch {
-            let Some(i) = self.unclean.pop_front(&mut self.d) else { break };
+            let Some(i) = self.unclean.pop_front(&mut self.descriptors) else { break };
             self.add_removal(&mut ticket, i);
         }
         self.stats.batches += 1;
@@ -214,15 +215,15 @@ impl Window {
         self.draining = false;
     }
 
-    /// Goes through the ranges from `first` to the end of an inode's chunks, or of everything.
+    /// Goes through the ranges from `first` to the end of a file's chunks, or of everything.
     fn sweep(&mut self, first: u32, freeze: Option<Freeze>, kind: InvalidateKind) -> Step {
         let mut ticket = None;
         let mut blocked = None;
         let mut looked_at = 0;
         let mut at = first;
         while at != NIL {
-            let node = &self.d[at as usize];
-            if freeze.is_some_and(|freeze| node.key() >= (freeze.inode.0, freeze.end)) {
+            let node = &self.descriptors[at as usize];
+            if freeze.is_some_and(|freeze| node.key() >= (freeze.file.0, freeze.end)) {
                 break;
             }
             if looked_at == MAX_LOOKED_AT {
@@ -232,15 +233,15 @@ impl Window {
                         self.freezes.advance(freeze.slot, node.chunk);
                     }
                     let wait = self.wait(WaitReason::References);
-                    self.tell();
+                    self.notify_waiters();
                     return Step::Wait(wait);
                 }
                 break;
             }
             looked_at += 1;
             let i = at;
-            at = Tree::next(&self.d, at);
-            let node = &self.d[i as usize];
+            at = Tree::next(&self.descriptors, at);
+            let node = &self.descriptors[i as usize];
             match node.state {
                 State::Mapped if node.refs > 0 => blocked = Some(WaitReason::References),
                 State::Mapped if kind == InvalidateKind::Quiesce => {}

@@ -14,13 +14,13 @@ impl Window {
             return None;
         }
         let i = self.next_in_slot(ticket.claim.slot, cursor)?;
-        let node = &self.d[i as usize];
+        let node = &self.descriptors[i as usize];
         Some(RemoveEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
             // Of what a host that replaces may still have, nobody kept the length.
             len: if node.pages == 0 { self.range_size() } else { self.mapped_len(i) },
-            inode: self.inode(i),
+            file: self.file(i),
             file_offset: self.file_offset(i),
             installed: node.has(flag::INSTALLED),
             dirty: node.has(flag::DIRTY),
@@ -36,7 +36,7 @@ impl Window {
     pub(super) fn next_in_slot(&self, slot: u8, cursor: &mut Cursor) -> Option<u32> {
         let next = match cursor.0 {
             CursorAt::Start => self.slots[usize::from(slot)].list.head,
-            CursorAt::After(i) => self.d.get(i as usize)?.next,
+            CursorAt::After(i) => self.descriptors.get(i as usize)?.next,
         };
         if next == NIL {
             return None;
@@ -46,7 +46,7 @@ impl Window {
     }
 
     /// Reports a removal: every entry was taken out of the page tables, what was dirty was written back (or remembered
-    /// by its inode), and this is how the server's answer was. Returns how many ranges are free now.
+    /// by its file), and this is how the server's answer was. Returns how many ranges are free now.
     ///
     /// [`Outcome::Refused`] and [`Outcome::Unknown`] of a batch say nothing about a single range: on a host that
     /// replaces they will be mapped over, on others each is removed once more by itself and retired if that fails too.
@@ -57,15 +57,15 @@ impl Window {
         }
         let slot = ticket.claim.slot;
         let mut freed = 0;
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             // The embedder has unmapped and written back: neither is owed any more.
-            self.d[i as usize].clear(flag::INSTALLED | flag::DIRTY);
+            self.descriptors[i as usize].clear(flag::INSTALLED | flag::DIRTY);
             self.count_wasted(i);
             match outcome {
                 Outcome::Done => {
                     self.stats.removals += 1;
                     self.free_range(i, false);
-                    freed += usize::from(self.d[i as usize].state == State::Free);
+                    freed += usize::from(self.descriptors[i as usize].state == State::Free);
                 }
                 Outcome::Lost => {
                     self.stats.removals_failed += 1;
@@ -74,12 +74,13 @@ impl Window {
                 Outcome::Refused(_) | Outcome::Unknown => {
                     self.stats.removals_failed += 1;
                     let strict = self.config.host.overlap == Overlap::Refuse;
-                    let last = (ticket.retry && strict) || (self.draining && !self.d[i as usize].has(flag::KEYED));
+                    let last =
+                        (ticket.retry && strict) || (self.draining && !self.descriptors[i as usize].has(flag::KEYED));
                     if last {
                         self.retire(i);
                     } else {
                         self.quarantine(i);
-                        freed += usize::from(self.d[i as usize].state == State::Free);
+                        freed += usize::from(self.descriptors[i as usize].state == State::Free);
                     }
                 }
             }
@@ -97,18 +98,18 @@ impl Window {
             return;
         }
         let slot = ticket.claim.slot;
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.removals_aborted += 1;
             if unmapped {
-                self.d[i as usize].clear(flag::INSTALLED);
+                self.descriptors[i as usize].clear(flag::INSTALLED);
             }
             if ticket.retry {
                 self.suspect(i);
-            } else if !self.d[i as usize].has(flag::KEYED) {
+            } else if !self.descriptors[i as usize].has(flag::KEYED) {
                 self.free_range(i, true);
             } else {
                 self.set_state(i, State::Mapped);
-                self.d[i as usize].set(flag::PARKED);
+                self.descriptors[i as usize].set(flag::PARKED);
                 self.settle(i);
             }
         }
@@ -118,14 +119,14 @@ impl Window {
     /// Moves a mapped range, on the queue or parked, into a removal.
     pub(super) fn begin_remove(&mut self, ticket: &mut RemoveTicket, i: u32) {
         self.park(i);
-        self.d[i as usize].clear(flag::PARKED | flag::NEWCOMER);
+        self.descriptors[i as usize].clear(flag::PARKED | flag::NEWCOMER);
         self.add_removal(ticket, i);
     }
 
     /// Moves a range that is in no list into a removal.
     pub(super) fn add_removal(&mut self, ticket: &mut RemoveTicket, i: u32) {
         self.set_state(i, State::Removing);
-        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+        self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.descriptors, i);
         ticket.len += 1;
     }
 
@@ -149,7 +150,7 @@ impl Window {
     pub(super) fn suspect_ticket(&mut self, i: u32) -> Option<RemoveTicket> {
         let claim = self.claim(SlotUse::Remove)?;
         let mut ticket = RemoveTicket { claim, len: 0, retry: true };
-        self.suspects.unlink(&mut self.d, i);
+        self.suspects.unlink(&mut self.descriptors, i);
         self.add_removal(&mut ticket, i);
         self.stats.batches += 1;
         Some(ticket)
@@ -158,7 +159,7 @@ impl Window {
     /// Deals with a range, in no list, about whose mapping nothing is known, and which may still owe something: then it
     /// keeps its key, so that its chunk stays closed until a further ticket has seen to page tables and stores.
     pub(super) fn doubt(&mut self, i: u32) {
-        if self.d[i as usize].has(flag::INSTALLED | flag::DIRTY) {
+        if self.descriptors[i as usize].has(flag::INSTALLED | flag::DIRTY) {
             self.suspect(i);
         } else {
             self.quarantine(i);
@@ -168,12 +169,12 @@ impl Window {
     /// Makes a range that is in no list a suspect.
     fn suspect(&mut self, i: u32) {
         self.set_state(i, State::Suspect);
-        self.suspects.push_back(&mut self.d, i);
+        self.suspects.push_back(&mut self.descriptors, i);
     }
 
     /// A ticket fell into the box: nobody said that page tables were cleared or stores written back.
     pub(super) fn remove_dropped(&mut self, slot: u8) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.removals_failed += 1;
             self.doubt(i);
         }

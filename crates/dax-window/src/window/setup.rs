@@ -5,7 +5,8 @@ use crate::access::RangeRef;
 use crate::config::{Overlap, Upgrade};
 use crate::descriptor::{State, flag};
 use crate::ticket::{Outcome, SetupEntry, SetupKind, SetupTicket};
-use crate::units::{PAGE, RangeIndex};
+use crate::units::RangeIndex;
+use fs_dax::PAGE_SIZE;
 
 impl Window {
     /// One entry of a ticket, until it is reported. The first is the one that is wanted (see [`SetupTicket::is_ahead`]).
@@ -15,12 +16,12 @@ impl Window {
             return None;
         }
         let i = ticket.range(entry)?;
-        let pages = if ticket.widened > 0 { ticket.widened } else { self.d[i as usize].pages };
+        let pages = if ticket.widened > 0 { ticket.widened } else { self.descriptors[i as usize].pages };
         Some(SetupEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
             file_offset: self.file_offset(i),
-            len: u64::from(pages) * PAGE,
+            len: u64::from(pages) * PAGE_SIZE,
             writable: ticket.writable,
             kind: ticket.kind(entry),
         })
@@ -42,8 +43,8 @@ impl Window {
             self.stats.misuse += 1;
             return None;
         };
-        self.slots[usize::from(ticket.claim.slot)].list.unlink(&mut self.d, i);
-        let usable = match self.d[i as usize].state {
+        self.slots[usize::from(ticket.claim.slot)].list.unlink(&mut self.descriptors, i);
+        let usable = match self.descriptors[i as usize].state {
             State::SettingUp => self.new_mapping(ticket, entry, i, outcome),
             _ => self.upgraded(ticket, i, outcome),
         };
@@ -61,7 +62,7 @@ impl Window {
         if ticket.is_complete() {
             self.close(&mut ticket.claim);
         } else {
-            self.tell();
+            self.notify_waiters();
         }
         hold
     }
@@ -97,8 +98,8 @@ impl Window {
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
-                let inode = self.d[i as usize].inode;
-                self.refusals.note(inode, ticket.writable);
+                let file = self.descriptors[i as usize].file;
+                self.refusals.note(file, ticket.writable);
                 self.forget_length(i);
                 self.free_range(i, ticket.kind(entry) == SetupKind::Replace);
             }
@@ -120,26 +121,26 @@ impl Window {
         let intact = self.config.host.upgrade == Upgrade::Atomic;
         match outcome {
             Outcome::Done => {
-                self.d[i as usize].pages = ticket.widened;
+                self.descriptors[i as usize].pages = ticket.widened;
                 self.map(i, ticket.writable);
                 return true;
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
-                let inode = self.d[i as usize].inode;
-                self.refusals.note(inode, ticket.writable);
+                let file = self.descriptors[i as usize].file;
+                self.refusals.note(file, ticket.writable);
             }
             Outcome::Unknown | Outcome::Lost => self.stats.setups_unknown += 1,
         }
         if intact {
             self.set_state(i, State::Mapped);
             if outcome == Outcome::Lost {
-                self.d[i as usize].set(flag::DOOMED);
+                self.descriptors[i as usize].set(flag::DOOMED);
             }
         } else if outcome != Outcome::Lost {
             self.doubt(i);
-        } else if self.d[i as usize].has(flag::DIRTY) {
-            self.d[i as usize].set(flag::DOOMED);
+        } else if self.descriptors[i as usize].has(flag::DIRTY) {
+            self.descriptors[i as usize].set(flag::DOOMED);
             self.doubt(i);
         } else {
             self.retire(i);
@@ -150,20 +151,20 @@ impl Window {
     /// The mapping is there.
     fn map(&mut self, i: u32, writable: bool) {
         self.set_state(i, State::Mapped);
-        let node = &mut self.d[i as usize];
+        let node = &mut self.descriptors[i as usize];
         if writable {
             node.set(flag::WRITABLE);
         }
-        let inode = node.inode;
+        let file = node.file;
         self.enqueue(i);
-        self.refusals.forget(inode, writable);
+        self.refusals.forget(file, writable);
     }
 
     /// A ticket fell into the box: what it had not reported is unknown.
     pub(super) fn setup_dropped(&mut self, slot: u8) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.setups_unknown += 1;
-            let upgrading = self.d[i as usize].state == State::Upgrading;
+            let upgrading = self.descriptors[i as usize].state == State::Upgrading;
             if upgrading && self.config.host.upgrade == Upgrade::Atomic {
                 self.set_state(i, State::Mapped);
                 self.settle(i);
@@ -180,7 +181,7 @@ impl Window {
     /// was to be replaced.
     fn forget_length(&mut self, i: u32) {
         if self.config.host.overlap == Overlap::Replace {
-            self.d[i as usize].pages = 0;
+            self.descriptors[i as usize].pages = 0;
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::access::{Wait, WaitReason};
 use crate::descriptor::{NIL, State, flag};
 use crate::ticket::{Cursor, RemoveTicket, WritebackEntry, WritebackTicket};
 use crate::tree::Tree;
-use crate::units::{FileOffset, FileRange, InodeId, RangeIndex};
+use crate::units::{FileOffset, RangeIndex, chunks};
+use fs_dax::{FileKey, FileRange};
 
 /// How many ranges one call looks at.
 const MAX_LOOKED_AT: u32 = 1024;
@@ -30,14 +31,14 @@ impl Window {
     /// The dirty ranges of some bytes of a file, marked as being written back. From now on they count as clean, and a
     /// new hold for writing makes them dirty again; those that are held at this moment stay dirty. Write-protect the
     /// installed ones before cleaning, or mark them dirty again: stores through page tables are not seen from here.
-    pub fn begin_writeback(&mut self, inode: InodeId, range: FileRange) -> Writeback {
+    pub fn begin_writeback(&mut self, file: FileKey, range: FileRange) -> Writeback {
         self.absorb_dropped();
         let shift = self.config.range_shift;
-        let chunks = range.chunks(shift);
-        let mut at = self.tree.lower_bound(&self.d, (inode.0, chunks.start));
+        let chunks = chunks(range, shift);
+        let mut at = self.tree.lower_bound(&self.descriptors, (file.0, chunks.start));
         let mut ticket: Option<WritebackTicket> = None;
         let mut looked_at = 0;
-        while at != NIL && self.d[at as usize].key() < (inode.0, chunks.end) {
+        while at != NIL && self.descriptors[at as usize].key() < (file.0, chunks.end) {
             let i = at;
             let here = self.file_offset(i);
             let full = ticket.as_ref().is_some_and(|ticket| ticket.len() == self.config.max_batch);
@@ -48,8 +49,8 @@ impl Window {
                 };
             }
             looked_at += 1;
-            at = Tree::next(&self.d, at);
-            let node = &self.d[i as usize];
+            at = Tree::next(&self.descriptors, at);
+            let node = &self.descriptors[i as usize];
             let blocked = match node.state {
                 _ if node.has(flag::WRITEBACK) => Some(WaitReason::Writeback),
                 _ if !node.has(flag::DIRTY) => None,
@@ -81,13 +82,13 @@ impl Window {
             }
             if let Some(ticket) = &mut ticket {
                 self.park(i);
-                let node = &mut self.d[i as usize];
+                let node = &mut self.descriptors[i as usize];
                 // Whoever holds it may go on storing after this write-back has passed: it stays dirty.
                 if node.refs == 0 {
                     node.clear(flag::DIRTY);
                 }
                 node.set(flag::WRITEBACK);
-                self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.d, i);
+                self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.descriptors, i);
                 ticket.len += 1;
             }
         }
@@ -105,7 +106,7 @@ impl Window {
             window_offset: self.window_offset(i),
             file_offset: self.file_offset(i),
             len: self.mapped_len(i),
-            installed: self.d[i as usize].has(flag::INSTALLED),
+            installed: self.descriptors[i as usize].has(flag::INSTALLED),
         })
     }
 
@@ -123,10 +124,10 @@ impl Window {
     }
 
     fn finish_writeback(&mut self, slot: u8, done: bool) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.d) {
-            self.d[i as usize].clear(flag::WRITEBACK);
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
+            self.descriptors[i as usize].clear(flag::WRITEBACK);
             if !done {
-                self.d[i as usize].set(flag::DIRTY);
+                self.descriptors[i as usize].set(flag::DIRTY);
             }
             self.settle(i);
         }

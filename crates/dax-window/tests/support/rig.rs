@@ -9,18 +9,18 @@ use std::vec;
 use std::vec::Vec;
 
 use dax_window::{
-    Access, Bypass, Config, Cursor, FileRange, Frozen, HostRules, InodeId, Intent, InvalidateKind, Outcome, Overlap,
+    Access, Bypass, Config, Cursor, FileKey, FileRange, Frozen, HostRules, Intent, InvalidateKind, Outcome, Overlap,
     Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step, Stream,
     Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
 };
 
 pub(crate) const RANGE: u64 = 2 << 20;
-pub(crate) const PAGE: u64 = 4096;
+pub(crate) const PAGE_SIZE: u64 = 4096;
 
 /// What the host has at a place of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostMap {
-    pub(crate) inode: u64,
+    pub(crate) file: u64,
     pub(crate) chunk: u64,
     pub(crate) len: u64,
     pub(crate) writable: bool,
@@ -96,7 +96,7 @@ pub(crate) struct Rig {
     pub(crate) sent: Vec<(u64, u64)>,
 }
 
-const NOTHING: HostMap = HostMap { inode: 0, chunk: 0, len: 0, writable: false };
+const NOTHING: HostMap = HostMap { file: 0, chunk: 0, len: 0, writable: false };
 
 impl Rig {
     pub(crate) fn new(config: Config, callers: usize) -> Self {
@@ -134,12 +134,12 @@ impl Rig {
         self.rules.overlap == Overlap::Replace
     }
 
-    fn find(&self, inode: u64, chunk: u64) -> Option<usize> {
+    fn find(&self, file: u64, chunk: u64) -> Option<usize> {
         let mut found = None;
         for (i, cell) in self.cells.iter().enumerate() {
             let present = matches!(cell.book, Book::SettingUp | Book::Mapped | Book::Upgrading)
                 || (matches!(cell.book, Book::Removing | Book::Doubtful) && cell.closed);
-            if present && cell.map.inode == inode && cell.map.chunk == chunk {
+            if present && cell.map.file == file && cell.map.chunk == chunk {
                 assert_eq!(found, None, "two ranges for one chunk");
                 found = Some(i);
             }
@@ -152,13 +152,13 @@ impl Rig {
         held + self.pins.iter().filter(|(pin, _)| pin.hold().range().get() as usize == i).count()
     }
 
-    fn is_frozen(&self, inode: u64, chunk: u64) -> bool {
+    fn is_frozen(&self, file: u64, chunk: u64) -> bool {
         self.frozen.iter().map(|out| &out.it.0).any(|frozen| {
             let range = frozen.range();
-            frozen.inode().0 == inode
+            frozen.file().0 == file
                 && !range.is_empty()
-                && range.start.0 < (chunk + 1) * RANGE
-                && chunk * RANGE < range.end.0
+                && range.start() < (chunk + 1) * RANGE
+                && chunk * RANGE < range.end()
         })
     }
 
@@ -182,11 +182,11 @@ impl Rig {
     }
 
     pub(crate) fn access(&mut self, caller: usize, req: Request) {
-        let end = req.mappable_end.0 / PAGE * PAGE;
-        let (inode, chunk, within) = (req.inode.0, req.offset.0 / RANGE, req.offset.0 % RANGE);
+        let end = req.mappable_end.0 / PAGE_SIZE * PAGE_SIZE;
+        let (file, chunk, within) = (req.file.0, req.offset.0 / RANGE, req.offset.0 % RANGE);
         let len = req.len.min(RANGE - within).min(end.saturating_sub(req.offset.0));
         let write = req.intent == Intent::Write;
-        let present = self.find(inode, chunk);
+        let present = self.find(file, chunk);
         let seq = self.window.event_seq();
         // Some take the quick way first: it makes no difference.
         let quick = if chunk % 2 == 0 { self.window.hit(&mut self.streams[caller], &req) } else { None };
@@ -202,7 +202,7 @@ impl Rig {
             assert!(matches!(answer, Access::Bypass(Bypass::Draining)), "{answer:?}");
             return;
         }
-        if self.is_frozen(inode, chunk) {
+        if self.is_frozen(file, chunk) {
             let Access::Wait(wait) = answer else { panic!("let into frozen bytes: {answer:?}") };
             assert_eq!(wait.reason, WaitReason::Frozen);
             self.note_wait(wait);
@@ -228,7 +228,7 @@ impl Rig {
                 self.took(hold, &req, within, len);
             }
             Access::Setup(ticket) => {
-                assert_eq!(ticket.inode(), req.inode);
+                assert_eq!(ticket.file(), req.file);
                 let first = self.window.setup_entry(&ticket, 0).unwrap();
                 assert_eq!(first.file_offset.0, chunk * RANGE);
                 assert!(first.len > within && (first.writable || !write));
@@ -256,11 +256,11 @@ impl Rig {
     }
 
     pub(crate) fn read_ahead(&mut self, caller: usize, req: Request) {
-        let end = req.mappable_end.0 / PAGE * PAGE;
+        let end = req.mappable_end.0 / PAGE_SIZE * PAGE_SIZE;
         if let Some(ticket) = self.window.read_ahead(&mut self.streams[caller], &req) {
             assert!(ticket.is_ahead() && !self.draining);
             for entry in self.window.setup_entries(&ticket) {
-                assert!(!self.is_frozen(req.inode.0, entry.file_offset.0 / RANGE));
+                assert!(!self.is_frozen(req.file.0, entry.file_offset.0 / RANGE));
             }
             self.took_setup(ticket, end, None, None);
         }
@@ -282,9 +282,9 @@ impl Rig {
         for (n, entry) in self.window.setup_entries(&ticket).enumerate() {
             let i = entry.range.get() as usize;
             let chunk = entry.file_offset.0 / RANGE;
-            let map = HostMap { inode: ticket.inode().0, chunk, len: entry.len, writable: entry.writable };
+            let map = HostMap { file: ticket.file().0, chunk, len: entry.len, writable: entry.writable };
             assert_eq!((entry.window_offset.0, entry.file_offset.0 % RANGE), (i as u64 * RANGE, 0));
-            assert!(entry.len > 0 && entry.len % PAGE == 0 && entry.len <= RANGE);
+            assert!(entry.len > 0 && entry.len % PAGE_SIZE == 0 && entry.len <= RANGE);
             if entry.kind == SetupKind::Upgrade {
                 assert_eq!((n, Some(i)), (0, upgraded));
                 assert_eq!(self.cells[i].book, Book::Mapped);
@@ -300,7 +300,7 @@ impl Rig {
                 self.cells[i].book = Book::Upgrading;
             } else {
                 assert!(entry.len == RANGE.min(end - chunk * RANGE));
-                assert_eq!(self.find(map.inode, chunk), None, "a second set-up of one chunk");
+                assert_eq!(self.find(map.file, chunk), None, "a second set-up of one chunk");
                 match entry.kind {
                     SetupKind::New => assert_eq!((self.cells[i].book, self.host[i]), (Book::Free, None)),
                     _ => {
@@ -339,7 +339,7 @@ impl Rig {
             match cell.book {
                 Book::Mapped => {
                     assert!(idle, "removed from under someone");
-                    assert_eq!((entry.inode.0, entry.file_offset.0 / RANGE), (cell.map.inode, cell.map.chunk));
+                    assert_eq!((entry.file.0, entry.file_offset.0 / RANGE), (cell.map.file, cell.map.chunk));
                     assert_eq!((entry.installed, entry.dirty), (cell.installed, cell.dirty), "range {i}");
                     assert_eq!(entry.len, cell.map.len, "not exactly what was mapped");
                     assert!(!ticket.is_retry());
@@ -390,7 +390,7 @@ impl Rig {
         let SetupOut { mut ticket, req, owner } = self.setups.swap_remove(n);
         let what = self.window.setup_entry(&ticket, entry).unwrap();
         let hold = self.window.report_setup(&mut ticket, entry, outcome);
-        self.setup_ended(ticket.inode().0, &what, outcome, applied);
+        self.setup_ended(ticket.file().0, &what, outcome, applied);
         let wanted = entry == 0 && !ticket.is_ahead() && outcome == Outcome::Done;
         assert_eq!(hold.is_some(), wanted);
         if let Some(hold) = hold {
@@ -409,10 +409,10 @@ impl Rig {
         }
     }
 
-    fn setup_ended(&mut self, inode: u64, what: &SetupEntry, outcome: Outcome, applied: bool) {
+    fn setup_ended(&mut self, file: u64, what: &SetupEntry, outcome: Outcome, applied: bool) {
         let i = what.range.get() as usize;
         let chunk = what.file_offset.0 / RANGE;
-        let map = HostMap { inode, chunk, len: what.len, writable: what.writable };
+        let map = HostMap { file, chunk, len: what.len, writable: what.writable };
         let upgrade = self.cells[i].book == Book::Upgrading;
         let intact = upgrade && self.rules.upgrade == Upgrade::Atomic;
         match outcome {
@@ -452,20 +452,20 @@ impl Rig {
 
     pub(crate) fn drop_setup(&mut self, n: usize, applied: u32) {
         let ticket = self.setups.swap_remove(n).ticket;
-        let inode = ticket.inode().0;
+        let file = ticket.file().0;
         let left: Vec<SetupEntry> = self.window.setup_entries(&ticket).collect();
         let seq = self.window.event_seq();
         drop(ticket);
         assert_ne!(seq, self.window.event_seq());
         for (n, what) in left.iter().enumerate() {
-            self.setup_ended(inode, what, Outcome::Unknown, applied & (1 << n) != 0);
+            self.setup_ended(file, what, Outcome::Unknown, applied & (1 << n) != 0);
         }
         self.absorb();
     }
 
     /// Makes the window look into its box.
     fn absorb(&mut self) {
-        let nothing = Request::read(InodeId(u64::MAX), 0, 0, 0);
+        let nothing = Request::read(FileKey(u64::MAX), 0, 0, 0);
         assert!(matches!(self.window.access(&mut Stream::new(), &nothing), Access::Bypass(Bypass::NotMappable)));
     }
 
@@ -574,15 +574,15 @@ impl Rig {
         self.window.unpin(pin);
     }
 
-    pub(crate) fn begin_invalidate(&mut self, inode: u64, range: FileRange, kind: InvalidateKind) {
+    pub(crate) fn begin_invalidate(&mut self, file: u64, range: FileRange, kind: InvalidateKind) {
         let overlaps = self.frozen.iter().map(|out| &out.it.0).any(|frozen| {
             let other = frozen.range();
             let chunks =
-                |r: FileRange| if r.is_empty() { (0, 0) } else { (r.start.0 / RANGE, (r.end.0 - 1) / RANGE + 1) };
+                |r: FileRange| if r.is_empty() { (0, 0) } else { (r.start() / RANGE, (r.end() - 1) / RANGE + 1) };
             let ((a, b), (c, d)) = (chunks(range), chunks(other));
-            frozen.inode().0 == inode && a < d && c < b
+            frozen.file().0 == file && a < d && c < b
         });
-        match self.window.begin_invalidate(InodeId(inode), range, kind) {
+        match self.window.begin_invalidate(FileKey(file), range, kind) {
             Ok(frozen) => {
                 assert!(!overlaps);
                 self.frozen.push(Out { it: (frozen, kind), owner: self.actor });
@@ -596,15 +596,15 @@ impl Rig {
 
     pub(crate) fn invalidate_step(&mut self, n: usize) {
         let (frozen, kind) = &self.frozen[n].it;
-        let (inode, range, kind) = (frozen.inode().0, frozen.range(), *kind);
+        let (file, range, kind) = (frozen.file().0, frozen.range(), *kind);
         let touched = |cell: &Cell| {
             let present = !matches!(cell.book, Book::Free | Book::Retired)
                 && (cell.closed || !matches!(cell.book, Book::Removing | Book::Doubtful));
             present
-                && cell.map.inode == inode
+                && cell.map.file == file
                 && !range.is_empty()
-                && cell.map.chunk * RANGE < range.end.0
-                && range.start.0 < (cell.map.chunk + 1) * RANGE
+                && cell.map.chunk * RANGE < range.end()
+                && range.start() < (cell.map.chunk + 1) * RANGE
         };
         match self.window.invalidate_step(frozen) {
             Step::Remove(ticket) => self.took_remove(ticket),
@@ -632,8 +632,8 @@ impl Rig {
         }
     }
 
-    pub(crate) fn begin_writeback(&mut self, inode: u64, range: FileRange) {
-        match self.window.begin_writeback(InodeId(inode), range) {
+    pub(crate) fn begin_writeback(&mut self, file: u64, range: FileRange) {
+        match self.window.begin_writeback(FileKey(file), range) {
             Writeback::Ranges(ticket) => {
                 let mut cursor = Cursor::default();
                 let mut count = 0;
@@ -644,7 +644,7 @@ impl Rig {
                     last = Some(entry.file_offset);
                     let refs = self.refs(i);
                     let cell = &mut self.cells[i];
-                    assert!(cell.dirty && cell.book == Book::Mapped && !cell.written_back && cell.map.inode == inode);
+                    assert!(cell.dirty && cell.book == Book::Mapped && !cell.written_back && cell.map.file == file);
                     assert_eq!((entry.len, entry.installed), (cell.map.len, cell.installed));
                     cell.written_back = true;
                     cell.dirty = refs > 0;
@@ -655,10 +655,10 @@ impl Rig {
             }
             Writeback::Clean => {
                 for cell in &self.cells {
-                    let here = cell.map.inode == inode
+                    let here = cell.map.file == file
                         && !range.is_empty()
-                        && cell.map.chunk * RANGE < range.end.0
-                        && range.start.0 < (cell.map.chunk + 1) * RANGE;
+                        && cell.map.chunk * RANGE < range.end()
+                        && range.start() < (cell.map.chunk + 1) * RANGE;
                     assert!(!here || !(cell.dirty || cell.written_back), "clean with {cell:?}");
                 }
             }
@@ -732,7 +732,7 @@ impl Rig {
         for (hold, write) in held.chain(self.pins.iter().map(|(pin, write)| (pin.hold(), *write))) {
             let i = hold.range().get() as usize;
             let map = self.host[i].expect("a hold on nothing");
-            assert_eq!((map.inode, map.chunk), (self.cells[i].map.inode, self.cells[i].map.chunk));
+            assert_eq!((map.file, map.chunk), (self.cells[i].map.file, self.cells[i].map.chunk));
             assert_eq!(hold.file_offset().0 / RANGE, map.chunk);
             assert!(hold.file_offset().0 % RANGE + hold.len() <= map.len && (map.writable || !write));
         }
@@ -740,7 +740,7 @@ impl Rig {
         for (cell, host) in self.cells.iter().zip(&self.host) {
             if cell.installed && cell.book == Book::Mapped {
                 let map = host.expect("page tables refer to nothing");
-                assert_eq!((map.inode, map.chunk), (cell.map.inode, cell.map.chunk));
+                assert_eq!((map.file, map.chunk), (cell.map.file, cell.map.chunk));
             }
         }
     }

@@ -134,8 +134,8 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
                     let must_fail =
                         all_failed.load(Ordering::Acquire) || which == 0 && file_failed.load(Ordering::Acquire);
                     let (what, errno) = match next(&mut state) % 6 {
-                        0 | 1 => ("load", touch(tables, file, offset, false).err().map_or(0, Errno::get)),
-                        2 => ("store", touch(tables, file, offset, true).err().map_or(0, Errno::get)),
+                        0 | 1 => ("load", touch(tables, file, offset, false).err().map_or(0, Errno::number)),
+                        2 => ("store", touch(tables, file, offset, true).err().map_or(0, Errno::number)),
                         3 => ("read", errno(file.read_at(&mut bytes, offset))),
                         4 => ("write", errno(file.write_at(&bytes, offset))),
                         _ => ("sync", errno(file.sync_range(offset, 1 << 20))),

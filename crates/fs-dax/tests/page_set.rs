@@ -1,9 +1,9 @@
-//! The bitmap of extents against a set of numbers.
+//! The bitmap of pages against a set of numbers.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use fs_dax::{DirtyRange, DirtyRange2M, EXTENT, Error, ExtentSet, FileRange};
+use fs_dax::{DirtyRange, DirtyRange2M, Error, FileRange, PAGE_SIZE, PageSet};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -34,10 +34,10 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn naive_runs(set: &BTreeSet<usize>, within: Range<usize>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for extent in set.iter().copied().filter(|extent| within.contains(extent)) {
+    for page in set.iter().copied().filter(|page| within.contains(page)) {
         match runs.last_mut() {
-            Some(run) if run.end == extent => run.end += 1,
-            _ => runs.push(extent..extent + 1),
+            Some(run) if run.end == page => run.end += 1,
+            _ => runs.push(page..page + 1),
         }
     }
     runs
@@ -53,27 +53,27 @@ proptest! {
     #[test]
     fn agrees_with_a_set_of_numbers(ops in prop::collection::vec(op(), 1..40), within in range()) {
         const CAPACITY: usize = 192;
-        let mut set = ExtentSet::new(vec![u64::MAX; 3]);
-        let mut other = ExtentSet::new(vec![u64::MAX; 3]);
+        let mut set = PageSet::new(vec![u64::MAX; 3]);
+        let mut other = PageSet::new(vec![u64::MAX; 3]);
         let (mut model, mut model_other) = (BTreeSet::new(), BTreeSet::new());
         for op in ops {
             match op {
-                Op::Insert(extents) => {
-                    let added = extents.clone().filter(|n| *n < CAPACITY && model.insert(*n)).count();
-                    prop_assert_eq!(set.insert(extents), added);
+                Op::Insert(pages) => {
+                    let added = pages.clone().filter(|n| *n < CAPACITY && model.insert(*n)).count();
+                    prop_assert_eq!(set.insert(pages), added);
                 }
-                Op::Remove(extents) => {
-                    let removed = extents.clone().filter(|n| model.remove(n)).count();
-                    prop_assert_eq!(set.remove(extents), removed);
+                Op::Remove(pages) => {
+                    let removed = pages.clone().filter(|n| model.remove(n)).count();
+                    prop_assert_eq!(set.remove(pages), removed);
                 }
-                Op::Move(extents) => {
-                    let moved: Vec<_> = extents.clone().filter(|n| model.remove(n)).collect();
-                    prop_assert_eq!(set.move_to(extents, &mut other), moved.len());
+                Op::Move(pages) => {
+                    let moved: Vec<_> = pages.clone().filter(|n| model.remove(n)).collect();
+                    prop_assert_eq!(set.move_to(pages, &mut other), moved.len());
                     model_other.extend(moved);
                 }
-                Op::MoveBack(extents) => {
-                    let moved: Vec<_> = extents.clone().filter(|n| model_other.remove(n)).collect();
-                    prop_assert_eq!(other.move_to(extents, &mut set), moved.len());
+                Op::MoveBack(pages) => {
+                    let moved: Vec<_> = pages.clone().filter(|n| model_other.remove(n)).collect();
+                    prop_assert_eq!(other.move_to(pages, &mut set), moved.len());
                     model.extend(moved);
                 }
                 Op::Clear => {
@@ -84,8 +84,8 @@ proptest! {
             for (set, model) in [(&set, &model), (&other, &model_other)] {
                 prop_assert_eq!(set.count(), model.len());
                 prop_assert_eq!(set.is_empty(), model.is_empty());
-                for extent in 0..CAPACITY + 2 {
-                    prop_assert_eq!(set.contains(extent), model.contains(&extent));
+                for page in 0..CAPACITY + 2 {
+                    prop_assert_eq!(set.contains(page), model.contains(&page));
                 }
                 for within in [within.clone(), 0..CAPACITY, 0..usize::MAX] {
                     prop_assert_eq!(set.runs(within.clone()).collect::<Vec<_>>(), naive_runs(model, within));
@@ -97,38 +97,38 @@ proptest! {
     #[test]
     fn bytes_become_extents(
         start in 0u64..40,
-        len in 0u64..9 * EXTENT,
-        at in 0u64..8 * EXTENT,
-        bytes in 0u64..3 * EXTENT,
+        len in 0u64..9 * PAGE_SIZE,
+        at in 0u64..8 * PAGE_SIZE,
+        bytes in 0u64..3 * PAGE_SIZE,
     ) {
-        let covered = FileRange::new(start * EXTENT, len).unwrap();
+        let covered = FileRange::new(start * PAGE_SIZE, len).unwrap();
         let mut range = DirtyRange2M::new_2m(covered).unwrap();
-        let marked = FileRange::new(start * EXTENT + at, bytes).unwrap();
-        let fits = marked.end() <= covered.start() + len.next_multiple_of(EXTENT);
+        let marked = FileRange::new(start * PAGE_SIZE + at, bytes).unwrap();
+        let fits = marked.end() <= covered.start() + len.next_multiple_of(PAGE_SIZE);
         let result = range.mark(marked);
         prop_assert_eq!(result.is_ok(), fits);
         if fits {
-            let touched = |extent: u64| {
-                let begin = covered.start() + extent * EXTENT;
-                (begin..begin + EXTENT).contains(&marked.start()) && bytes > 0
+            let touched = |page: u64| {
+                let begin = covered.start() + page * PAGE_SIZE;
+                (begin..begin + PAGE_SIZE).contains(&marked.start()) && bytes > 0
                     || (begin > marked.start() && begin < marked.end())
             };
-            let expected = (0..9).filter(|extent| *extent * EXTENT < len && touched(*extent)).count();
-            prop_assert_eq!(range.dirty_extents(), expected);
+            let expected = (0..9).filter(|page| *page * PAGE_SIZE < len && touched(*page)).count();
+            prop_assert_eq!(range.dirty_pages(), expected);
             prop_assert_eq!(result.unwrap(), expected);
             for run in range.dirty_runs(FileRange::ALL) {
-                prop_assert!(run.start() % EXTENT == 0 && run.len() % EXTENT == 0 && run.start() >= covered.start());
+                prop_assert!(run.start() % PAGE_SIZE == 0 && run.len() % PAGE_SIZE == 0 && run.start() >= covered.start());
             }
             let sum: u64 = range.dirty_runs(FileRange::ALL).map(|run| run.len()).sum();
-            prop_assert_eq!(sum, expected as u64 * EXTENT);
+            prop_assert_eq!(sum, expected as u64 * PAGE_SIZE);
         }
     }
 }
 
 #[test]
 fn what_does_not_fit_the_other_stays() {
-    let mut large = ExtentSet::new(vec![0u64; 2]);
-    let mut small = ExtentSet::new(vec![0u64; 1]);
+    let mut large = PageSet::new(vec![0u64; 2]);
+    let mut small = PageSet::new(vec![0u64; 1]);
     large.insert(60..70);
     assert_eq!(large.move_to(0..128, &mut small), 4);
     assert_eq!((large.count(), small.count()), (6, 4));
@@ -146,7 +146,7 @@ fn ranges_larger_than_two_mebibytes() {
     assert_eq!(range.dirty_runs(FileRange::ALL).collect::<Vec<_>>(), [covered]);
     assert_eq!(
         DirtyRange2M::new_2m(FileRange::new(5, 1).unwrap()).unwrap_err(),
-        Error::Unaligned { value: 5, align: EXTENT }
+        Error::Unaligned { value: 5, align: PAGE_SIZE }
     );
     let outside = FileRange::new((16 << 20) - 1, 2).unwrap();
     assert_eq!(range.mark(outside).unwrap_err(), Error::OutsideRange { marked: outside, covered });

@@ -1,11 +1,26 @@
-//! Error numbers.
+//! Linux error numbers as one type, [`Errno`], the same on every target.
+//!
+//! A FUSE server answers with them (negated), a file system in a kernel returns them, and a program finds them in `errno`.
+//! The crates of this family share this type, so that an error passes through all of them without a conversion.
+//!
+//! ```
+//! use fs_errno::Errno;
+//!
+//! assert_eq!(Errno::new(2), Some(Errno::ENOENT));
+//! assert_eq!(Errno::from_reply(-38), Err(Errno::ENOSYS));
+//! assert_eq!(Errno::ENOSPC.name(), Some("ENOSPC"));
+//! ```
+//!
+//! It needs nothing but `core` and has no features.
+#![no_std]
+#![forbid(unsafe_code)]
 
 use core::fmt;
 
-/// An error that a server answered: a positive Linux error number (1 to 4095). Numbers that have no name here are kept as
-/// they are. On the wire it stands negated in `fuse_out_header.error`.
+/// A positive Linux error number, 1 to 4095 (`EIO` is 5). Numbers that have no name here are kept as they are.
 ///
-/// The numbers are those of Linux on x86, ARM and RISC-V, whatever this code is compiled for.
+/// The numbers are those of `asm-generic/errno*.h`, which Linux uses on x86, ARM and RISC-V, whatever this code is compiled
+/// for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(i32);
 
@@ -170,6 +185,23 @@ impl Errno {
         if number >= 1 && number <= Self::MAX { Some(Self(number)) } else { None }
     }
 
+    /// The outcome in a FUSE reply or in a system call's result: 0 or more is success, a negative number is an error.
+    ///
+    /// # Errors
+    /// The error with the negated number; [`Errno::EIO`] for a number below -4095, which no error has.
+    pub const fn from_reply(value: i32) -> Result<(), Self> {
+        if value >= 0 {
+            return Ok(());
+        }
+        match value.checked_neg() {
+            Some(number) => match Self::new(number) {
+                Some(errno) => Err(errno),
+                None => Err(Self::EIO),
+            },
+            None => Err(Self::EIO),
+        }
+    }
+
     /// The positive number.
     #[must_use]
     pub const fn number(self) -> i32 {
@@ -197,9 +229,18 @@ impl fmt::Debug for Errno {
 
 impl core::error::Error for Errno {}
 
+impl From<Errno> for i32 {
+    fn from(errno: Errno) -> Self {
+        errno.number()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use std::format;
+    use std::string::ToString;
 
     use super::*;
 
@@ -212,5 +253,29 @@ mod tests {
         }
         assert_eq!(format!("{} {0:?}", Errno::ENOSYS), "ENOSYS Errno(38 ENOSYS)");
         assert_eq!(format!("{}", Errno::new(512).unwrap()), "error 512");
+    }
+    #[test]
+    fn only_positive_numbers_are_errors() {
+        assert_eq!(Errno::new(5), Some(Errno::EIO));
+        assert_eq!(Errno::new(0), None);
+        assert_eq!(Errno::new(-5), None);
+        assert_eq!(Errno::new(133).unwrap().number(), 133);
+        assert_eq!(i32::from(Errno::EIO), 5);
+    }
+
+    #[test]
+    fn replies_are_negated() {
+        assert_eq!(Errno::from_reply(0), Ok(()));
+        assert_eq!(Errno::from_reply(7), Ok(()));
+        assert_eq!(Errno::from_reply(-38), Err(Errno::ENOSYS));
+        assert_eq!(Errno::from_reply(i32::MIN), Err(Errno::EIO));
+        assert_eq!(Errno::from_reply(-4095).unwrap_err().number(), 4095);
+        assert_eq!(Errno::from_reply(-4096), Err(Errno::EIO));
+    }
+
+    #[test]
+    fn names_are_shown() {
+        assert_eq!(Errno::EOPNOTSUPP.to_string(), "EOPNOTSUPP");
+        assert_eq!(Errno::new(1000).unwrap().to_string(), "error 1000");
     }
 }
