@@ -114,6 +114,9 @@ pub enum Error {
     /// The platform, as the embedder described it, cannot do this with the window's memory.
     #[error("the platform does not allow {0} of window memory")]
     Platform(crate::Capability),
+    /// A store to memory that is mapped for loads only.
+    #[error("the memory is mapped for loads only")]
+    ReadOnly,
     /// A second map was given to a file that has one.
     #[error("the file has a map already")]
     MapExists,
@@ -169,6 +172,7 @@ impl Error {
             Self::Owned { .. } | Self::WritebackInFlight => Errno::EBUSY,
             Self::NotOwner { .. } => Errno::EPERM,
             Self::UnsupportedFlags { .. } | Self::Platform(_) => Errno::EOPNOTSUPP,
+            Self::ReadOnly => Errno::EROFS,
             Self::MapExists => Errno::EEXIST,
             Self::NoMap | Self::BadAnswer { .. } => Errno::EIO,
             Self::SizeChanged { .. } => Errno::ENXIO,

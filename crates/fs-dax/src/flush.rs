@@ -29,7 +29,17 @@ pub trait CacheFlush {
     /// call.
     unsafe fn write_back(&self, start: NonNull<u8>, len: usize) -> usize;
 
-    /// Waits until the write-backs that this processor started are complete, ordered before all of its later stores.
+    /// Starts dropping every line that holds some of the `len` bytes at `start` from the caches, so that the next load
+    /// comes from memory: for bytes that another host stores to, without hardware that keeps caches coherent. A line that
+    /// this host has stored to is written back first. Returns the number of lines. Complete only after
+    /// [`fence`](Self::fence).
+    ///
+    /// # Safety
+    /// As [`write_back`](Self::write_back).
+    unsafe fn invalidate(&self, start: NonNull<u8>, len: usize) -> usize;
+
+    /// Waits until the write-backs and invalidations that this processor started are complete, ordered before all of its
+    /// later loads and stores.
     fn fence(&self);
 }
 
@@ -43,6 +53,10 @@ impl CacheFlush for NoFlush {
     }
 
     unsafe fn write_back(&self, _: NonNull<u8>, _: usize) -> usize {
+        0
+    }
+
+    unsafe fn invalidate(&self, _: NonNull<u8>, _: usize) -> usize {
         0
     }
 
@@ -117,7 +131,6 @@ fn lines(start: usize, len: usize, line: usize) -> impl ExactSizeIterator<Item =
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86_64 {
     use core::arch::asm;
-    use core::arch::x86_64::{__cpuid, __cpuid_count};
     use core::ptr::NonNull;
 
     use super::{CacheFlush, lines};
@@ -134,6 +147,8 @@ mod x86_64 {
     pub struct X86Flush {
         // Private: only detection may say that the processor has an instruction.
         instruction: Instruction,
+        /// The best one that leaves no line in the caches.
+        invalidating: Instruction,
         line: usize,
     }
 
@@ -148,9 +163,9 @@ mod x86_64 {
         /// Asks the processor (CPUID leaves 1 and 7). `None` if it has none of the instructions.
         #[must_use]
         pub fn detect() -> Option<Self> {
-            let highest = __cpuid(0).eax;
-            let leaf1 = __cpuid(1);
-            let leaf7_ebx = if highest >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
+            let highest = cpuid(0).eax;
+            let leaf1 = cpuid(1);
+            let leaf7_ebx = if highest >= 7 { cpuid(7).ebx } else { 0 };
             Self::from_cpuid(leaf1.ebx, leaf1.edx, leaf7_ebx)
         }
 
@@ -174,24 +189,25 @@ mod x86_64 {
             } else {
                 return None;
             };
+            let invalidating = match instruction {
+                Instruction::Clwb if leaf7_ebx & CLFLUSHOPT != 0 => Instruction::Clflushopt,
+                Instruction::Clwb => Instruction::Clflush,
+                other => other,
+            };
             // EBX[15:8] counts eights of bytes.
             let line = ((leaf1_ebx >> 8) & 0xff) as usize * 8;
-            line.is_power_of_two().then_some(Self { instruction, line })
-        }
-    }
-
-    impl CacheFlush for X86Flush {
-        fn line_size(&self) -> usize {
-            self.line
+            line.is_power_of_two().then_some(Self { instruction, invalidating, line })
         }
 
-        unsafe fn write_back(&self, start: NonNull<u8>, len: usize) -> usize {
+        /// # Safety
+        /// As [`CacheFlush::write_back`].
+        unsafe fn each_line(&self, instruction: Instruction, start: NonNull<u8>, len: usize) -> usize {
             let lines = lines(start.as_ptr() as usize, len, self.line);
             let count = lines.len();
             for line in lines {
                 // None is told `nomem` or `readonly`: the compiler has to finish earlier stores before, as it would for
                 // an instruction that reads all of memory.
-                match self.instruction {
+                match instruction {
                     // SAFETY: detection found the instruction. It changes no memory and no flags, and faults only as a
                     // load of the line would: the line holds a byte that the caller has mapped readable, and a line
                     // lies in one page.
@@ -210,10 +226,54 @@ mod x86_64 {
             }
             count
         }
+    }
+
+    /// What CPUID tells, without ECX.
+    struct Leaf {
+        eax: u32,
+        ebx: u32,
+        edx: u32,
+    }
+
+    /// Asks for a leaf, its subleaf 0. (The function of `core` became safe after our oldest compiler.)
+    fn cpuid(leaf: u32) -> Leaf {
+        let (eax, ebx, edx): (u32, u64, u32);
+        // SAFETY: every x86_64 has CPUID, which changes these four registers and nothing else. RBX, which the compiler
+        // may need itself, is put back.
+        unsafe {
+            asm!(
+                "mov {ebx}, rbx",
+                "cpuid",
+                "xchg {ebx}, rbx",
+                ebx = out(reg) ebx,
+                inout("eax") leaf => eax,
+                inout("ecx") 0 => _,
+                out("edx") edx,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Leaf { eax, ebx: ebx as u32, edx }
+    }
+
+    impl CacheFlush for X86Flush {
+        fn line_size(&self) -> usize {
+            self.line
+        }
+
+        unsafe fn write_back(&self, start: NonNull<u8>, len: usize) -> usize {
+            // SAFETY: the caller keeps the same contract.
+            unsafe { self.each_line(self.instruction, start, len) }
+        }
+
+        unsafe fn invalidate(&self, start: NonNull<u8>, len: usize) -> usize {
+            // SAFETY: the caller keeps the same contract.
+            unsafe { self.each_line(self.invalidating, start, len) }
+        }
 
         fn fence(&self) {
+            // The one that orders later loads, too, after an invalidation.
             // SAFETY: a fence touches no memory, no register and no flag; every x86_64 has it.
-            unsafe { asm!("sfence", options(nostack, preserves_flags)) }
+            unsafe { asm!("mfence", options(nostack, preserves_flags)) }
         }
     }
 
@@ -234,6 +294,26 @@ mod x86_64 {
             assert_eq!(choose(CLFLUSH, 0), Some("CLFLUSH"));
             assert_eq!(choose(CLFLUSH, !(CLWB | CLFLUSHOPT)), Some("CLFLUSH"));
             assert_eq!(choose(!CLFLUSH, !(CLWB | CLFLUSHOPT)), None);
+        }
+
+        #[test]
+        fn an_invalidation_never_leaves_the_line_in_the_cache() {
+            let choose = |edx, ebx7| X86Flush::from_cpuid(8 << 8, edx, ebx7).map(|flush| flush.invalidating);
+            assert_eq!(choose(CLFLUSH, CLWB | CLFLUSHOPT), Some(Instruction::Clflushopt));
+            assert_eq!(choose(CLFLUSH, CLWB), Some(Instruction::Clflush));
+            assert_eq!(choose(0, CLFLUSHOPT), Some(Instruction::Clflushopt));
+            assert_eq!(choose(CLFLUSH, 0), Some(Instruction::Clflush));
+        }
+
+        #[test]
+        fn invalidated_bytes_keep_what_was_stored() {
+            let flush = X86Flush::detect().expect("every x86_64 has CLFLUSH");
+            let buffer = vec![7_u8; 1000];
+            // SAFETY: the buffer is mapped.
+            let lines = unsafe { flush.invalidate(NonNull::from(&buffer[0]), buffer.len()) };
+            flush.fence();
+            assert!(lines >= buffer.len() / flush.line_size());
+            assert!(buffer.iter().all(|byte| *byte == 7));
         }
 
         #[test]
@@ -329,6 +409,17 @@ mod aarch64 {
                     // SAFETY: as above, for an instruction that every processor has.
                     unsafe { asm!("dc cvac, {}", in(reg) line, options(nostack, preserves_flags)) }
                 }
+            }
+            count
+        }
+
+        unsafe fn invalidate(&self, start: NonNull<u8>, len: usize) -> usize {
+            let lines = lines(start.as_ptr() as usize, len, self.line);
+            let count = lines.len();
+            for line in lines {
+                // Cleaned first, so that no store of this host is lost.
+                // SAFETY: as above, for an instruction that every processor has.
+                unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) }
             }
             count
         }

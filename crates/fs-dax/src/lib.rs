@@ -89,9 +89,9 @@
 //! Maps: [`FileMap`], [`MapRules`], [`MappedFile`]. Devices: [`MemoryDevice`], [`Partition`], [`DeviceOwner`],
 //! [`FailureState`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
 //! [`MetadataEpoch`]. Writeback: [`DirtyRange`], [`InodeDirt`], [`Writeback`], [`Flusher`]. The embedder: [`Mappings`],
-//! [`Layout`], [`Capabilities`], [`WindowMemory`].
+//! [`Layout`], [`Capabilities`]. Memory: [`WindowMemory`], [`SharedMemory`], [`MappedMemory`], [`View`].
 //!
-//! The crate has no features. Unsafe code is denied outside one module, the cache-line flush.
+//! The crate has no features. Unsafe code is denied outside two modules: the cache-line flush and mapped memory.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -109,6 +109,7 @@ mod flush;
 mod key;
 mod layout;
 mod map;
+mod memory;
 mod owner;
 mod page;
 mod platform;
@@ -134,6 +135,7 @@ pub use fs_errno::Errno;
 pub use key::{FileKey, FileKeys};
 pub use layout::{Layout, LayoutChange, LayoutSeen, Mappings, UnmapCause};
 pub use map::{DeviceIndex, Devices, Extent, FileMap, MapError, MapRules, Segment};
+pub use memory::{MappedMemory, SharedMemory, View, WritableView};
 pub use owner::{Claim, DeviceOwner, OwnerId};
 pub use page::{Area, MappedRun, Page, PageSize, PageSizes, Placement, Wanted};
 pub use platform::{Access, AtomicMemory, Capabilities, Capability, Pages, WindowMemory, check_inside};

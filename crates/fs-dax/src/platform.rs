@@ -39,6 +39,8 @@ pub enum Capability {
     Faults,
     /// Pages pinned for DMA.
     Pins,
+    /// Loads and stores of 64 bits at once.
+    Words,
 }
 
 impl fmt::Display for Capability {
@@ -47,6 +49,7 @@ impl fmt::Display for Capability {
             Self::Slices => "slices",
             Self::Faults => "page faults",
             Self::Pins => "pins",
+            Self::Words => "64-bit accesses",
         })
     }
 }

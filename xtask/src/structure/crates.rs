@@ -4,13 +4,14 @@ use super::{offence::Offence, workspace::Crate};
 use std::collections::BTreeSet;
 
 /// The crates that are published, each with those it may know directly; it may know what they know, too.
-const BELOW: [(&str, &[&str]); 9] = [
+const BELOW: [(&str, &[&str]); 10] = [
     ("virtio-shm", &[]),
     ("virtio-transport", &["virtio-shm"]),
     ("transport-pci", &["virtio-transport"]),
     ("transport-mmio", &["virtio-transport"]),
-    ("fuse-proto", &[]),
-    ("fs-dax", &[]),
+    ("fs-errno", &[]),
+    ("fuse-proto", &["fs-errno"]),
+    ("fs-dax", &["fs-errno"]),
     ("dax-window", &["fs-dax"]),
     ("virtio-fs", &["transport-pci", "transport-mmio", "fuse-proto", "dax-window"]),
     ("famfs", &["fs-dax"]),
