@@ -202,9 +202,9 @@ fn crates(bench: &Bench) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a plain `cargo test` tests: the crates, and this program.
+/// What a plain `cargo test` tests: the crates, what runs them in a process, and this program.
 fn default_members(bench: &Bench) -> Result<Vec<String>> {
     let mut names = crates(bench)?;
-    names.push("xtask".into());
+    names.extend(["transport-vhost-user", "xtask"].map(Into::into));
     Ok(names)
 }

@@ -1,0 +1,176 @@
+//! Sleeping until the device has used buffers.
+//!
+//! Of all threads that wait, one sleeps on the call descriptors; the others sleep until it has seen a signal or does not
+//! need any more. So a single request costs no switch between threads, and a signal for one thread that another sees is
+//! not lost.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use crate::gone::Gone;
+use crate::sys;
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a thread sleeps on the descriptors.
+    leader: bool,
+    /// How many others sleep.
+    followers: u32,
+    /// Moves with each signal seen.
+    generation: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    /// One for each queue; the back end writes them.
+    pub(crate) calls: Vec<EventFd>,
+    descriptors: Vec<OwnedFd>,
+    gone: Arc<Gone>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Whether a signal was seen since it was last asked.
+    pending: AtomicBool,
+}
+
+impl Interrupts {
+    pub(crate) fn new(queues: usize, gone: Arc<Gone>) -> io::Result<Self> {
+        let calls = (0..queues).map(|_| EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)).collect::<io::Result<Vec<_>>>()?;
+        let mut descriptors = calls.iter().map(|call| sys::duplicate(call)).collect::<io::Result<Vec<_>>>()?;
+        descriptors.push(sys::duplicate(&gone.event)?);
+        let pending = AtomicBool::new(false);
+        Ok(Self { calls, descriptors, gone, state: Mutex::default(), changed: Condvar::new(), pending })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a signal was seen since the last call.
+    pub(crate) fn take_pending(&self) -> bool {
+        self.pending.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits until `ready` says yes, the time is over, or the connection is; returns the last answer.
+    pub(crate) fn wait(&self, mut left: impl FnMut() -> Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        loop {
+            // Before `ready`, so that a signal that another thread sees meanwhile is noticed.
+            let seen = self.state().generation;
+            if ready() {
+                return true;
+            }
+            let left = left();
+            if left.is_zero() || self.gone.reason().is_some() {
+                return ready();
+            }
+            self.sleep(seen, left);
+        }
+    }
+
+    fn sleep(&self, seen: u64, left: Duration) {
+        let mut state = self.state();
+        if state.generation != seen {
+            return;
+        }
+        if state.leader {
+            state.followers += 1;
+            let asleep = |state: &mut State| state.leader && state.generation == seen;
+            let (mut state, _) =
+                self.changed.wait_timeout_while(state, left, asleep).unwrap_or_else(PoisonError::into_inner);
+            state.followers -= 1;
+            return;
+        }
+        state.leader = true;
+        drop(state);
+        self.poll(left);
+        let mut state = self.state();
+        state.leader = false;
+        state.generation += 1;
+        if state.followers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Sleeps on the descriptors, and takes the signals off them.
+    fn poll(&self, left: Duration) {
+        let mut fds: Vec<_> = self.descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let timeout = Timespec::try_from(left).ok();
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => log::error!("interrupts cannot be waited for: {error}"),
+        }
+        for (fd, call) in fds.iter().zip(&self.calls) {
+            if fd.revents().contains(PollFlags::IN) && call.read().is_ok() {
+                self.pending.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::GoneReason;
+
+    fn interrupts() -> (Arc<Interrupts>, Arc<Gone>) {
+        let gone = Arc::new(Gone::new().unwrap());
+        (Arc::new(Interrupts::new(2, gone.clone()).unwrap()), gone)
+    }
+
+    fn left(deadline: Instant) -> impl FnMut() -> Duration {
+        move || deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// As long as no test that passes ever waits.
+    fn long() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn each_of_many_threads_sees_what_it_waits_for() {
+        const THREADS: u32 = 8;
+        let (interrupts, _) = interrupts();
+        let done = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for index in 0..THREADS {
+                let (interrupts, done) = (&interrupts, &done);
+                scope.spawn(move || {
+                    assert!(interrupts.wait(left(long()), &mut || done.load(Ordering::SeqCst) > index));
+                });
+            }
+            for count in 1..=THREADS {
+                done.store(count, Ordering::SeqCst);
+                interrupts.calls[(count % 2) as usize].write(1).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        assert!(interrupts.take_pending());
+        assert!(!interrupts.take_pending());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_connection_that_is_over() {
+        let (interrupts, gone) = interrupts();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| interrupts.wait(left(long()), &mut || false));
+            gone.set(GoneReason::Closed);
+            assert!(!waiter.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_is_ready_or_late_does_not_sleep() {
+        let (interrupts, _) = interrupts();
+        assert!(interrupts.wait(left(long()), &mut || true));
+        assert!(!interrupts.wait(|| Duration::ZERO, &mut || false));
+    }
+}
