@@ -10,7 +10,7 @@ use crate::{
     show,
 };
 use alloc::{format, string::String, vec, vec::Vec};
-use core::{fmt::Write, sync::atomic::Ordering};
+use core::fmt::Write;
 use fuse_proto::Errno;
 use virtio_fs::{Config, Error, File, OpenOptions};
 
@@ -122,7 +122,7 @@ fn map(fs: &Fs, words: &[&str]) -> Outcome {
     while at < end {
         let view = file.map(at, (end - at) as usize).map_err(|error| about(path, &error))?;
         writeln!(Output, "{path}: {} bytes from {at} are at physical address {:#x}", view.len(), view.phys_addr())?;
-        let bytes: Vec<u8> = view.iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        let bytes: Vec<u8> = view.iter().collect();
         show::dump(&mut Output, at, &bytes)?;
         at += bytes.len() as u64;
     }

@@ -10,7 +10,7 @@ use crate::{
     show::{self, Bytes},
 };
 use alloc::{string::String, vec::Vec};
-use core::{fmt::Write, sync::atomic::Ordering};
+use core::fmt::Write;
 use virtio_fs::{Config, OpenOptions};
 
 /// How many files are hashed.
@@ -88,7 +88,7 @@ fn map(fs: &Fs, files: &[(String, u64)]) -> Outcome {
                 Bytes(*size),
                 view.phys_addr()
             )?;
-            let bytes: Vec<u8> = view.iter().take(GLIMPSE).map(|byte| byte.load(Ordering::Relaxed)).collect();
+            let bytes: Vec<u8> = view.iter().take(GLIMPSE).collect();
             show::dump(&mut Output, 0, &bytes)?;
         }
         Err(error) => writeln!(Output, "\n{name}: cannot be mapped: {error}")?,

@@ -35,7 +35,7 @@
 //!     let mut head = [0; 64];
 //!     let count = file.read_at(&mut head, 0)?; // copied out of the window, no request
 //!     let view = file.map(0, 4096)?; // no copy at all
-//!     assert_eq!(head[..count], *view.iter().take(count).map(|byte| byte.load(core::sync::atomic::Ordering::Relaxed)).collect::<Vec<_>>());
+//!     assert_eq!(head[..count], *view.iter().take(count).collect::<Vec<_>>());
 //!     drop(view);
 //!     file.write_at(b"hello", 0)?; // the host sees it at once
 //!     file.sync_data()?; // and keeps it
@@ -91,58 +91,43 @@
 
 extern crate alloc;
 
-mod config;
-mod connection;
-mod dax_io;
+mod api;
 mod device;
-mod dir;
-mod dirt;
 mod error;
-pub mod fault;
-mod file;
-mod file_ops;
-mod fs;
-mod inode;
-mod late;
-mod leave;
-mod lock;
+mod io;
 mod locking;
-mod map;
 #[cfg(all(test, target_os = "linux"))]
 mod model;
-mod mount;
-mod node;
-mod notice;
-mod ops;
-pub mod path;
 mod platform;
 mod queue;
-mod request;
-mod shared;
-mod stats;
+mod rpc;
 #[cfg(test)]
 mod test_memory;
+mod volume;
 mod wait;
-mod window_memory;
-mod window_part;
+mod window;
 
-pub use config::{Config, Credentials, DaxMode, HoleStores, Interrupts, TailMapping};
+pub use api::config::{Config, Interrupts};
+pub use api::dir::{DirEntry, ReadDir};
+pub use api::fault::{self, FaultGuard, LayoutWatch};
+pub use api::file::{File, Sparse};
+pub use api::fs::VirtioFs;
+pub use api::locks::LockRange;
+pub use api::map::{Map, MapMut};
+pub use api::node::Node;
+pub use api::request::{Answer, InFlight};
+pub use api::stats::Stats;
 pub use dax_window::HostRules;
 pub use device::bring_up::Tag;
 pub use device::interrupts::{Device, InterruptHandle, Interrupted};
-pub use dir::{DirEntry, ReadDir};
 pub use error::{Error, MountError};
-pub use fault::{FaultGuard, LayoutWatch};
-pub use file::{File, OpenOptions, SetAttr, SetTime};
-pub use fs::VirtioFs;
-pub use lock::LockRange;
-pub use locking::Lock;
-pub use map::Map;
-pub use node::Node;
+pub use io::options::OpenOptions;
+pub use io::{DaxMode, HoleStores};
+pub use locking::{DefaultLock, Lock};
 pub use platform::{Platform, WindowAccess};
 pub use queue::ring::RingError;
-pub use request::{Answer, InFlight};
-pub use stats::{BypassStats, DaxStatus, Stats};
+pub use rpc::attributes::{SetAttr, SetTime};
+pub use rpc::credentials::Credentials;
 pub use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
 #[cfg(feature = "virtio-drivers-0_13")]
 pub use virtio_transport::virtio_drivers_0_13;
@@ -150,4 +135,8 @@ pub use virtio_transport::{
     ConfigError, ConfigSpace, ConfigurationAccess, DeviceStatus, DmaDirection, DmaMemory, InterruptStatus, PAGE_SIZE,
     PciFunction, PhysAddr, Transport,
 };
-pub use window_part::{PartClaim, WindowPart};
+pub use volume::path;
+pub use window::counters::BypassStats;
+pub use window::part::{PartClaim, WindowPart};
+pub use window::status::DaxStatus;
+pub use window::{PageTables, TailMapping};

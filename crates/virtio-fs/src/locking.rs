@@ -46,3 +46,6 @@ pub trait Lock: RawMutex + Send + Sync + 'static {
 impl Lock for spin::Mutex<()> {
     const DISABLES_INTERRUPTS: bool = false;
 }
+
+/// The lock of every type that names none: a short spin lock that leaves interrupts as they are.
+pub type DefaultLock = spin::Mutex<()>;

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 
+use fs_dax::PAGE_SIZE;
 use fuse_proto::{NodeId, Opcode};
 use lock_api::{GuardSend, Mutex, RawMutex};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64};
@@ -15,15 +16,16 @@ use shuttle::thread;
 use virtio_shm::ShmTransport;
 use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Transport};
 
-use crate::connection::{Connection, Outgoing};
 use crate::device::port::Port;
-use crate::dirt::DirtyPages;
 use crate::queue::channel::{Channel, DataPool, RequestMeta};
 use crate::queue::test_device::TestDevice;
+use crate::rpc::connection::{Connection, Limits};
+use crate::rpc::in_flight::InFlight;
+use crate::rpc::request::Request;
 use crate::test_memory::{TestMemory, device};
+use crate::volume::dirty_pages::DirtyPages;
 use crate::wait::wait_for;
-use crate::{Config, Error, Platform};
-use fs_dax::PAGE_SIZE as PAGE;
+use crate::{Error, Lock, Platform};
 
 const ROUNDS: usize = 1000;
 /// A deadline that never comes.
@@ -53,6 +55,10 @@ unsafe impl RawMutex for ModelMutex {
     unsafe fn unlock(&self) {
         self.0.store(false, SeqCst);
     }
+}
+
+impl Lock for ModelMutex {
+    const DISABLES_INTERRUPTS: bool = false;
 }
 
 /// A clock that moves each time somebody looks at it.
@@ -140,10 +146,10 @@ fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, Tes
     let requests = Channel::new(&TestMemory::new(), 1, 16, false, false).expect("memory");
     let device = TestDevice::new(requests.layout());
     let pool = DataPool::new(&TestMemory::new(), buffers, 64).expect("memory");
-    let config = Config { request_timeout: timeout, max_timeouts: u32::MAX, data_buffer_size: 64, ..Config::default() };
+    let limits = Limits { data_buffer_size: 64, timeout, max_timeouts: u32::MAX };
     let channels = Box::new([hiprio, requests]);
     let port = Arc::new(Port::new(Box::new(ModelTransport)));
-    let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, &config);
+    let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, limits);
     (connection, device)
 }
 
@@ -176,15 +182,16 @@ fn serve(mut device: TestDevice, stop: &AtomicBool) {
 }
 
 /// A request with this number, for the device above.
-fn request<'a>(opcode: Opcode, unique: u64, parts: &'a [&'a [u8]], reply_data: usize) -> Outgoing<'a> {
-    Outgoing { about: RequestMeta { opcode, node: NodeId(1), unique }, parts, reply_len: 16, reply_data }
+fn request<'a>(opcode: Opcode, unique: u64, parts: &[&'a [u8]], reply_data: usize) -> Request<'a> {
+    let about = RequestMeta { opcode, node: NodeId(1), unique };
+    Request { about, parts: parts.iter().copied().collect(), reply_len: 16, reply_data }
 }
 
 /// Runs threads beside a device, which may count together, and then looks what is left.
 fn beside_a_device<const THREADS: usize>(
     buffers: usize,
     timeout: Duration,
-    act: impl Fn(&Connection<ModelMutex>, &AtomicU64, u64) + Send + Sync + 'static,
+    act: impl Fn(&Arc<Connection<ModelMutex>>, &AtomicU64, u64) + Send + Sync + 'static,
     end: impl Fn(&Connection<ModelMutex>, &AtomicU64) + Send + Sync + 'static,
 ) {
     let act = Arc::new(act);
@@ -222,11 +229,11 @@ fn everybody_gets_his_own_answer() {
                 let header = unique.to_le_bytes();
                 let parts: [&[u8]; 1] = [&header];
                 let outgoing = request(Opcode::READ, unique, &parts, 32);
-                let pending = connection.submit_or(1, &outgoing, true).expect("a queue").expect("patience");
+                let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");
                 connection.kick(1);
                 connection.handle_interrupt();
                 let mut data = [0; 32];
-                let received = connection.wait(pending, &mut data).expect("an answer");
+                let received = InFlight::new(connection, submitted).wait(&mut data).expect("an answer");
                 assert_eq!((&received.head()[..8], received.data_len), (&header[..], 32));
                 assert_eq!(data[..8], header, "data of its own");
             }
@@ -248,8 +255,8 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
                 let header = unique.to_le_bytes();
                 let parts: [&[u8]; 1] = [&header];
                 let outgoing = request(Opcode::READDIRPLUS, unique, &parts, 32);
-                let pending = match connection.submit_or(1, &outgoing, true) {
-                    Ok(pending) => pending.expect("patience"),
+                let submitted = match connection.submit(1, &outgoing, true) {
+                    Ok(submitted) => submitted.expect("patience"),
                     Err(Error::TimedOut { .. }) => {
                         seen.fetch_add(1, SeqCst);
                         continue;
@@ -257,7 +264,7 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
                     Err(error) => panic!("{error}"),
                 };
                 connection.kick(1);
-                match connection.wait(pending, &mut [0; 32]) {
+                match InFlight::new(connection, submitted).wait(&mut [0; 32]) {
                     Ok(_) => {
                         seen.fetch_add(1, SeqCst);
                     }
@@ -267,7 +274,7 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
             }
         },
         |connection, seen| {
-            let late = connection.take_late();
+            let late = connection.take_orphans();
             assert!(late.iter().all(|late| late.bytes[..8] == late.about.unique.to_le_bytes()), "{late:?}");
             assert_eq!(seen.load(SeqCst) + late.len() as u64, SENT, "answered, late, or never sent");
             assert!(connection.is_idle(1), "slots and buffers are all free");
@@ -288,9 +295,9 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
             let fill = [0; 1520];
             let parts: [&[u8]; 3] = [&header, &fill, &bulk];
             let outgoing = request(Opcode::IOCTL, unique, &parts, 32);
-            let pending = connection.submit_or(1, &outgoing, true).expect("a queue").expect("patience");
+            let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");
             connection.kick(1);
-            connection.wait(pending, &mut [0; 32]).expect("an answer");
+            InFlight::new(connection, submitted).wait(&mut [0; 32]).expect("an answer");
         },
         |connection, _| assert!(connection.is_idle(2), "slots and buffers are all free"),
     );
@@ -299,24 +306,24 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
 #[test]
 fn each_dirty_page_is_written_back_once() {
     let run = || {
-        let dirt = Arc::new(Mutex::<ModelMutex, _>::new(DirtyPages::new()));
+        let dirty_pages = Arc::new(Mutex::<ModelMutex, _>::new(DirtyPages::new()));
         let platform = Arc::new(ModelPlatform::default());
         let written = Arc::new(AtomicU64::new(0));
         let all = fs_dax::FileRange::between(0, u64::MAX);
         let threads: Vec<_> = (0..3_u64)
             .map(|index| {
-                let (dirt, platform, written) = (dirt.clone(), platform.clone(), written.clone());
+                let (dirty_pages, platform, written) = (dirty_pages.clone(), platform.clone(), written.clone());
                 thread::spawn(move || {
-                    dirt.lock().mark(fs_dax::FileRange::between(index * PAGE, (index + 1) * PAGE));
-                    let taken = wait_for(&*platform, NEVER, || dirt.lock().begin(all)).expect("a turn");
-                    written.fetch_add(taken.runs.iter().map(|run| run.len() / PAGE).sum(), SeqCst);
+                    dirty_pages.lock().mark(fs_dax::FileRange::between(index * PAGE_SIZE, (index + 1) * PAGE_SIZE));
+                    let taken = wait_for(&*platform, NEVER, || dirty_pages.lock().begin(all)).expect("a turn");
+                    written.fetch_add(taken.runs.iter().map(|run| run.len() / PAGE_SIZE).sum(), SeqCst);
                     thread::yield_now();
-                    dirt.lock().finish(taken.writeback.write_protected().flushed(), Ok(()));
+                    dirty_pages.lock().finish(taken.writeback.write_protected().flushed(), Ok(()));
                 })
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        assert_eq!((written.load(SeqCst), dirt.lock().pages()), (3, 0));
+        assert_eq!((written.load(SeqCst), dirty_pages.lock().pages()), (3, 0));
     };
     shuttle::check_random(run, ROUNDS);
 }

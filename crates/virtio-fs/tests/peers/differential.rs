@@ -214,7 +214,7 @@ impl Driver<'_> {
             RemoveDir { place } => fs.remove_dir(place.path()).map(none),
             Rename { from, to } => fs.rename(from.path(), to.path()).map(none),
             Link { from, to } => fs.hard_link(from.path(), to.path()).map(none),
-            Symlink { target, place } => fs.symlink(target.path(), place.path()).map(|_| Vec::new()),
+            Symlink { target, place } => fs.symlink(place.path(), target.path()).map(|_| Vec::new()),
             Mode { place, mode } => {
                 let changes = SetAttr { mode: Some(mode), ..SetAttr::default() };
                 fs.lookup(place.path())?.set_attr(&changes).map(|_| Vec::new())

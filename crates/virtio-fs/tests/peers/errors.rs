@@ -45,7 +45,7 @@ impl Operation<'_> {
             Self::RemoveDir(path) => fs.remove_dir(path),
             Self::Rename(from, to) => fs.rename(from, to),
             Self::Link(from, to) => fs.hard_link(from, to),
-            Self::Symlink(target, path) => fs.symlink(target, path).map(drop),
+            Self::Symlink(target, path) => fs.symlink(path, target).map(drop),
             Self::ReadLink(path) => fs.read_link(path).map(drop),
             Self::List(path) => fs.read_dir(path)?.try_for_each(|entry| entry.map(drop)),
             Self::Attr(path) => fs.attr(path).map(drop),
@@ -211,10 +211,10 @@ fn permissions_are_checked_as_far_as_the_server_goes(peer: Peer) {
     if let Some(who) = nobody() {
         // Both servers take the user's part when something is made and answer ACCESS by his rights. What is there they
         // open as root: a kernel with users of its own looks at modes by itself.
-        let other = fs.with_credentials(who);
+        let other = fs.as_user(who);
         eacces(other.write("new", b""));
         eacces(other.create_dir("dir", 0o755).map(drop));
-        eacces(other.symlink("target", "link").map(drop));
+        eacces(other.symlink("link", "target").map(drop));
         eacces(other.lookup("mine").unwrap().access(AccessMask::READ));
         fs.lookup("mine").unwrap().access(AccessMask::READ).expect("root may");
         assert_eq!(fs.read("mine").unwrap(), b"secret");
@@ -287,7 +287,7 @@ fn a_read_only_share_is_erofs() {
     erofs(fs.create_dir("dir", 0o755).map(drop));
     erofs(fs.remove_file("file"));
     erofs(fs.rename("file", "other"));
-    erofs(fs.symlink("file", "link").map(drop));
+    erofs(fs.symlink("link", "file").map(drop));
     crate::rig::content::assert_same(&fs.read("file").unwrap(), &data, "reading goes on");
     assert!(fs.stats().dax_read_bytes > 0);
     peer.finish(fs);

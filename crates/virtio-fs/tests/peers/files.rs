@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use fuse_proto::{Errno, FallocateMode};
-use virtio_fs::{Config, DaxMode, OpenOptions, SetAttr, SetTime, TailMapping};
+use virtio_fs::{Config, DaxMode, OpenOptions, SetAttr, SetTime, Sparse, TailMapping};
 
 use crate::rig::content::{assert_same, content, poke};
 use crate::rig::ledger::op;
@@ -70,7 +70,7 @@ fn read_every_size(peer: &Peer, config: Config) -> virtio_fs::Stats {
 
 fn contents_of_every_size_are_read(peer: Peer) {
     let stats = read_every_size(&peer, peer.config());
-    assert!(stats.dax_read_bytes > 0 && stats.around.tail > 0, "{stats:?}");
+    assert!(stats.dax_read_bytes > 0 && stats.bypass.tail > 0, "{stats:?}");
     peer.end();
 }
 
@@ -83,7 +83,7 @@ fn without_a_window_too(peer: Peer) {
 
 fn with_whole_tails_too(peer: Peer) {
     let stats = read_every_size(&peer, Config { tail: TailMapping::PartialPage, ..peer.config() });
-    assert_eq!((stats.around.tail, stats.request_read_bytes), (0, 0), "{stats:?}");
+    assert_eq!((stats.bypass.tail, stats.request_read_bytes), (0, 0), "{stats:?}");
     peer.end();
 }
 
@@ -103,7 +103,7 @@ fn contents_of_every_size_are_written(peer: Peer) {
         assert_same(&fs.read(&name).unwrap(), &wanted, &name);
     }
     let stats = fs.stats();
-    assert!(stats.dax_write_bytes > 0 && stats.around.extending > 0, "{stats:?}");
+    assert!(stats.dax_write_bytes > 0 && stats.bypass.extending > 0, "{stats:?}");
     peer.finish(fs);
 }
 
@@ -141,16 +141,16 @@ fn holes_read_as_zeros_and_are_found(peer: Peer) {
     let fs = peer.mount();
     assert_same(&fs.read("sparse").unwrap(), &wanted, "holes");
     let sparse = fs.open("sparse", READ).unwrap();
-    let (data, hole) = (3, 4);
+    let (data, hole) = (Sparse::Data, Sparse::Hole);
     let host = |offset: i64, whence| {
         use std::os::fd::AsRawFd;
         // SAFETY: a system call on an open file that takes and gives numbers.
         unsafe { libc::lseek(file.as_raw_fd(), offset, whence) }
     };
     for offset in [0_i64, 4096, 1 << 20, 6 << 20, (6 << 20) + 1, (16 << 20) - 1] {
-        for (whence, number) in [(libc::SEEK_DATA, data), (libc::SEEK_HOLE, hole)] {
-            let found = sparse.seek_sparse(offset as u64, number).unwrap();
-            assert_eq!(found as i64, host(offset, whence), "from {offset:#x}, {number}");
+        for (whence, what) in [(libc::SEEK_DATA, data), (libc::SEEK_HOLE, hole)] {
+            let found = sparse.seek_sparse(offset as u64, what).unwrap();
+            assert_eq!(found as i64, host(offset, whence), "from {offset:#x}, {what:?}");
         }
     }
     assert_eq!(sparse.seek_sparse(size as u64, data).unwrap_err().errno(), Errno::ENXIO);
@@ -506,7 +506,7 @@ fn files_go_through_the_window_by_mode() {
         assert_same(&fs.read("file").unwrap(), &data, format_args!("{mode:?}, {file_size:?}"));
         let stats = fs.stats();
         assert_eq!(stats.dax_read_bytes > 0, dax, "{mode:?}, {file_size:?}: {stats:?}");
-        assert_eq!(stats.around.mode > 0, !dax, "{mode:?}, {file_size:?}: {stats:?}");
+        assert_eq!(stats.bypass.mode > 0, !dax, "{mode:?}, {file_size:?}: {stats:?}");
         peer.finish(fs);
     }
 }

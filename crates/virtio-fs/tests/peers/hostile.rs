@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fuse_proto::Errno;
+use fuse_proto::{Errno, StatxMask};
 use proptest::prelude::*;
-use virtio_fs::{Config, Error, MountError, OpenOptions, RingError, VirtioFs};
+use virtio_fs::{Config, Error, MountError, OpenOptions, RingError, Sparse, VirtioFs};
 
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::{Request, op, u32_at};
@@ -627,12 +627,12 @@ fn tour(fs: &VirtioFs) {
     let _ = file.map(0, 4096).map(|view| view.copy_to(0, &mut found));
     let _ = file.set_len(70_000);
     let _ = file.len();
-    let _ = file.seek_sparse(0, 4);
+    let _ = file.seek_sparse(0, Sparse::Hole);
     let _ = file.sync_all();
     let _ = fs.read("other");
     let _ = fs.write("new", &found);
     let _ = fs.create_dir("folder", 0o755);
-    let _ = fs.symlink("file", "link");
+    let _ = fs.symlink("link", "file");
     let _ = fs.read_link("link");
     let _ = fs.read("link");
     let _ = fs.hard_link("file", "folder/hard");
@@ -642,7 +642,7 @@ fn tour(fs: &VirtioFs) {
     let _ = fs.statfs();
     let _ = fs.lookup("file").and_then(|node| node.xattr_names());
     let _ = fs.lookup("file").and_then(|node| node.xattr("user.any"));
-    let _ = fs.lookup("file").and_then(|node| node.statx(0x7ff));
+    let _ = fs.lookup("file").and_then(|node| node.statx(StatxMask::from_bits_retain(0x7ff)));
     let _ = fs.remove_file("folder/hard");
     let _ = fs.remove_dir("folder");
     let _ = fs.reclaim_step();

@@ -9,12 +9,9 @@ use crate::{
 use alloc::{string::String, vec};
 use core::fmt::Write;
 use fuse_proto::{Errno, FallocateMode};
-use virtio_fs::OpenOptions;
+use virtio_fs::{OpenOptions, Sparse};
 
 const MIB: u64 = 1 << 20;
-/// `SEEK_DATA` and `SEEK_HOLE` of Linux.
-const SEEK_DATA: u32 = 3;
-const SEEK_HOLE: u32 = 4;
 
 /// A file is created, written, cut, stretched, appended to (sync `cut`), stretched, written and cut by megabytes (sync
 /// `grown`), and cut when opened (sync `again`). The host looks at size and contents each time.
@@ -139,8 +136,8 @@ pub(crate) fn lseek_sparse(machine: &Machine) -> Outcome {
     tell_map(&fs, "files/sparse-67108864")?;
     tell_map(&fs, "files/size-4097")?;
     let file = fs.open("files/size-4097", READ)?;
-    refused("data at the end", file.seek_sparse(4097, SEEK_DATA), Errno::ENXIO)?;
-    refused("a hole at the end", file.seek_sparse(4097, SEEK_HOLE), Errno::ENXIO)?;
+    refused("data at the end", file.seek_sparse(4097, Sparse::Data), Errno::ENXIO)?;
+    refused("a hole at the end", file.seek_sparse(4097, Sparse::Hole), Errno::ENXIO)?;
     drop(file);
     end(&fs)
 }
@@ -173,12 +170,12 @@ fn tell_map(fs: &Fs, name: &str) -> Outcome {
     let mut map = String::new();
     let mut at = 0;
     while at < size {
-        let data = match file.seek_sparse(at, SEEK_DATA) {
+        let data = match file.seek_sparse(at, Sparse::Data) {
             Ok(offset) => offset,
             Err(error) if error.errno() == Errno::ENXIO => size,
             Err(error) => return Err(error.into()),
         };
-        let (kind, next) = if data > at { ("hole", data) } else { ("data", file.seek_sparse(at, SEEK_HOLE)?) };
+        let (kind, next) = if data > at { ("hole", data) } else { ("data", file.seek_sparse(at, Sparse::Hole)?) };
         ensure!(next > at && next <= size, "{name}: after {at} comes {next}");
         // Writing to a string cannot fail.
         let _ = write!(map, "{kind} {at} {next} ");

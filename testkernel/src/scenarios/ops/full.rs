@@ -48,7 +48,7 @@ pub(crate) fn full_disk(machine: &Machine) -> Outcome {
     refused("making room", old.allocate(FallocateMode::empty(), 0, 4 * MIB), Errno::ENOSPC)?;
     refused("a write into a hole", hole.write_at(&data[..8192], MIB), Errno::ENOSPC)?;
     if fs.window_region().is_some() {
-        refused("a view of a hole to store to", hole.map(MIB, 4096), Errno::ENOSPC)?;
+        refused("a view of a hole to store to", hole.map_mut(MIB, 4096), Errno::ENOSPC)?;
     }
     old.write_all_at(b"dense", MIB)?;
     old.sync_all()?;

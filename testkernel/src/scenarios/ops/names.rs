@@ -26,12 +26,12 @@ pub(crate) fn making_and_renaming(machine: &Machine) -> Outcome {
     let links = fs.attr("ops/a/one")?.nlink;
     ensure!(links == 2, "a file with two names has {links} links");
     refused("linking to a name that is there", fs.hard_link("ops/two", "ops/linked"), Errno::EEXIST)?;
-    fs.symlink("a/one", "ops/symbolic")?;
+    fs.symlink("ops/symbolic", "a/one")?;
     let target = fs.read_link("ops/symbolic")?;
     ensure!(target == b"a/one", "the symbolic link says {:?}", String::from_utf8_lossy(&target));
     holds(&fs, "ops/symbolic", b"one")?;
     refused("the target of a file", fs.read_link("ops/two"), Errno::EINVAL)?;
-    let fifo = fs.lookup("ops")?.make_node("fifo", FIFO | 0o640, 0)?.attr()?;
+    let fifo = fs.lookup("ops")?.create_node("fifo", FIFO | 0o640, 0)?.attr()?;
     ensure!(fifo.file_type() == Some(FileType::Fifo), "a named pipe has the mode {:o}", fifo.mode);
 
     fs.rename("ops/a/one", "ops/a/moved")?;
@@ -100,7 +100,7 @@ pub(crate) fn paths(machine: &Machine) -> Outcome {
         ("made-through", "ops/dangling"),
         ("dir/sub/file", "ops/to-file"),
     ] {
-        fs.symlink(target, name)?;
+        fs.symlink(name, target)?;
     }
     for path in [
         "ops/dir/sub/../sub/./file",
@@ -151,7 +151,7 @@ pub(crate) fn errors(machine: &Machine) -> Outcome {
     refused("ENOENT: renaming", fs.rename("ops/none", "ops/other"), Errno::ENOENT)?;
     refused("ENOENT: making in no folder", fs.create_dir("ops/none/folder", 0o755), Errno::ENOENT)?;
     refused("EEXIST: a folder", fs.create_dir("ops/file", 0o755), Errno::EEXIST)?;
-    refused("EEXIST: a link", fs.symlink("x", "ops/file"), Errno::EEXIST)?;
+    refused("EEXIST: a link", fs.symlink("ops/file", "x"), Errno::EEXIST)?;
     refused("ENOTDIR: on the way", fs.attr("ops/file/x"), Errno::ENOTDIR)?;
     refused("ENOTDIR: listing", fs.read_dir("ops/file"), Errno::ENOTDIR)?;
     refused("ENOTDIR: removing as a folder", fs.remove_dir("ops/file"), Errno::ENOTDIR)?;
@@ -176,7 +176,7 @@ pub(crate) fn errors(machine: &Machine) -> Outcome {
 fn permissions(fs: &Fs) -> Outcome {
     drop(fs.open("ops/secret", MAKE.mode(0o600))?);
     fs.write("ops/secret", b"secret")?;
-    let other = fs.with_credentials(Credentials { uid: 4321, gid: 4321, pid: 1 });
+    let other = fs.as_user(Credentials { uid: 4321, gid: 4321, pid: 1 });
     fs.lookup("ops")?.set_attr(&SetAttr { mode: Some(0o777), ..SetAttr::default() })?;
     let theirs = match other.create_dir("ops/theirs", 0o700) {
         Err(error) if error.errno() == Errno::EPERM => {
@@ -205,7 +205,7 @@ pub(crate) fn read_only(machine: &Machine) -> Outcome {
     refused("cutting", fs.open(FILE, WRITE.truncate(true)), Errno::EROFS)?;
     refused("creating", fs.open("new", MAKE), Errno::EROFS)?;
     refused("making a folder", fs.create_dir("new", 0o755), Errno::EROFS)?;
-    refused("a symbolic link", fs.symlink("x", "new"), Errno::EROFS)?;
+    refused("a symbolic link", fs.symlink("new", "x"), Errno::EROFS)?;
     refused("a link", fs.hard_link(FILE, "new"), Errno::EROFS)?;
     refused("removing", fs.remove_file(FILE), Errno::EROFS)?;
     refused("renaming", fs.rename(FILE, "new"), Errno::EROFS)?;

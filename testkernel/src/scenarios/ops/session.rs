@@ -20,7 +20,7 @@ use virtio_fs::{Answer, Config, Error, InFlight};
 /// How long requests may take together.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Flight<O> = InFlight<spin::Mutex<()>, O>;
+type Flight<O> = InFlight<O>;
 
 /// With room for 64 inodes, hundreds of names are looked up, listed and opened. The driver gives back the rest while it
 /// goes, and at the end the daemon counts no look-up that wasn't given back.

@@ -1,0 +1,17 @@
+//! What embedders see. Thin: everything is done below.
+
+pub(crate) mod config;
+pub(crate) mod dir;
+pub mod fault;
+pub(crate) mod file;
+pub(crate) mod fs;
+pub(crate) mod locks;
+pub(crate) mod map;
+pub(crate) mod mount;
+pub(crate) mod mounted;
+pub(crate) mod node;
+pub(crate) mod part;
+pub(crate) mod paths;
+pub(crate) mod request;
+pub(crate) mod stats;
+pub(crate) mod stream;

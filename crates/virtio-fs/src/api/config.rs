@@ -1,0 +1,154 @@
+//! What an embedder can tune, with defaults that suit a small kernel.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use dax_window::HostRules;
+
+use crate::io::{self, DaxMode, HoleStores};
+use crate::rpc::connection;
+use crate::rpc::credentials::Credentials;
+use crate::volume;
+use crate::window::part::WindowPart;
+use crate::window::{self, TailMapping};
+
+/// Settings of a file system; `Config::default()` is a sane start.
+///
+/// ```
+/// use virtio_fs::Config;
+///
+/// let config = Config { max_inodes: 64, ..Config::default() };
+/// assert!(config.dax);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Use the DAX window if there is one.
+    pub dax: bool,
+    /// Which files go through the window.
+    pub dax_mode: DaxMode,
+    /// The part of the window to use, which leaves the rest to others; `None` for all of it.
+    pub window_part: Option<Arc<WindowPart>>,
+    /// Size of a range of the window in bytes: a power of two of at least 2 MiB.
+    pub range_size: u64,
+    /// Whether the host maps the last, partial page of a file.
+    pub tail: TailMapping,
+    /// What becomes of stores where a file has a hole.
+    pub holes: HoleStores,
+    /// Most mappings that may live at once, for hosts that limit them; `None` for no limit.
+    pub max_mappings: Option<u32>,
+    /// What the host does with a mapping over another one. The default assumes nothing and costs a REMOVEMAPPING before a
+    /// range is used again.
+    pub host: HostRules,
+    /// Set up the mappings that a sequential reader will need next.
+    pub read_ahead: bool,
+    /// Serve small random accesses by READ and WRITE when remapping costs more than it brings.
+    pub thrash_guard: bool,
+    /// Descriptors of each queue; rounded down to a power of two and to what the device offers.
+    pub queue_size: u16,
+    /// Request queues to use, of those the device offers.
+    pub max_request_queues: u16,
+    /// Whether the device interrupts, and what becomes of that.
+    pub interrupts: Interrupts,
+    /// Buffers for bulk data of READ, WRITE and READDIR.
+    pub data_buffers: usize,
+    /// Size of each such buffer in bytes, contiguous guest RAM; also the largest READ or WRITE.
+    pub data_buffer_size: usize,
+    /// How long a request may take before its caller gets an error.
+    pub request_timeout: Duration,
+    /// How long to wait for others to let go of the window: for a free range when all are in use, for views of bytes that are
+    /// to be cut.
+    pub window_timeout: Duration,
+    /// How many requests in a row may time out, with no reply between them, before the device is taken for dead and left
+    /// alone for good.
+    pub max_timeouts: u32,
+    /// Inodes to keep although nobody holds them, so that their mappings and attributes survive a close.
+    pub max_inodes: usize,
+    /// Names to keep in the entry cache.
+    pub max_entries: usize,
+    /// User and group that the requests name unless a handle says otherwise.
+    pub credentials: Credentials,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dax: true,
+            dax_mode: DaxMode::Always,
+            window_part: None,
+            range_size: 2 << 20,
+            tail: TailMapping::WholePages,
+            holes: HoleStores::AskHost,
+            max_mappings: None,
+            host: HostRules::STRICT,
+            read_ahead: true,
+            thrash_guard: true,
+            queue_size: 128,
+            max_request_queues: 8,
+            interrupts: Interrupts::Off,
+            data_buffers: 8,
+            data_buffer_size: 128 << 10,
+            request_timeout: Duration::from_secs(30),
+            window_timeout: Duration::from_secs(10),
+            max_timeouts: 2,
+            max_inodes: 1024,
+            max_entries: 4096,
+            credentials: Credentials::default(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn connection(&self) -> connection::Limits {
+        connection::Limits {
+            data_buffer_size: self.data_buffer_size,
+            timeout: self.request_timeout,
+            max_timeouts: self.max_timeouts,
+        }
+    }
+
+    pub(crate) fn volume(&self) -> volume::Limits {
+        volume::Limits { max_inodes: self.max_inodes, max_names: self.max_entries }
+    }
+
+    pub(crate) fn window(&self) -> window::Settings {
+        window::Settings { range_size: self.range_size, tail: self.tail, timeout: self.window_timeout }
+    }
+
+    pub(crate) fn io(&self) -> io::Settings {
+        io::Settings { dax_mode: self.dax_mode, holes: self.holes, timeout: self.window_timeout }
+    }
+
+    /// The settings of the allocator of a window of `len` bytes on a server that aligns mappings to `map_alignment` bytes.
+    pub(crate) fn allocator(&self, len: u64, map_alignment: Option<u64>) -> dax_window::Config {
+        let defaults = dax_window::Config::new(len);
+        dax_window::Config {
+            // What is no power of two becomes a shift that the window refuses by name.
+            range_shift: if self.range_size.is_power_of_two() { self.range_size.trailing_zeros() } else { 0 },
+            map_alignment: map_alignment.unwrap_or(defaults.map_alignment),
+            max_live: self.max_mappings,
+            host: self.host,
+            read_ahead: dax_window::ReadAheadConfig {
+                max_ranges: if self.read_ahead { defaults.read_ahead.max_ranges } else { 0 },
+                ..defaults.read_ahead
+            },
+            guard: if self.thrash_guard { defaults.guard } else { None },
+            ..defaults
+        }
+    }
+}
+
+/// Whether the device interrupts when requests are done, and what becomes of that.
+///
+/// [`VirtioFs::set_interrupts`](crate::VirtioFs::set_interrupts) switches them off and on later.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Interrupts {
+    /// It does not: whoever waits looks again and again.
+    #[default]
+    Off,
+    /// It does. No interrupt handler enters the driver: interrupts end the processor's sleep in [`crate::Platform::wait`], or
+    /// a thread calls [`crate::InterruptHandle::handle`].
+    Deferred,
+    /// It does, and interrupt handlers call [`crate::InterruptHandle::handle`]. The lock has to disable interrupts
+    /// ([`crate::Lock::DISABLES_INTERRUPTS`]).
+    InHandler,
+}

@@ -1,0 +1,274 @@
+//! Open files.
+
+use alloc::sync::Arc;
+
+use fs_dax::FileRange;
+use fuse_proto::{Attr, Errno, FallocateMode, ops};
+
+use super::mounted::Mounted;
+use crate::io::open_file::OpenFile;
+use crate::rpc::{handles, space};
+use crate::{DefaultLock, Error, Lock, Map, MapMut, Node, SetAttr};
+
+const NOT_FOR_READING: Error = Error::refused(Errno::EBADF, "the file is not open for reading");
+const NOT_FOR_WRITING: Error = Error::refused(Errno::EBADF, "the file is not open for writing");
+
+/// What [`File::seek_sparse`] looks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sparse {
+    /// The next byte that is not in a hole (`SEEK_DATA`).
+    Data,
+    /// The next byte that is in a hole, or the end of the file (`SEEK_HOLE`).
+    Hole,
+}
+
+/// An open file. Closing is dropping it; [`File::close`] returns errors that a drop cannot.
+///
+/// All operations take `&self` and can be called from several threads. Reads and writes of the same bytes at the same
+/// time are as atomic as the memory of the host: not at all beyond a machine word.
+pub struct File<R: Lock = DefaultLock> {
+    pub(crate) open: OpenFile<R>,
+    pub(crate) cursor: u64,
+    /// Last: the file system lives as long as its files.
+    pub(crate) mounted: Arc<Mounted<R>>,
+}
+
+impl<R: Lock> core::fmt::Debug for File<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("File")
+            .field("nodeid", &self.open.inode.nodeid)
+            .field("size", &self.open.inode.size())
+            .field("options", &self.open.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Lock> File<R> {
+    pub(crate) fn new(mounted: Arc<Mounted<R>>, open: OpenFile<R>) -> Self {
+        Self { open, cursor: 0, mounted }
+    }
+
+    /// Returns the file's node, with the file's credentials.
+    pub fn node(&self) -> Node<R> {
+        Node::new(self.mounted.clone(), self.open.inode.clone(), self.open.handle.who)
+    }
+
+    /// Returns the file's size in bytes, fetched again when the server no longer vouches for it.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn len(&self) -> Result<u64, Error> {
+        self.mounted.volume().attr(self.open.handle.who, &self.open.inode, self.open.handle.fh)?;
+        Ok(self.open.inode.size())
+    }
+
+    /// Returns whether the file has no bytes.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Returns the file's attributes, fetched again when the server no longer vouches for them.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn attr(&self) -> Result<Attr, Error> {
+        self.mounted.check()?;
+        self.mounted.volume().attr(self.open.handle.who, &self.open.inode, self.open.handle.fh)
+    }
+
+    /// Reads at `offset`; returns how many bytes, fewer than asked for only at the end of the file.
+    ///
+    /// Bytes that are mapped are copied out of the window with no request; the rest of a file that cannot be mapped is
+    /// read by READ.
+    ///
+    /// # Errors
+    ///
+    /// EBADF if the file is not open for reading; otherwise the server's own.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        self.mounted.check()?;
+        if !self.open.options.is_readable() {
+            return Err(NOT_FOR_READING);
+        }
+        self.mounted.io.read(&self.open, buffer, offset)
+    }
+
+    /// Writes at `offset`, or at the end if the file was opened for appending; returns how many bytes.
+    ///
+    /// A write inside the file goes through the window; one that reaches past its end goes to the host as a whole, by
+    /// WRITE.
+    ///
+    /// # Errors
+    ///
+    /// EBADF if the file is not open for writing; otherwise the server's own.
+    pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
+        self.mounted.check()?;
+        if !self.open.options.is_writable() {
+            return Err(NOT_FOR_WRITING);
+        }
+        self.mounted.io.write(&self.open, buffer, offset)
+    }
+
+    /// Reads exactly `buffer.len()` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`]; ENODATA at the end of the file.
+    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> Result<(), Error> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset)? {
+                0 => return Err(Error::refused(Errno::ENODATA, "the file ends before the buffer is full")),
+                count => {
+                    buffer = &mut buffer[count..];
+                    offset += count as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::write_at`]; EIO if the server takes nothing.
+    pub fn write_all_at(&self, mut buffer: &[u8], mut offset: u64) -> Result<(), Error> {
+        while !buffer.is_empty() {
+            match self.write_at(buffer, offset)? {
+                0 => return Err(Error::refused(Errno::EIO, "the server took no byte of a write")),
+                count => {
+                    buffer = &buffer[count..];
+                    offset += count as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps the file's own bytes in the host's page cache for loads, with no copy: at most `len` bytes from `offset`, at most
+    /// to the end of the range that `offset` lies in, at most to the last byte that the host can map.
+    ///
+    /// The range stays mapped as long as the view lives.
+    ///
+    /// # Errors
+    ///
+    /// ENXIO at or past the last byte that can be mapped; EOPNOTSUPP where there is no window, the file is not mapped
+    /// (see [`crate::VirtioFs::stats`] for why) or the platform only copies; EAGAIN if no range becomes free in time.
+    pub fn map(&self, offset: u64, len: usize) -> Result<Map<R>, Error> {
+        self.view(offset, len, false)
+    }
+
+    /// As [`File::map`], for loads and stores.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::map`]; EBADF if the file is not open for writing, ENOSPC for holes on a full disk.
+    pub fn map_mut(&self, offset: u64, len: usize) -> Result<MapMut<R>, Error> {
+        self.mounted.check()?;
+        if !self.open.options.is_writable() {
+            return Err(NOT_FOR_WRITING);
+        }
+        self.mounted.io.view(&self.open, offset, len, true).map(MapMut::new)
+    }
+
+    pub(crate) fn view(&self, offset: u64, len: usize, writable: bool) -> Result<Map<R>, Error> {
+        self.mounted.check()?;
+        self.mounted.io.view(&self.open, offset, len, writable).map(Map::new)
+    }
+
+    /// Makes what was written durable on the host: FSYNC.
+    ///
+    /// # Errors
+    ///
+    /// As any request; what was written counts as not durable then.
+    pub fn sync_all(&self) -> Result<(), Error> {
+        self.mounted.io.sync(&self.open, FileRange::ALL, false)
+    }
+
+    /// As [`File::sync_all`], but only what is needed to read the data again.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::sync_all`].
+    pub fn sync_data(&self) -> Result<(), Error> {
+        self.mounted.io.sync(&self.open, FileRange::ALL, true)
+    }
+
+    /// Cuts or stretches the file. Mappings past the new end are gone from the window before the host is asked.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn set_len(&self, size: u64) -> Result<(), Error> {
+        self.mounted.check()?;
+        if !self.open.options.is_writable() {
+            return Err(NOT_FOR_WRITING);
+        }
+        self.mounted.volume().set_size(self.open.handle.who, &self.open.inode, self.open.handle.fh, size)
+    }
+
+    /// Changes attributes. Returns the new ones.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn set_attr(&self, changes: &SetAttr) -> Result<Attr, Error> {
+        self.mounted.check()?;
+        self.mounted.volume().set_attr(self.open.handle.who, &self.open.inode, self.open.handle.fh, changes)
+    }
+
+    /// Allocates, punches or zeroes `len` bytes at `offset`: FALLOCATE with the flags of `fallocate(2)`.
+    ///
+    /// # Errors
+    ///
+    /// As any request; EOPNOTSUPP if server or host cannot do it.
+    pub fn allocate(&self, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
+        self.mounted.check()?;
+        self.mounted.io.allocate(&self.open, mode, offset, len)
+    }
+
+    /// Copies `len` bytes to another file of the same file system on the host: COPY_FILE_RANGE. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, len: u64) -> Result<u64, Error> {
+        self.mounted.check()?;
+        if !Arc::ptr_eq(&self.mounted, &to.mounted) {
+            return Err(Error::refused(Errno::EXDEV, "files of two file systems"));
+        }
+        self.mounted.io.copy_range((&self.open, offset), (&to.open, to_offset), len)
+    }
+
+    /// Returns the offset of the next data or hole at or after `offset`: LSEEK.
+    ///
+    /// # Errors
+    ///
+    /// ENXIO past the end of the file; EOPNOTSUPP if the server does not know LSEEK.
+    pub fn seek_sparse(&self, offset: u64, what: Sparse) -> Result<u64, Error> {
+        self.mounted.check()?;
+        let whence = match what {
+            Sparse::Data => ops::Whence::DATA,
+            Sparse::Hole => ops::Whence::HOLE,
+        };
+        space::lseek(self.mounted.rpc(), &self.open.handle, offset, whence)
+    }
+
+    /// Closes the file and returns the errors that the server has for it: FLUSH, then RELEASE.
+    ///
+    /// # Errors
+    ///
+    /// The server's own, of writes that it had accepted. The file is closed in any case.
+    pub fn close(self) -> Result<(), Error> {
+        self.mounted.check()?;
+        if self.open.handle.fh.is_some() && self.open.options.is_writable() {
+            handles::flush(self.mounted.rpc(), &self.open.handle)?;
+        }
+        Ok(())
+    }
+}

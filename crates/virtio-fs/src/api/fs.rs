@@ -1,0 +1,181 @@
+//! A mounted file system.
+
+use alloc::sync::Arc;
+
+use fuse_proto::{NodeId, Protocol, ops};
+use virtio_shm::ShmRegion;
+
+use super::mounted::Mounted;
+use crate::rpc::space;
+use crate::volume::inode::Inode;
+use crate::{Credentials, DaxStatus, DefaultLock, Error, File, Lock, Node, PageTables, Stats, Tag};
+
+/// A mounted virtio file system. Clones are handles to the same one; operations can be called from several threads.
+///
+/// `R` is the kind of lock inside: [`DefaultLock`] unless another one is chosen. Choose one that disables interrupts if
+/// interrupt handlers enter the driver ([`crate::Interrupts::InHandler`]).
+pub struct VirtioFs<R: Lock = DefaultLock> {
+    pub(crate) mounted: Arc<Mounted<R>>,
+    who: Credentials,
+}
+
+impl<R: Lock> Clone for VirtioFs<R> {
+    fn clone(&self) -> Self {
+        Self { mounted: self.mounted.clone(), who: self.who }
+    }
+}
+
+impl<R: Lock> core::fmt::Debug for VirtioFs<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("VirtioFs").field("tag", &self.tag()).field("dax", &self.dax_status()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Lock> VirtioFs<R> {
+    pub(crate) fn new(mounted: Arc<Mounted<R>>, who: Credentials) -> Self {
+        Self { mounted, who }
+    }
+
+    pub(crate) fn node(&self, inode: Arc<Inode<R>>) -> Node<R> {
+        Node::new(self.mounted.clone(), inode, self.who)
+    }
+
+    pub(crate) fn file(&self, open: crate::io::open_file::OpenFile<R>) -> File<R> {
+        File::new(self.mounted.clone(), open)
+    }
+
+    /// Returns the same file system with other credentials; see [`Credentials`] for what servers make of them.
+    #[must_use]
+    pub fn as_user(&self, who: Credentials) -> Self {
+        Self { mounted: self.mounted.clone(), who }
+    }
+
+    /// Returns the credentials of this handle's requests.
+    pub fn credentials(&self) -> Credentials {
+        self.who
+    }
+
+    /// Returns the tag by which the host names the file system.
+    pub fn tag(&self) -> Tag {
+        self.mounted.tag
+    }
+
+    /// Returns whether files go through the window, and if not, why.
+    pub fn dax_status(&self) -> DaxStatus {
+        self.mounted.io.dax_status()
+    }
+
+    /// Returns where the window, or the part of it that the driver uses, lies in guest-physical memory.
+    pub fn window_region(&self) -> Option<ShmRegion> {
+        self.mounted.io.window().map(|window| window.region())
+    }
+
+    /// Returns what was negotiated with the server.
+    pub fn protocol(&self) -> &Protocol {
+        self.mounted.rpc().protocol()
+    }
+
+    /// Returns the virtio features in force.
+    pub fn features(&self) -> u64 {
+        self.mounted.features
+    }
+
+    /// Returns how many request queues are used.
+    pub fn request_queues(&self) -> usize {
+        self.mounted.rpc().connection().request_queues()
+    }
+
+    /// Returns counters of what happened since the mount.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.mounted.io)
+    }
+
+    /// Switches the device's interrupts on or off. Requests that came back without one are completed.
+    ///
+    /// What an interrupt handler or [`Platform::wait`](crate::Platform::wait) may do stays as
+    /// [`Config::interrupts`](crate::Config::interrupts) says.
+    pub fn set_interrupts(&self, on: bool) {
+        self.mounted.rpc().connection().set_interrupts(on);
+    }
+
+    /// To be called when the device interrupts: acknowledges it and completes requests. Returns how many.
+    /// [`InterruptHandle`](crate::InterruptHandle) does the same before there is a file system.
+    pub fn handle_interrupt(&self) -> usize {
+        self.mounted.rpc().connection().handle_interrupt()
+    }
+
+    /// Completes requests that the device has answered and acts upon its notifications, for embedders that poll. Returns how
+    /// many. Not for interrupt handlers: what a notification says can take a request.
+    pub fn poll(&self) -> usize {
+        let count = self.mounted.rpc().connection().process() + self.mounted.volume().take_notifications();
+        self.mounted.volume().settle_orphans();
+        count
+    }
+
+    /// Registers page-table callbacks: needed before any page of the window is installed in a page table. Returns those
+    /// before.
+    pub fn set_mappings(&self, mappings: Option<PageTables>) -> Option<PageTables> {
+        self.mounted.io.window().and_then(|window| window.set_page_tables(mappings))
+    }
+
+    /// Marks the whole file system as failed, for good: reads and writes give EIO and faults bus errors from now on, on every
+    /// processor, and pages that are mapped are taken out of the page tables.
+    pub fn mark_failed(&self) {
+        self.mounted.volume().mark_all_failed();
+    }
+
+    /// One step of background reclaim: frees a batch of ranges that are not in use, if fewer are free than a busy moment
+    /// needs. For an idle loop; costs at most one round trip. Returns whether there was something to do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unmounted`].
+    pub fn reclaim_step(&self) -> Result<bool, Error> {
+        self.mounted.check()?;
+        self.mounted.io.window().map_or(Ok(false), |window| window.reclaim_step())
+    }
+
+    /// Returns the root directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unmounted`].
+    pub fn root(&self) -> Result<Node<R>, Error> {
+        Ok(self.node(self.mounted.volume().root()?))
+    }
+
+    /// Returns sizes and free space of the file system on the host.
+    ///
+    /// # Errors
+    ///
+    /// The server's own.
+    pub fn statfs(&self) -> Result<ops::StatfsReply, Error> {
+        self.mounted.check()?;
+        space::statfs(self.mounted.rpc(), self.who, NodeId::ROOT)
+    }
+
+    /// Makes everything written durable on the host: SYNCFS.
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP if the server does not know SYNCFS.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.mounted.check()?;
+        space::syncfs(self.mounted.rpc(), self.who)
+    }
+
+    /// Ends the session: waits for requests in flight, removes all mappings, gives all inodes back, sends DESTROY and
+    /// resets the device.
+    ///
+    /// Files and nodes that are still open get [`Error::Unmounted`] from then on. Mapped views and pins must be gone:
+    /// their memory would vanish under them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] while views are alive; nothing has happened then. Other errors are those of the last requests; the
+    /// file system is unmounted all the same.
+    pub fn unmount(&self) -> Result<(), Error> {
+        self.mounted.check()?;
+        self.mounted.volume().unmount()
+    }
+}

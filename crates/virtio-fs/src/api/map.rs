@@ -1,0 +1,102 @@
+//! Views of a file's bytes in the window, with no copy.
+
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use crate::io::view::View;
+use crate::{DefaultLock, Lock};
+
+/// A view of a file's own bytes in the host's page cache, for loads.
+///
+/// The range stays mapped as long as the view lives: it is not reclaimed, and truncating the file waits for it. The host
+/// and everybody else who maps the file can change the bytes at any time, so there is no slice of them: each load is
+/// volatile. [`Map::words`] goes through many of them, [`Map::copy_to`] copies them out.
+///
+/// If somebody on the host cuts the file, touching bytes past its new end is a fault of the host's, which some hosts do
+/// not survive: map only files that nobody else shrinks.
+pub struct Map<R: Lock = DefaultLock> {
+    view: View<R>,
+}
+
+impl<R: Lock> core::fmt::Debug for Map<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Map").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Lock> Map<R> {
+    pub(crate) fn new(view: View<R>) -> Self {
+        Self { view }
+    }
+
+    /// Returns how many bytes are in view: at least 1.
+    pub fn len(&self) -> usize {
+        self.view.len()
+    }
+
+    /// Never: a view has at least one byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns where the first byte is in guest-physical memory.
+    pub fn phys_addr(&self) -> u64 {
+        self.view.bytes().map_or(0, |(window, range)| window.phys(range))
+    }
+
+    /// Returns where the first byte is in the embedder's address space. Valid as long as the view; others store there at any
+    /// time, and stores through it are for [`MapMut`] only.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.view.bytes().map_or(NonNull::dangling(), |(window, range)| window.pointer(range))
+    }
+
+    /// Loads a byte; `None` past the end of the view.
+    pub fn get(&self, offset: usize) -> Option<u8> {
+        let (window, range) = self.view.bytes()?;
+        (offset < range.len()).then(|| window.load_u8(range, offset))
+    }
+
+    /// Loads the bytes one after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = u8> + '_ {
+        (0..self.len()).map(|offset| self.get(offset).unwrap_or(0))
+    }
+
+    /// Loads the aligned 64-bit words in view one after the other, in the machine's byte order.
+    pub fn words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        let first = self.as_ptr().align_offset(8).min(self.len());
+        let count = (self.len() - first) / 8;
+        (0..count)
+            .map(move |index| self.view.bytes().map_or(0, |(window, range)| window.load_u64(range, first + 8 * index)))
+    }
+
+    /// Copies bytes from `offset` in the view into `to`; returns how many.
+    pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
+        self.view.bytes().map_or(0, |(window, range)| window.read(range, offset, to))
+    }
+}
+
+/// A view of a file's own bytes in the host's page cache, for loads and stores.
+#[derive(Debug)]
+pub struct MapMut<R: Lock = DefaultLock>(Map<R>);
+
+impl<R: Lock> MapMut<R> {
+    pub(crate) fn new(view: View<R>) -> Self {
+        Self(Map::new(view))
+    }
+
+    /// Copies `from` to `offset` in the view; returns how many bytes. The host sees them at once; [`crate::File::sync_data`]
+    /// makes them durable.
+    pub fn store(&self, offset: usize, from: &[u8]) -> usize {
+        let Some((window, range)) = self.0.view.bytes() else { return 0 };
+        window.mark_dirty(range);
+        window.write(range, offset, from)
+    }
+}
+
+impl<R: Lock> Deref for MapMut<R> {
+    type Target = Map<R>;
+
+    fn deref(&self) -> &Map<R> {
+        &self.0
+    }
+}

@@ -1,0 +1,188 @@
+//! The operations of a file system that take a path.
+
+use alloc::vec::Vec;
+
+use fuse_proto::{Attr, Errno, RenameFlags};
+
+use crate::volume::path::{self, Last};
+use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
+
+impl<R: Lock> VirtioFs<R> {
+    /// Walks a path and returns what it names; see [`crate::path`] for the rules.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, and the server's own.
+    pub fn lookup(&self, path: impl AsRef<[u8]>) -> Result<Node<R>, Error> {
+        self.walk(path.as_ref(), Last::Follow)
+    }
+
+    /// As [`VirtioFs::lookup`], but a symbolic link as the last component is not followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtioFs::lookup`].
+    pub fn lookup_no_follow(&self, path: impl AsRef<[u8]>) -> Result<Node<R>, Error> {
+        self.walk(path.as_ref(), Last::LookUp)
+    }
+
+    /// Opens or creates a file.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for options that contradict each other, EISDIR for a directory, EEXIST, ENOENT, and the server's own.
+    pub fn open(&self, path: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
+        self.mounted.check()?;
+        let start = self.mounted.volume().root()?;
+        Ok(self.file(self.mounted.io.open_path(self.credentials(), start, path.as_ref(), options)?))
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtioFs::open`] and [`File::read_at`].
+    pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        let file = self.open(path, OpenOptions::new().read(true))?;
+        let mut bytes = Vec::new();
+        loop {
+            let want = usize::try_from(file.len()?).unwrap_or(usize::MAX).saturating_sub(bytes.len()).max(4096);
+            let start = bytes.len();
+            bytes
+                .try_reserve(want)
+                .map_err(|_| Error::refused(Errno::ENOMEM, "no memory for the contents of a file"))?;
+            bytes.resize(start + want, 0);
+            let count = file.read_at(&mut bytes[start..], start as u64)?;
+            bytes.truncate(start + count);
+            if count == 0 {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// Writes a whole file, created or cut first.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtioFs::open`] and [`File::write_at`].
+    pub fn write(&self, path: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), Error> {
+        let file = self.open(path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        file.write_all_at(bytes, 0)?;
+        file.close()
+    }
+
+    /// Lists a directory.
+    ///
+    /// # Errors
+    ///
+    /// ENOTDIR, and the server's own.
+    pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir<R>, Error> {
+        self.lookup(path)?.read_dir()
+    }
+
+    /// Returns the attributes of what a path names.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtioFs::lookup`].
+    pub fn attr(&self, path: impl AsRef<[u8]>) -> Result<Attr, Error> {
+        self.lookup(path)?.attr()
+    }
+
+    /// Returns the target of a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if it is none.
+    pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        self.lookup_no_follow(path)?.read_link()
+    }
+
+    fn walk(&self, path: &[u8], last: Last) -> Result<Node<R>, Error> {
+        self.mounted.check()?;
+        let volume = self.mounted.volume();
+        Ok(self.node(path::walk_to(volume, self.credentials(), volume.root()?, path, last)?))
+    }
+
+    /// The directory and the name that a path ends in, for an operation on an entry.
+    fn parent(&self, path: impl AsRef<[u8]>) -> Result<(Node<R>, Vec<u8>, bool), Error> {
+        self.mounted.check()?;
+        let volume = self.mounted.volume();
+        let walked = path::walk_to_parent(volume, self.credentials(), volume.root()?, path.as_ref())?;
+        Ok((self.node(walked.parent), walked.name, walked.must_be_dir))
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    ///
+    /// EEXIST, ENOENT, and the server's own.
+    pub fn create_dir(&self, path: impl AsRef<[u8]>, mode: u32) -> Result<Node<R>, Error> {
+        let (parent, name, _) = self.parent(path)?;
+        parent.create_dir(&name, mode)
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    ///
+    /// EISDIR for a directory, ENOENT, and the server's own.
+    pub fn remove_file(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let (parent, name, must_be_dir) = self.parent(path)?;
+        if must_be_dir {
+            return Err(Error::refused(Errno::ENOTDIR, "a path that ends in / names no file"));
+        }
+        parent.remove_file(&name)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// ENOTEMPTY, ENOTDIR, ENOENT, and the server's own.
+    pub fn remove_dir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let (parent, name, _) = self.parent(path)?;
+        parent.remove_dir(&name)
+    }
+
+    /// Renames; what `to` named is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As `rename(2)`.
+    pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.rename_with(from, to, RenameFlags::empty())
+    }
+
+    /// Renames by the rules of `renameat2(2)`.
+    ///
+    /// # Errors
+    ///
+    /// As `renameat2(2)`; EINVAL for flags that the server does not know.
+    pub fn rename_with(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: RenameFlags) -> Result<(), Error> {
+        let (parent, name, _) = self.parent(from)?;
+        let (new_parent, new_name, _) = self.parent(to)?;
+        parent.rename_with(&name, &new_parent, &new_name, flags)
+    }
+
+    /// Makes a symbolic link to `target` at `path`.
+    ///
+    /// # Errors
+    ///
+    /// EEXIST, and the server's own.
+    pub fn symlink(&self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<Node<R>, Error> {
+        let (parent, name, _) = self.parent(path)?;
+        parent.symlink(&name, target.as_ref())
+    }
+
+    /// Gives the file at `path` one more name.
+    ///
+    /// # Errors
+    ///
+    /// EEXIST, EPERM for a directory, and the server's own.
+    pub fn hard_link(&self, path: impl AsRef<[u8]>, new_path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let node = self.lookup_no_follow(path)?;
+        let (parent, name, _) = self.parent(new_path)?;
+        parent.hard_link(&name, &node).map(drop)
+    }
+}

@@ -1,0 +1,157 @@
+//! Requests without waiting: submit, then poll or `await`.
+//!
+//! Any request of the protocol can be sent this way, also those that the rest of the crate has no function for. What is
+//! sent is copied when it is submitted, so nothing has to be kept for the device; a request that is dropped is given up, and
+//! its buffers come back when the device returns them.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use fuse_proto::{Errno, NodeId, Operation, Protocol, Unique, ops};
+
+use crate::rpc::connection::HIPRIO;
+use crate::rpc::reply::{Received, is_bulk};
+use crate::rpc::{Rpc, in_flight};
+use crate::{Credentials, DefaultLock, Error, Lock, VirtioFs};
+
+/// A request in flight; a future of its [`Answer`].
+///
+/// Something has to complete requests: [`crate::InterruptHandle::handle`] from an interrupt handler, [`VirtioFs::poll`] from a
+/// loop, or polling this future. A request is given up at its deadline the next time it is polled.
+#[must_use = "a request that is dropped is given up"]
+pub struct InFlight<O, R: Lock = DefaultLock> {
+    rpc: Arc<Rpc<R>>,
+    who: Credentials,
+    /// `None` once it is answered or given up.
+    in_flight: Option<in_flight::InFlight<'static, R>>,
+    op: Option<O>,
+    data: Vec<u8>,
+}
+
+impl<O, R: Lock> core::fmt::Debug for InFlight<O, R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("InFlight").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answer<O> {
+    op: O,
+    unique: u64,
+    received: Received,
+    data: Vec<u8>,
+    protocol: Protocol,
+}
+
+impl<O: Operation> Answer<O> {
+    /// Returns the reply's body.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the server refused, [`Error::Reply`] if the reply is malformed.
+    pub fn reply(&self) -> Result<O::Reply<'_>, Error> {
+        let head = self.received.head();
+        let bulk = is_bulk(self.op.reply_size(&self.protocol).max);
+        let body = if bulk { &self.data[..self.received.data_len] } else { self.received.small_body() };
+        let reply = self.op.decode(&self.protocol, Unique(self.unique), self.received.written, head, body);
+        reply.map_err(|error| Error::of_reply(O::OPCODE, error))
+    }
+
+    /// Returns the request.
+    pub fn into_request(self) -> O {
+        self.op
+    }
+}
+
+impl<R: Lock> VirtioFs<R> {
+    /// Sends a request and returns at once; the device is notified.
+    ///
+    /// Requests that change what the driver keeps (sizes, names, look-up counts) bypass it: after one of those, what is
+    /// cached is stale until the server no longer vouches for it, and an entry of a reply is a look-up that the caller owes
+    /// a FORGET for. A [`ops::Removemapping`] or [`ops::Setupmapping`] sent this way would pull the window from under the
+    /// driver and is refused.
+    ///
+    /// # Errors
+    ///
+    /// EAGAIN when the queue or the data buffers are full: requests that were answered keep their place until they are
+    /// polled. EPERM for a request about the window; [`Error::Encode`] for what cannot be expressed.
+    pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<O, R>, Error> {
+        self.mounted.check()?;
+        self.mounted.volume().settle_orphans();
+        if O::OPCODE == ops::Setupmapping::OPCODE || O::OPCODE == ops::Removemapping::OPCODE {
+            return Err(Error::refused(Errno::EPERM, "the window belongs to the driver"));
+        }
+        let rpc = self.mounted.rpc();
+        let channel = rpc.connection().pick_channel();
+        let who = self.credentials();
+        let Some(in_flight) = rpc.submit(channel, who, &op, false)? else {
+            return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
+        };
+        let in_flight = in_flight.into_owned();
+        rpc.connection().kick(channel);
+        let reply = op.reply_size(rpc.protocol()).max;
+        let room = if is_bulk(reply) { (reply as usize).min(rpc.connection().data_buffer_size()) } else { 0 };
+        Ok(InFlight { rpc: rpc.clone(), who, in_flight: Some(in_flight), op: Some(op), data: vec![0; room] })
+    }
+}
+
+impl<O: Operation, R: Lock> InFlight<O, R> {
+    /// Looks whether the answer is there; if not, and a waker is given, wakes it when it comes. `None`: not yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] after the deadline, and errors of the queue. After an error, and after the answer, there is nothing
+    /// more to poll: [`Error::Dead`].
+    pub fn poll_answer(&mut self, waker: Option<&Waker>) -> Result<Option<Answer<O>>, Error> {
+        let Some(in_flight) = &mut self.in_flight else { return Err(Error::Dead) };
+        let unique = in_flight.unique();
+        match in_flight.poll(waker, &mut self.data) {
+            Ok(None) => Ok(None),
+            Ok(Some(received)) => {
+                self.in_flight = None;
+                let op = self.op.take().ok_or(Error::Dead)?;
+                let data = core::mem::take(&mut self.data);
+                Ok(Some(Answer { op, unique, received, data, protocol: *self.rpc.protocol() }))
+            }
+            Err(error) => {
+                self.in_flight = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the server to give the request up (INTERRUPT, on the hiprio queue). The answer still comes, most often EINTR.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if there is no room in the queue.
+    pub fn interrupt(&self) -> Result<(), Error> {
+        let Some(in_flight) = &self.in_flight else { return Ok(()) };
+        let op = ops::Interrupt { unique: Unique(in_flight.unique()) };
+        drop(self.rpc.submit_patiently(HIPRIO, self.who, &op)?);
+        self.rpc.connection().kick(HIPRIO);
+        Ok(())
+    }
+
+    /// Returns the inode that the request is about.
+    pub fn node(&self) -> Option<NodeId> {
+        self.op.as_ref().map(Operation::node)
+    }
+}
+
+impl<O: Operation + Unpin, R: Lock> Future for InFlight<O, R> {
+    type Output = Result<Answer<O>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut().poll_answer(Some(context.waker())) {
+            Ok(None) => Poll::Pending,
+            Ok(Some(answer)) => Poll::Ready(Ok(answer)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}

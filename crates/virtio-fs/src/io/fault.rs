@@ -1,0 +1,280 @@
+//! Page faults: which page of the window answers one, and what keeps it there.
+
+use alloc::sync::Arc;
+
+use dax_window::{Bypass, Purpose, Request, Stream};
+use fs_dax::{
+    AllocateFault, Backing, Fault, FaultOutcome, LayoutSeen, MappedRun, MetadataChange, MetadataState, PAGE_SIZE, Page,
+    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome, Wanted,
+};
+use fuse_proto::{Errno, FallocateMode};
+
+use super::FileIo;
+use super::open_file::OpenFile;
+use crate::rpc::space;
+use crate::volume::inode::Inode;
+use crate::window::DaxWindow;
+use crate::window::acquire::Acquired;
+use crate::window::counters::Reason;
+use crate::window::hit::RangeRef;
+use crate::{Error, Lock};
+
+/// Keeps a page of the window where it is until the embedder has installed it.
+pub struct FaultGuard<R: Lock = spin::Mutex<()>> {
+    inode: Arc<Inode<R>>,
+    range: Option<RangeRef>,
+    /// Which bytes the reference keeps where.
+    run: Option<MappedRun>,
+    seen: LayoutSeen,
+    /// Last: the file system lives as long as its guards.
+    io: Arc<FileIo<R>>,
+}
+
+impl<R: Lock> core::fmt::Debug for FaultGuard<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FaultGuard").field("range", &self.range).finish_non_exhaustive()
+    }
+}
+
+impl<R: Lock> FaultGuard<R> {
+    /// Returns whether the file was not cut or punched since the fault was looked up. To be asked under the page-table lock,
+    /// before the page is installed; if not, install nothing.
+    pub fn is_current(&self) -> bool {
+        self.io.is_unchanged(&self.inode, self.seen)
+    }
+
+    /// Takes note that `page` is in a page table now, writable or not, and gives the reference back: from here on the range
+    /// can be reclaimed, after [`fs_dax::Mappings::unmap`]. To be called under the page-table lock under which the page was
+    /// installed.
+    pub fn installed(mut self, page: &Page, writable: bool) {
+        let (Some(window), Some(range)) = (self.io.window(), self.range.take()) else { return };
+        if writable {
+            self.inode.dirty_pages.lock().mark(page.range());
+        }
+        let counters = &self.io.counters;
+        match page.size {
+            fs_dax::PageSize::Huge => counters.faults_huge.add(1),
+            fs_dax::PageSize::Base => counters.faults_base.add(1),
+        }
+        window.install(range, writable);
+    }
+}
+
+impl<R: Lock> Drop for FaultGuard<R> {
+    fn drop(&mut self) {
+        if let (Some(window), Some(range)) = (self.io.window(), self.range.take()) {
+            window.release(range);
+        }
+        self.io.volume.end_view();
+    }
+}
+
+impl<R: Lock> FileIo<R> {
+    /// Whether a file was neither cut nor punched nor marked failed since `seen`, and nobody is changing it.
+    pub(crate) fn is_unchanged(&self, inode: &Inode<R>, seen: LayoutSeen) -> bool {
+        inode.layout.unchanged(seen) && self.volume.check_alive(inode).is_ok()
+    }
+
+    /// Answers a fault; an error is a bus error to the program.
+    pub(crate) fn fault(
+        self: &Arc<Self>,
+        file: &OpenFile<R>,
+        fault: &Fault,
+    ) -> Result<FaultOutcome<FaultGuard<R>>, Error> {
+        self.volume.check_mounted()?;
+        let inode = &file.inode;
+        self.volume.check_alive(inode)?;
+        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(fs_dax::Errno::EFAULT)) };
+        if fault.is_shared_write() && !file.options.is_writable() {
+            return Err(Error::refused(Errno::EACCES, "the file is not open for writing"));
+        }
+        self.counters.faults.add(1);
+        let seen = self.settled_layout(inode)?;
+        let page_start = offset & !(PAGE_SIZE - 1);
+        if page_start >= inode.size() {
+            // The host may have let the file grow.
+            self.volume.attr(file.handle.who, inode, file.handle.fh)?;
+        }
+        let eof = inode.size();
+        let held = match self.window_for(file) {
+            Some(window) if window.can_be_viewed() => self.hold_chunk(window, file, fault, page_start, eof)?,
+            _ => None,
+        };
+        if held.is_none() && !inode.layout.unchanged(seen) {
+            // The host was asked by a size that the file no longer has: its refusal says nothing about the file as it is.
+            return Ok(FaultOutcome::Retry);
+        }
+        let (run, range) = held.unzip();
+        let writable = range.as_ref().is_some_and(RangeRef::is_writable);
+        self.volume.begin_view();
+        let mut guard = FaultGuard { io: self.clone(), inode: inode.clone(), range, run, seen };
+        let mut metadata = MetadataState::of(&inode.epoch);
+        if fault.is_shared_write()
+            && self.needs_prealloc(inode)
+            && let Some(whole) = guard.run
+        {
+            guard.run = Some(self.room_for_store(file, fault, page_start, whole)?);
+            // Room that was made is a change of the file's metadata, and is not made a second time.
+            metadata = MetadataState::of(&inode.epoch).allocated();
+        }
+        let run = guard.run;
+        Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+    }
+
+    /// Has the host set room aside for a store into a file with holes; returns how much of `run` it did that for, which is
+    /// how large the page can be.
+    fn room_for_store(
+        &self,
+        file: &OpenFile<R>,
+        fault: &Fault,
+        page_start: u64,
+        run: MappedRun,
+    ) -> Result<MappedRun, Error> {
+        if fault.wanted != Wanted::Base {
+            match self.preallocate(file, run.file_offset, run.len) {
+                Err(error) if error.errno() == Errno::ENOSPC => {}
+                result => return result.map(|()| run),
+            }
+        }
+        let before = page_start - run.file_offset;
+        self.preallocate(file, page_start, PAGE_SIZE)?;
+        Ok(MappedRun {
+            file_offset: page_start,
+            phys: PhysAddr(run.phys.0 + before),
+            len: PAGE_SIZE.min(run.len - before),
+        })
+    }
+
+    /// This moment in the history of a file's layout, once nobody is changing it: a page that is looked up while somebody cuts
+    /// the file could not be installed anyway.
+    fn settled_layout(&self, inode: &Inode<R>) -> Result<LayoutSeen, Error> {
+        let seen = inode.layout.seen();
+        if inode.layout.unchanged(seen) {
+            return Ok(seen);
+        }
+        let settled = self.rpc().wait_for(self.deadline(), || {
+            let seen = inode.layout.seen();
+            inode.layout.unchanged(seen).then_some(seen)
+        });
+        settled.ok_or(Error::refused(Errno::EAGAIN, "the file was being changed until the deadline"))
+    }
+
+    /// Gets a reference to the rest of the chunk from a page on. Returns with it which bytes of the file lie where in its range;
+    /// `None` if the host cannot map it.
+    fn hold_chunk(
+        &self,
+        window: &DaxWindow<R>,
+        file: &OpenFile<R>,
+        fault: &Fault,
+        page_start: u64,
+        eof: u64,
+    ) -> Result<Option<(MappedRun, RangeRef)>, Error> {
+        let mappable = window.mappable_end(eof);
+        if page_start >= mappable {
+            return Ok(None);
+        }
+        let chunk = page_start & !(window.range_size() - 1);
+        let len = chunk.saturating_add(window.range_size()).min(mappable) - page_start;
+        let key = file.inode.key;
+        let request = if fault.is_shared_write() {
+            Request::write(key, page_start, len, mappable)
+        } else {
+            Request::read(key, page_start, len, mappable).writable(file.options.is_writable())
+        };
+        let request = request.purpose(Purpose::Fault);
+        match acquire_for_fault(window, file, &request)? {
+            Acquired::Range(range) => {
+                let before = page_start - chunk;
+                let phys = PhysAddr(window.phys(&range) - before);
+                let run = MappedRun { file_offset: chunk, phys, len: before + range.len() as u64 };
+                Ok(Some((run, range)))
+            }
+            Acquired::Bypass(why) => {
+                window.counters.bypass(Reason::Window(why));
+                match why {
+                    Bypass::NotMappable | Bypass::Refused => Ok(None),
+                    _ => Err(Error::refused(Errno::EAGAIN, "no range of the window is free")),
+                }
+            }
+        }
+    }
+
+    /// Goes on with a synchronous fault: FSYNC, then a second look.
+    pub(crate) fn finish_sync(
+        &self,
+        file: &OpenFile<R>,
+        fault: &Fault,
+        sync: SyncFault<FaultGuard<R>>,
+    ) -> FaultOutcome<FaultGuard<R>> {
+        let epoch = &file.inode.epoch;
+        // The guard keeps these bytes where they are. To ask the window once more could be to wait for somebody who cuts the
+        // file and waits for the guard.
+        let run = sync.guard().run;
+        let syncing = sync.start(epoch);
+        // The answer itself: a server that does not know FSYNC has made nothing durable.
+        let reply = space::fsync_as_answered(self.rpc(), &file.handle, true);
+        self.counters.sync_faults.add(1);
+        let synced = match syncing.answered(reply.as_ref().copied().map_err(errno), epoch) {
+            Ok(synced) => synced,
+            Err(error) => return FaultOutcome::BusError(error.errno),
+        };
+        let eof = file.inode.size();
+        let now = match PageSizes::SMALL_4K.place(&fault.area, fault.at, eof, run.as_ref(), fault.wanted) {
+            Placement::Page(page) => Some(page),
+            _ => None,
+        };
+        match synced.finish(epoch, now.as_ref()) {
+            SyncOutcome::InstallWritable { page, guard } => {
+                FaultOutcome::Map(PageMapping { page, writable: true, guard })
+            }
+            SyncOutcome::Retry { guard } => {
+                drop(guard);
+                FaultOutcome::Retry
+            }
+        }
+    }
+
+    /// Goes on with a synchronous fault whose blocks must be allocated first: FALLOCATE, then as [`FileIo::finish_sync`].
+    pub(crate) fn finish_allocation(
+        &self,
+        file: &OpenFile<R>,
+        fault: &Fault,
+        allocate: AllocateFault<FaultGuard<R>>,
+    ) -> FaultOutcome<FaultGuard<R>> {
+        let bytes = allocate.range();
+        let reply = {
+            let _change = file.inode.epoch.change(MetadataChange::Allocate);
+            let len = bytes.end().min(file.inode.size()).saturating_sub(bytes.start()).max(1);
+            space::fallocate(self.rpc(), &file.handle, FallocateMode::KEEP_SIZE, bytes.start(), len)
+        };
+        match allocate.allocated(reply.as_ref().copied().map_err(errno)) {
+            Ok(sync) => self.finish_sync(file, fault, sync),
+            Err(error) => FaultOutcome::BusError(error.errno),
+        }
+    }
+}
+
+/// Gets a reference for a fault. Copies go by requests for a while after a refusal, which may have been about a size that the
+/// file no longer has; a fault has no other way, so it has the host asked anew, once.
+fn acquire_for_fault<R: Lock>(window: &DaxWindow<R>, file: &OpenFile<R>, request: &Request) -> Result<Acquired, Error> {
+    let acquire = || {
+        let stream = &mut Stream::new();
+        match window.hit(stream, request) {
+            Some(range) => Ok(Acquired::Range(range)),
+            None => window.acquire(&file.id(), stream, request),
+        }
+    };
+    match acquire()? {
+        Acquired::Bypass(Bypass::Refused) => {
+            window.forget_refusals(file.inode.key);
+            acquire()
+        }
+        acquired => Ok(acquired),
+    }
+}
+
+/// The errno of a fault that fails with `error`.
+pub(crate) fn errno(error: &Error) -> fs_dax::Errno {
+    // No error has the number 0.
+    fs_dax::Errno::new(error.errno().number()).unwrap_or(fs_dax::Errno::EIO)
+}

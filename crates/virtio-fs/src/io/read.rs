@@ -1,0 +1,103 @@
+//! Reading.
+
+use dax_window::{Request, Stream};
+
+use super::open_file::OpenFile;
+use super::{FileIo, bypass_len};
+use crate::rpc::data;
+use crate::window::DaxWindow;
+use crate::window::acquire::Acquired;
+use crate::window::counters::Reason;
+use crate::window::hit::RangeRef;
+use crate::{Error, Lock};
+
+impl<R: Lock> FileIo<R> {
+    /// Reads at `offset`; returns how many bytes, fewer than asked for only at the end of the file.
+    pub(crate) fn read(&self, file: &OpenFile<R>, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        self.volume.check_alive(&file.inode)?;
+        let Some(window) = self.window_for(file) else {
+            return data::read(self.rpc(), &file.handle, buffer, offset);
+        };
+        let size = self.size_for_read(file, offset, buffer.len())?;
+        let mut end = offset.saturating_add(buffer.len() as u64).min(size);
+        let mut mappable = window.mappable_end(size);
+        let mut stream = file.stream();
+        let mut at = offset;
+        while at < end {
+            let rest = &mut buffer[(at - offset) as usize..(end - offset) as usize];
+            let request = read_request(file, at, rest.len(), mappable);
+            let count = if at >= mappable {
+                window.counters.bypass(Reason::Tail);
+                data::read(self.rpc(), &file.handle, rest, at)?
+            } else {
+                let acquired = match window.hit(&mut stream, &request) {
+                    Some(range) => Acquired::Range(range),
+                    None => window.acquire(&file.id(), &mut stream, &request)?,
+                };
+                match acquired {
+                    Acquired::Range(range) => {
+                        // The file may have been cut while the range was waited for; while it is held it cannot be. Read
+                        // once: the next look may find a longer file than the buffer is.
+                        let size = file.inode.size();
+                        if size < end {
+                            window.release(range);
+                            end = size;
+                            mappable = window.mappable_end(end);
+                            continue;
+                        }
+                        copy_out(window, file, &mut stream, &request, range, rest)
+                    }
+                    Acquired::Bypass(why) => {
+                        window.counters.bypass(Reason::Window(why));
+                        let len = bypass_len(window.range_size(), at, rest.len(), mappable);
+                        let rest = &mut rest[..len];
+                        self.measured(window, why, || data::read(self.rpc(), &file.handle, rest, at))?
+                    }
+                }
+            };
+            if count == 0 {
+                // The host cut the file meanwhile.
+                file.inode.expire_attr();
+                break;
+            }
+            at += count as u64;
+        }
+        file.keep_stream(stream);
+        Ok((at - offset) as usize)
+    }
+
+    /// The size of a file that is to be read, asked anew where it matters.
+    fn size_for_read(&self, file: &OpenFile<R>, offset: u64, len: usize) -> Result<u64, Error> {
+        let (who, fh) = (file.handle.who, file.handle.fh);
+        self.volume.refresh_attr_sometimes(who, &file.inode, fh)?;
+        if offset.saturating_add(len as u64) > file.inode.size() {
+            // The host may have let the file grow.
+            self.volume.attr(who, &file.inode, fh)?;
+        }
+        Ok(file.inode.size())
+    }
+}
+
+/// The request to the window for `len` bytes at `at`.
+pub(super) fn read_request<R: Lock>(file: &OpenFile<R>, at: u64, len: usize, mappable: u64) -> Request {
+    Request::read(file.inode.key, at, len as u64, mappable).writable(file.options.is_writable())
+}
+
+/// Copies out of the window and gives the reference back. Returns how many bytes.
+fn copy_out<R: Lock>(
+    window: &DaxWindow<R>,
+    file: &OpenFile<R>,
+    stream: &mut Stream,
+    request: &Request,
+    range: RangeRef,
+    to: &mut [u8],
+) -> usize {
+    let count = window.read(&range, 0, to);
+    let ahead = range.wants_read_ahead();
+    window.release(range);
+    window.counters.read_bytes.add(count as u64);
+    if ahead {
+        window.set_up_ahead(&file.id(), stream, request);
+    }
+    count
+}

@@ -1,0 +1,62 @@
+//! Writing by requests, and what an inode has to know of it.
+
+use fs_dax::MetadataChange;
+
+use super::FileIo;
+use super::open_file::OpenFile;
+use crate::rpc::data::{PIPELINE, io_size, write_batch};
+use crate::{Error, Lock};
+
+impl<R: Lock> FileIo<R> {
+    /// Writes by WRITE requests, several in flight at once. A write of several requests that fails in the middle returns how
+    /// much was written before.
+    pub(super) fn write_by_requests(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64) -> Result<usize, Error> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.write_some(file, &buffer[done..], offset.saturating_add(done as u64), PIPELINE) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Appends: one request after the other, since each goes to wherever the end is then.
+    pub(super) fn append_by_requests(&self, file: &OpenFile<R>, buffer: &[u8]) -> Result<usize, Error> {
+        let size = io_size(self.rpc());
+        let mut done = 0;
+        while done < buffer.len() {
+            let chunk = &buffer[done..buffer.len().min(done + size)];
+            // The host appends by itself; the offset matters only to what is remembered here until the attributes, which
+            // expire now, are fetched again.
+            match self.write_some(file, chunk, file.inode.size(), 1) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// One batch of WRITE requests; returns the bytes written without a gap.
+    fn write_some(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64, most: usize) -> Result<usize, Error> {
+        let inode = &file.inode;
+        let cuts = inode.truncate_seq();
+        inode.note_size_change();
+        let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
+        let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));
+        let (done, failed) = write_batch(self.rpc(), &file.handle, buffer, offset, most);
+        if done > 0 {
+            inode.grow_to(offset, offset.saturating_add(done as u64), cuts);
+        }
+        inode.note_size_change();
+        inode.expire_attr();
+        match failed {
+            Some(error) if done == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Room of files on the host, and copies there.
+
+use fs_dax::MetadataChange;
+use fuse_proto::FallocateMode;
+
+use super::FileIo;
+use super::open_file::OpenFile;
+use crate::rpc::space;
+use crate::{Error, Lock};
+
+impl<R: Lock> FileIo<R> {
+    /// Allocates, punches, zeroes, collapses or inserts bytes.
+    pub(crate) fn allocate(&self, file: &OpenFile<R>, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
+        let moved = self.volume.allocate(&file.inode, &file.handle, mode, offset, len)?;
+        if moved || self.needs_prealloc(&file.inode) {
+            // Where the holes are now, the server knows.
+            self.volume.refresh_attr(file.handle.who, &file.inode, file.handle.fh)?;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes between two files on the host; returns how many.
+    pub(crate) fn copy_range(
+        &self,
+        (from, offset): (&OpenFile<R>, u64),
+        (to, to_offset): (&OpenFile<R>, u64),
+        len: u64,
+    ) -> Result<u64, Error> {
+        self.volume.check_alive(&from.inode)?;
+        self.volume.check_alive(&to.inode)?;
+        let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
+        let cuts = to.inode.truncate_seq();
+        to.inode.note_size_change();
+        let (from, destination) = ((&from.handle, offset), (&to.handle, to_offset));
+        let result = space::copy_file_range(self.rpc(), from, destination, len);
+        if let Ok(copied) = &result
+            && *copied > 0
+        {
+            to.inode.grow_to(to_offset, to_offset.saturating_add(*copied), cuts);
+        }
+        to.inode.note_size_change();
+        to.inode.expire_attr();
+        result
+    }
+}

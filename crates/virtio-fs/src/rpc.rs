@@ -1,0 +1,238 @@
+//! Requests to the server and their replies.
+//!
+//! [`Rpc`] encodes a request, sends it, waits, and reads the reply; [`InFlight`] is the one handle of a request that was sent
+//! and not answered yet. Below them is [`connection`], which keeps deadlines and what becomes of a device that does not answer.
+//! Around them are the operations of the protocol by subject, each a function that takes an [`Rpc`].
+
+pub(crate) mod attributes;
+pub(crate) mod connection;
+pub(crate) mod counters;
+pub(crate) mod credentials;
+pub(crate) mod data;
+pub(crate) mod forget;
+pub(crate) mod handles;
+pub(crate) mod in_flight;
+pub(crate) mod locks;
+pub(crate) mod mapping;
+pub(crate) mod names;
+pub(crate) mod orphans;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod session;
+pub(crate) mod space;
+pub(crate) mod xattr;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use fuse_proto::{Errno, InitFlags, Message, Opcode, Operation, Protocol, Shape, Unique};
+
+use self::connection::Connection;
+use self::counters::Counters;
+use self::credentials::Credentials;
+use self::in_flight::InFlight;
+use self::reply::{Received, read_reply};
+use self::request::Request;
+use crate::wait::wait_for;
+use crate::{Error, Lock, Platform};
+
+/// A session with the server: everything that sends requests does it through this.
+pub(crate) struct Rpc<R: Lock> {
+    connection: Arc<Connection<R>>,
+    protocol: Protocol,
+    /// In whose name the driver's own requests are made.
+    credentials: Credentials,
+    /// Bit per opcode: the server answered ENOSYS.
+    unsupported: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+impl<R: Lock> Rpc<R> {
+    /// A session by `protocol`, as [`session::open`] negotiated it.
+    pub(crate) fn new(connection: Arc<Connection<R>>, protocol: Protocol, credentials: Credentials) -> Self {
+        Self { connection, protocol, credentials, unsupported: AtomicU64::new(0), counters: Counters::default() }
+    }
+
+    /// What is below the session.
+    pub(crate) fn connection(&self) -> &Arc<Connection<R>> {
+        &self.connection
+    }
+
+    /// What was negotiated.
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// Whether a feature was negotiated.
+    pub(crate) fn has(&self, feature: InitFlags) -> bool {
+        self.protocol.has(feature)
+    }
+
+    /// In whose name the driver's own requests are made.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.credentials
+    }
+
+    /// The embedder's platform.
+    pub(crate) fn platform(&self) -> &dyn Platform {
+        self.connection.platform()
+    }
+
+    /// Time since the platform's fixed point.
+    pub(crate) fn now(&self) -> Duration {
+        self.platform().now()
+    }
+
+    /// Waits until `look` finds something, completing requests meanwhile; `None` at the deadline.
+    pub(crate) fn wait_for<T>(&self, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        wait_for(self.platform(), deadline, || {
+            self.connection.process();
+            look()
+        })
+    }
+
+    /// Encodes a request and puts it into a queue; the device does not know of it before [`Connection::kick`].
+    ///
+    /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
+    pub(crate) fn submit<O: Operation>(
+        &self,
+        channel: usize,
+        who: Credentials,
+        op: &O,
+        patient: bool,
+    ) -> Result<Option<InFlight<'_, R>>, Error> {
+        let unique = self.connection.next_unique();
+        let message = op.encode(&self.protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
+        let request = Request::new(&op.shape(&self.protocol), unique, &message);
+        let submitted = self.connection.submit(channel, &request, patient)?;
+        Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
+    }
+
+    /// As [`Rpc::submit`], waiting for room.
+    pub(crate) fn submit_patiently<O: Operation>(
+        &self,
+        channel: usize,
+        who: Credentials,
+        op: &O,
+    ) -> Result<InFlight<'_, R>, Error> {
+        // Patience ends with a request or an error.
+        self.submit(channel, who, op, true)?.ok_or(Error::Dead)
+    }
+
+    /// Waits for the reply to a request and reads it; bulk data comes into `data`.
+    pub(crate) fn finish<O: Operation, T>(
+        &self,
+        op: &O,
+        in_flight: InFlight<'_, R>,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        let unique = Unique(in_flight.unique());
+        let received = in_flight.wait(data)?;
+        read_reply(&self.protocol, op, unique, &received, data, read)
+    }
+
+    /// Sends a request, waits, and reads the reply.
+    pub(crate) fn call<O: Operation, T>(
+        &self,
+        who: Credentials,
+        op: &O,
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        self.call_into(who, op, &mut [], read)
+    }
+
+    /// As [`Rpc::call`]; bulk data of the reply comes into `data`.
+    pub(crate) fn call_into<O: Operation, T>(
+        &self,
+        who: Credentials,
+        op: &O,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        call(&self.connection, &self.protocol, who, op, data, read)
+    }
+
+    /// As [`Rpc::call_into`], for a request that not every server knows: EOPNOTSUPP at once if it does not.
+    pub(crate) fn call_known<O: Operation, T>(
+        &self,
+        who: Credentials,
+        op: &O,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        const UNKNOWN: Error = Error::refused(Errno::EOPNOTSUPP, "the server does not know the request");
+        if self.is_unsupported(O::OPCODE) {
+            return Err(UNKNOWN);
+        }
+        match self.call_into(who, op, data, read) {
+            Err(error) if error.is_enosys() => {
+                self.set_unsupported(O::OPCODE);
+                Err(UNKNOWN)
+            }
+            result => result,
+        }
+    }
+
+    /// As [`Rpc::call`], for a request that a server without it has no need of. Returns whether the server knows it.
+    pub(crate) fn call_optional<O: Operation>(&self, who: Credentials, op: &O) -> Result<bool, Error> {
+        if self.is_unsupported(O::OPCODE) {
+            return Ok(false);
+        }
+        match self.call(who, op, |_| ()) {
+            Err(error) if error.is_enosys() => {
+                self.set_unsupported(O::OPCODE);
+                Ok(false)
+            }
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Whether the server is known not to implement a request.
+    pub(crate) fn is_unsupported(&self, opcode: Opcode) -> bool {
+        self.unsupported.load(Ordering::Relaxed) & bit(opcode) != 0
+    }
+
+    /// Notes that the server does not implement a request.
+    pub(crate) fn set_unsupported(&self, opcode: Opcode) {
+        self.unsupported.fetch_or(bit(opcode), Ordering::Relaxed);
+    }
+}
+
+/// Sends a request, waits, and reads the reply.
+fn call<R: Lock, O: Operation, T>(
+    connection: &Arc<Connection<R>>,
+    protocol: &Protocol,
+    who: Credentials,
+    op: &O,
+    data: &mut [u8],
+    read: impl FnOnce(O::Reply<'_>) -> T,
+) -> Result<T, Error> {
+    let unique = connection.next_unique();
+    let message = op.encode(protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
+    let received = exchange(connection, &op.shape(protocol), unique, &message, data)?;
+    read_reply(protocol, op, Unique(unique), &received, data, read)
+}
+
+/// Sends a request of any kind and waits for what comes back: there once, not once a kind.
+#[inline(never)]
+fn exchange<R: Lock>(
+    connection: &Arc<Connection<R>>,
+    shape: &Shape,
+    unique: u64,
+    message: &Message<'_>,
+    data: &mut [u8],
+) -> Result<Received, Error> {
+    let channel = connection.pick_channel();
+    let request = Request::new(shape, unique, message);
+    // Patience ends with a request or an error.
+    let submitted = connection.submit(channel, &request, true)?.ok_or(Error::Dead)?;
+    let in_flight = InFlight::new(connection, submitted);
+    connection.kick(channel);
+    in_flight.wait(data)
+}
+
+fn bit(opcode: Opcode) -> u64 {
+    1u64.checked_shl(opcode.0).unwrap_or(0)
+}

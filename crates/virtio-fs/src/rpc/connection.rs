@@ -1,0 +1,429 @@
+//! Requests to the device and their replies: submission, waiting with a deadline, and what happens when the device does
+//! not answer.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+
+use fuse_proto::{Errno, NodeId, Opcode};
+use lock_api::Mutex;
+
+use super::reply::Received;
+use super::request::Request;
+use crate::device::port::{Completion, Port};
+use crate::queue::channel::{
+    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, RequestMeta, SubmitError, Token,
+};
+use crate::queue::notices::NoticeQueue;
+use crate::wait::wait_for;
+use crate::{Error, Lock, Platform, RingError};
+
+/// The hiprio queue's place among the channels (virtio 1.3, 5.11.2).
+pub(crate) const HIPRIO: usize = 0;
+
+/// A request that is in a queue, or with the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submitted {
+    channel: usize,
+    token: Token,
+    pub(crate) opcode: Opcode,
+    /// Its number, unique among all requests in flight.
+    pub(crate) unique: u64,
+    /// When it is given up.
+    pub(crate) deadline: Duration,
+}
+
+/// What a connection is set up with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The largest bulk data of one request, in bytes.
+    pub(crate) data_buffer_size: usize,
+    /// How long a request may take.
+    pub(crate) timeout: Duration,
+    /// How many requests in a row may time out before the device is given up.
+    pub(crate) max_timeouts: u32,
+}
+
+/// The memory that the device reaches.
+struct Queues<R> {
+    /// The hiprio queue, then the request queues.
+    channels: Box<[Channel<R>]>,
+    notices: Option<NoticeQueue<R>>,
+    pool: DataPool<R>,
+}
+
+/// Everything needed to talk to a running device.
+pub(crate) struct Connection<R: Lock> {
+    platform: Arc<dyn Platform>,
+    port: Arc<Port<R>>,
+    /// Counted so that it can be leaked: memory of a device that did not stop is never freed.
+    queues: Arc<Queues<R>>,
+    stopped: AtomicBool,
+    data_buffer_size: usize,
+    /// Orphaned replies, for [`Connection::take_orphans`].
+    orphans: Mutex<R, Vec<OrphanReply>>,
+    has_orphans: AtomicBool,
+    next_unique: AtomicU64,
+    next_channel: AtomicU32,
+    timeout: Duration,
+    max_timeouts: u32,
+    timeouts_in_a_row: AtomicU32,
+    dead: AtomicBool,
+    requests: AtomicU64,
+    timeouts: AtomicU64,
+}
+
+impl<R: Lock> Drop for Connection<R> {
+    fn drop(&mut self) {
+        self.port.detach();
+        self.port.close();
+        if !*self.stopped.get_mut() {
+            log::error!("virtio-fs: the device did not stop; its queues and buffers stay allocated for good");
+            core::mem::forget(self.queues.clone());
+        }
+    }
+}
+
+impl<R: Lock> Queues<R> {
+    fn complete(&self) -> usize {
+        self.channels.iter().map(|channel| channel.process(&self.pool)).sum()
+    }
+}
+
+impl<R: Lock> Completion for Queues<R> {
+    fn complete(&self) -> usize {
+        Self::complete(self)
+    }
+}
+
+impl<R: Lock> Connection<R> {
+    /// A connection by queues that the device has; interrupts complete what comes back on them from now on.
+    pub(crate) fn new(
+        platform: Arc<dyn Platform>,
+        port: Arc<Port<R>>,
+        channels: Box<[Channel<R>]>,
+        notices: Option<NoticeQueue<R>>,
+        pool: DataPool<R>,
+        limits: Limits,
+    ) -> Self {
+        let queues = Arc::new(Queues { channels, notices, pool });
+        port.attach(queues.clone());
+        Self {
+            platform,
+            port,
+            queues,
+            stopped: AtomicBool::new(false),
+            data_buffer_size: limits.data_buffer_size,
+            orphans: Mutex::new(Vec::new()),
+            has_orphans: AtomicBool::new(false),
+            next_unique: AtomicU64::new(2),
+            next_channel: AtomicU32::new(0),
+            timeout: limits.timeout,
+            max_timeouts: limits.max_timeouts.max(1),
+            timeouts_in_a_row: AtomicU32::new(0),
+            dead: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<R: Lock> Connection<R> {
+    /// The embedder's platform.
+    pub(crate) fn platform(&self) -> &dyn Platform {
+        &*self.platform
+    }
+
+    /// How many requests were sent.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many were not answered in time.
+    pub(crate) fn timeouts(&self) -> u64 {
+        self.timeouts.load(Ordering::Relaxed)
+    }
+
+    /// The notification queue, where the device has one.
+    pub(crate) fn notices(&self) -> Option<&NoticeQueue<R>> {
+        self.queues.notices.as_ref()
+    }
+
+    /// Makes the notification queue's buffers visible to the device.
+    pub(crate) fn kick_notices(&self) {
+        if let Some(queue) = &self.queues.notices
+            && queue.publish()
+        {
+            self.port.notify(queue.index());
+        }
+    }
+
+    /// A number for the next request. Even: odd ones mark interrupts of requests.
+    pub(crate) fn next_unique(&self) -> u64 {
+        self.next_unique.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// The largest bulk data of one request in bytes.
+    pub(crate) fn data_buffer_size(&self) -> usize {
+        self.data_buffer_size
+    }
+
+    /// How many request queues there are.
+    pub(crate) fn request_queues(&self) -> usize {
+        self.queues.channels.len() - 1
+    }
+
+    /// Whether the device was given up.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the device holds no request any more, given-up ones and those without a reply among them.
+    pub(crate) fn quiesce(&self) {
+        let deadline = self.platform.now().saturating_add(self.timeout);
+        let quiet = self.platform.wait(deadline, &mut || {
+            self.process();
+            self.queues.channels.iter().all(|channel| channel.in_flight() == 0)
+        });
+        if !quiet {
+            log::warn!("virtio-fs: the device still holds requests at the end of the session");
+        }
+    }
+
+    /// Waits until the device has answered all requests that were left to it by [`Connection::detach_ordered`].
+    pub(crate) fn drain_detached(&self) {
+        let deadline = self.platform.now().saturating_add(self.timeout);
+        let settled = self.platform.wait(deadline, &mut || {
+            self.process();
+            self.is_dead() || !self.queues.channels.iter().any(Channel::has_trailing)
+        });
+        if !settled {
+            log::warn!("virtio-fs: the device has not answered a RELEASE in {:?}", self.timeout);
+        }
+    }
+
+    /// The request queue for the next request: one after the other.
+    pub(crate) fn pick_channel(&self) -> usize {
+        let queues = self.request_queues() as u32;
+        if queues <= 1 { 1 } else { 1 + (self.next_channel.fetch_add(1, Ordering::Relaxed) % queues) as usize }
+    }
+
+    /// Puts a request into a queue; the device does not know of it before [`Connection::kick`].
+    ///
+    /// Waits, up to the request's deadline, for a free slot and for data buffers; returns `None` instead if the caller is not
+    /// `patient`. A caller must not block while it holds requests that nobody awaits.
+    pub(crate) fn submit(
+        &self,
+        channel: usize,
+        request: &Request<'_>,
+        patient: bool,
+    ) -> Result<Option<Submitted>, Error> {
+        let now = self.platform.now();
+        let deadline = now.saturating_add(self.timeout);
+        let until = if patient { deadline } else { now };
+        loop {
+            if self.is_dead() {
+                return Err(Error::Dead);
+            }
+            let no_room = || if patient { Err(self.timed_out(request.about.opcode)) } else { Ok(None) };
+            let Some(message) = self.message(channel, request, until)? else { return no_room() };
+            match self.queues.channels[channel].submit(message, &self.queues.pool) {
+                Ok(token) => {
+                    self.requests.fetch_add(1, Ordering::Relaxed);
+                    let RequestMeta { opcode, unique, .. } = request.about;
+                    return Ok(Some(Submitted { channel, token, opcode, unique, deadline }));
+                }
+                Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
+                Err(SubmitError::Full) => {
+                    self.kick(channel);
+                    let channel = &self.queues.channels[channel];
+                    let mut room = || {
+                        channel.process(&self.queues.pool);
+                        self.collect_orphans(channel);
+                        channel.has_free()
+                    };
+                    let found = if patient { self.platform.wait(until, &mut room) } else { room() };
+                    if !found {
+                        return no_room();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes submitted requests visible to the device and notifies it if it wants that.
+    pub(crate) fn kick(&self, channel: usize) {
+        let channel = &self.queues.channels[channel];
+        if channel.publish() {
+            self.port.notify(channel.index());
+        }
+    }
+
+    /// Takes the reply to a request if it has come.
+    pub(crate) fn look(&self, request: &Submitted) -> Result<Option<Reply>, RingError> {
+        self.queues.channels[request.channel].poll(request.token, &self.queues.pool)
+    }
+
+    /// Registers who to wake when the reply comes. Look once more afterwards.
+    pub(crate) fn set_waker(&self, request: &Submitted, waker: &Waker) {
+        self.queues.channels[request.channel].set_waker(request.token, waker);
+    }
+
+    /// Gives a request up: the device keeps its buffers until it returns them.
+    pub(crate) fn abandon(&self, request: &Submitted) {
+        self.queues.channels[request.channel].abandon(request.token, &self.queues.pool);
+    }
+
+    /// Gives a request up that later ones must not overtake; [`Connection::drain_detached`] waits for it.
+    pub(crate) fn detach_ordered(&self, request: &Submitted) {
+        self.queues.channels[request.channel].detach_ordered(request.token, &self.queues.pool);
+    }
+
+    /// Whether nothing is in flight and all of so many data buffers are free. Takes them.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self, buffers: usize) -> bool {
+        let idle = self.queues.channels.iter().all(|channel| channel.in_flight() == 0);
+        idle && (0..buffers).all(|_| self.queues.pool.take(1).is_some())
+    }
+
+    /// Takes what the device has returned on any queue; returns the number of completions.
+    pub(crate) fn process(&self) -> usize {
+        let completions = self.complete();
+        self.queues.channels.iter().for_each(|channel| self.collect_orphans(channel));
+        completions
+    }
+
+    /// As [`Connection::process`], without anything that allocates.
+    fn complete(&self) -> usize {
+        self.queues.complete()
+    }
+
+    /// Copies orphaned replies out of the slots and buffers that they keep from others.
+    fn collect_orphans(&self, channel: &Channel<R>) {
+        while let Some(orphan) = channel.take_late(&self.queues.pool) {
+            self.orphans.lock().push(orphan);
+            self.has_orphans.store(true, Ordering::Release);
+        }
+    }
+
+    /// The nodes that the server may yet open, or has opened, for somebody who gave up.
+    pub(crate) fn abandoned_opens(&self) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        self.queues.channels.iter().for_each(|channel| channel.abandoned_opens(&mut nodes));
+        nodes
+    }
+
+    /// Takes the replies that nobody waited for any more; side effects of their requests need undoing.
+    pub(crate) fn take_orphans(&self) -> Vec<OrphanReply> {
+        if !self.has_orphans.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.orphans.lock())
+    }
+
+    /// Acknowledges an interrupt and takes what the device has returned.
+    pub(crate) fn handle_interrupt(&self) -> usize {
+        let status = self.port.ack_interrupt();
+        log::trace!("virtio-fs: interrupt {:#x}", status.bits());
+        self.complete()
+    }
+
+    /// Asks the device for interrupts, or not. Takes what came back without one.
+    pub(crate) fn set_interrupts(&self, on: bool) {
+        self.queues.channels.iter().for_each(|channel| channel.set_interrupts(on));
+        if let Some(notices) = &self.queues.notices {
+            notices.set_interrupts(on);
+        }
+        self.process();
+    }
+
+    /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it
+    /// takes some hosts down.
+    pub(crate) fn stop(&self) {
+        if !self.is_dead() && self.port.reset(&*self.platform).is_ok() {
+            self.stopped.store(true, Ordering::Release);
+        }
+    }
+
+    /// Copies a reply out of memory that the device can reach; bulk data to `data`.
+    pub(crate) fn receive(&self, reply: Reply, data: &mut [u8]) -> Received {
+        self.timeouts_in_a_row.store(0, Ordering::Relaxed);
+        let mut data_len = 0;
+        if let Some((buffer, len)) = reply.data {
+            let len = len.min(data.len());
+            data_len = buffer.read(0, &mut data[..len]);
+            self.queues.pool.give(buffer);
+        }
+        Received { written: reply.written, head: reply.head, head_len: reply.head_len, data_len }
+    }
+
+    /// Counts a request that was not answered in time, and gives the device up after too many. Returns the error.
+    pub(crate) fn timed_out(&self, opcode: Opcode) -> Error {
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
+        let in_a_row = self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_a_row >= self.max_timeouts && self.give_up() {
+            log::error!("virtio-fs: {in_a_row} requests in a row got no answer; leaving the device alone from here on");
+        }
+        Error::TimedOut { opcode, after: self.timeout }
+    }
+
+    /// Leaves the device alone for good; returns whether that is new.
+    pub(crate) fn give_up(&self) -> bool {
+        let new = !self.dead.swap(true, Ordering::Relaxed);
+        if new {
+            self.port.abandon();
+        }
+        new
+    }
+
+    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.
+    fn message<'m>(
+        &self,
+        channel: usize,
+        request: &'m Request<'m>,
+        until: Duration,
+    ) -> Result<Option<Message<'m>>, Error> {
+        let total: usize = request.parts.iter().map(|part| part.len()).sum();
+        // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
+        let mut inline = 0;
+        let fits = request.parts.iter().take_while(|part| {
+            inline += part.len();
+            inline <= REQUEST_BYTES
+        });
+        let (parts, tail) =
+            request.parts.split_at(if total > REQUEST_BYTES { fits.count() } else { request.parts.len() });
+        let tail_len = tail.iter().map(|part| part.len()).sum();
+        if tail_len > self.data_buffer_size {
+            return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
+        }
+        let count = usize::from(tail_len > 0) + usize::from(request.reply_data > 0);
+        if count > self.queues.pool.len() {
+            return Err(Error::refused(Errno::ENOBUFS, "data both ways takes two data buffers"));
+        }
+        let Some(mut buffers) = self.data_buffers(channel, count, until) else { return Ok(None) };
+        let data_in = (request.reply_data > 0).then(|| buffers.pop()).flatten();
+        let data_in = data_in.map(|buffer| (buffer, request.reply_data.min(self.data_buffer_size)));
+        let data_out = buffers.pop().map(|mut buffer| {
+            let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
+            (buffer, written)
+        });
+        Ok(Some(Message { about: request.about, parts, data_out, reply_len: request.reply_len, data_in }))
+    }
+
+    /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.
+    fn data_buffers(&self, channel: usize, count: usize, deadline: Duration) -> Option<Buffers> {
+        if count == 0 {
+            return Some(Buffers::new());
+        }
+        self.queues.pool.take(count).or_else(|| {
+            self.kick(channel);
+            wait_for(&*self.platform, deadline, || {
+                self.process();
+                self.queues.pool.take(count)
+            })
+        })
+    }
+}

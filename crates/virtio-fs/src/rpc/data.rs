@@ -1,0 +1,150 @@
+//! Bytes of open files: READ and WRITE, several in flight at once.
+
+use fuse_proto::{Errno, ops};
+
+use super::Rpc;
+use super::handles::Handle;
+use crate::{Error, Lock};
+
+/// READ and WRITE requests in flight at once for one call.
+pub(crate) const PIPELINE: usize = 4;
+
+/// The most bytes of one READ or WRITE.
+pub(crate) fn io_size<R: Lock>(rpc: &Rpc<R>) -> usize {
+    (rpc.protocol().max_write() as usize).min(rpc.connection().data_buffer_size())
+}
+
+/// The READ of `size` bytes at `offset`.
+pub(crate) fn read_op(handle: &Handle, offset: u64, size: usize) -> ops::Read {
+    ops::Read {
+        node: handle.node,
+        fh: handle.fh(),
+        offset,
+        size: size as u32,
+        read_flags: Default::default(),
+        lock_owner: Default::default(),
+        flags: handle.flags,
+    }
+}
+
+/// The WRITE of `data` at `offset`.
+pub(crate) fn write_op<'d>(handle: &Handle, offset: u64, data: &'d [u8]) -> ops::Write<'d> {
+    ops::Write {
+        node: handle.node,
+        fh: handle.fh(),
+        offset,
+        data,
+        write_flags: Default::default(),
+        lock_owner: Default::default(),
+        flags: handle.flags,
+    }
+}
+
+/// How much of `len` bytes at `offset` can be read: no file reaches past the largest offset, and servers take one past it for
+/// a negative one.
+pub(crate) fn readable_len(offset: u64, len: usize) -> usize {
+    usize::try_from((i64::MAX as u64).saturating_sub(offset)).unwrap_or(usize::MAX).min(len)
+}
+
+/// Reads; returns how many bytes, fewer than asked for only at the end of the file.
+pub(crate) fn read<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+    let len = readable_len(offset, buffer.len());
+    let buffer = &mut buffer[..len];
+    let mut done = 0;
+    while done < buffer.len() {
+        let (count, short) = read_batch(rpc, handle, &mut buffer[done..], offset.saturating_add(done as u64))?;
+        rpc.counters.read_bytes.add(count as u64);
+        done += count;
+        if short {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// Reads by up to [`PIPELINE`] requests at once. Returns the bytes read without a gap, and whether the file ended there.
+fn read_batch<R: Lock>(
+    rpc: &Rpc<R>,
+    handle: &Handle,
+    buffer: &mut [u8],
+    mut offset: u64,
+) -> Result<(usize, bool), Error> {
+    let size = io_size(rpc);
+    let channel = rpc.connection().pick_channel();
+    let mut sent = heapless::Vec::<_, PIPELINE>::new();
+    for chunk in buffer.chunks(size).take(PIPELINE) {
+        let op = read_op(handle, offset, chunk.len());
+        let Some(in_flight) = rpc.submit(channel, handle.who, &op, sent.is_empty())? else { break };
+        // No more than PIPELINE: there is room.
+        let _ = sent.push((op, in_flight));
+        offset = offset.saturating_add(chunk.len() as u64);
+    }
+    rpc.connection().kick(channel);
+    let mut short = false;
+    let mut got = 0;
+    for ((op, in_flight), chunk) in sent.into_iter().zip(buffer.chunks_mut(size)) {
+        let count = rpc.finish(&op, in_flight, chunk, |bytes: &[u8]| bytes.len())?;
+        if !short {
+            got += count;
+        }
+        // What comes after a short read is past the end of the file, whatever a later reply says.
+        short |= count < chunk.len();
+    }
+    Ok((got, short))
+}
+
+/// Writes by up to `most` requests at once. Returns the bytes written without a gap, and the first error after them.
+pub(crate) fn write_batch<R: Lock>(
+    rpc: &Rpc<R>,
+    handle: &Handle,
+    buffer: &[u8],
+    mut offset: u64,
+    most: usize,
+) -> (usize, Option<Error>) {
+    let channel = rpc.connection().pick_channel();
+    let mut sent = heapless::Vec::<_, PIPELINE>::new();
+    let mut failed = None;
+    for data in buffer.chunks(io_size(rpc)).take(most.min(PIPELINE)) {
+        let op = write_op(handle, offset, data);
+        match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
+            Ok(Some(in_flight)) => {
+                // No more than PIPELINE: there is room.
+                let _ = sent.push((op, in_flight));
+            }
+            Ok(None) => break,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+        offset = offset.saturating_add(data.len() as u64);
+    }
+    rpc.connection().kick(channel);
+    let mut done = 0;
+    let mut short = false;
+    for (op, in_flight) in sent {
+        let wanted = op.data.len();
+        match rpc.finish(&op, in_flight, &mut [], |written| written.size as usize).and_then(|n| written(n, wanted)) {
+            Ok(count) => {
+                if !short {
+                    done += count;
+                }
+                short |= count < wanted;
+            }
+            Err(error) => {
+                failed = failed.or(Some(error));
+                short = true;
+            }
+        }
+    }
+    rpc.counters.write_bytes.add(done as u64);
+    (done, failed)
+}
+
+/// Refuses a server's claim to have written more than it was given.
+pub(crate) fn written(count: usize, wanted: usize) -> Result<usize, Error> {
+    if count > wanted {
+        return Err(Error::refused(Errno::EIO, "the server claims to have written too much"));
+    }
+    Ok(count)
+}

@@ -1,0 +1,73 @@
+//! From bytes that the device wrote to the reply of an operation.
+
+use fuse_proto::{Operation, Protocol, ReplyHeader, Shape, Unique};
+
+use crate::Error;
+use crate::queue::channel::REPLY_BYTES;
+
+/// The largest reply whose body is a structure, not bulk data: it fits the slot's own buffer.
+const SMALL: usize = REPLY_BYTES - ReplyHeader::LEN;
+
+/// A reply as bytes, copied out of memory that the device can reach.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Bytes that the device says it wrote.
+    pub(crate) written: usize,
+    pub(crate) head: [u8; REPLY_BYTES],
+    pub(crate) head_len: usize,
+    /// Bytes of bulk data copied to the caller's buffer.
+    pub(crate) data_len: usize,
+}
+
+impl Received {
+    /// Header and fixed body.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+
+    /// What follows the header in the slot's own buffer.
+    pub(crate) fn small_body(&self) -> &[u8] {
+        self.head().get(ReplyHeader::LEN..).unwrap_or(&[])
+    }
+}
+
+/// Whether the body of a reply is bulk data.
+pub(crate) fn is_bulk(reply_max: u32) -> bool {
+    reply_max as usize > SMALL
+}
+
+/// Reads a reply; bulk data is in `data` already.
+pub(crate) fn read_reply<O: Operation, T>(
+    protocol: &Protocol,
+    op: &O,
+    unique: Unique,
+    received: &Received,
+    data: &mut [u8],
+    read: impl FnOnce(O::Reply<'_>) -> T,
+) -> Result<T, Error> {
+    let body = body(protocol, &op.shape(protocol), unique, received, data)?;
+    let reply = op.decode_body(protocol, body);
+    reply.map(read).map_err(|error| Error::of_reply(O::OPCODE, error.into()))
+}
+
+/// The body of a reply of any kind, checked as far as that needs not know which.
+#[inline(never)]
+fn body<'a>(
+    protocol: &Protocol,
+    shape: &Shape,
+    unique: Unique,
+    received: &'a Received,
+    data: &'a mut [u8],
+) -> Result<&'a [u8], Error> {
+    let body = if is_bulk(shape.reply.max) {
+        &data[..received.data_len]
+    } else {
+        let small = received.small_body();
+        // Data so small that it came with the header: the caller finds it where it looks for data.
+        let len = small.len().min(data.len());
+        data[..len].copy_from_slice(&small[..len]);
+        small
+    };
+    let checked = shape.check(protocol, unique, received.written, received.head(), body);
+    checked.map_err(|error| Error::of_reply(shape.opcode, error))
+}

@@ -1,0 +1,34 @@
+//! A request as bytes.
+
+use fuse_proto::{Message, ReplyHeader, ReplyRule, Shape};
+
+use super::reply::is_bulk;
+use crate::queue::channel::RequestMeta;
+
+/// The most parts of a request: header, body, names, data.
+const MAX_PARTS: usize = 8;
+
+/// A request, encoded, and how much room its reply needs.
+pub(crate) struct Request<'a> {
+    pub(crate) about: RequestMeta,
+    /// Header, body, names, data, in this order.
+    pub(crate) parts: heapless::Vec<&'a [u8], MAX_PARTS>,
+    /// Bytes of the reply that go to the slot's own buffer; 0 if there is no reply.
+    pub(crate) reply_len: usize,
+    /// Room for bulk data after them.
+    pub(crate) reply_data: usize,
+}
+
+impl<'a> Request<'a> {
+    /// The request numbered `unique` whose encoding is `message`.
+    pub(crate) fn new(shape: &Shape, unique: u64, message: &'a Message<'_>) -> Self {
+        let reply = shape.reply.max as usize;
+        let (reply_len, reply_data) = match shape.rule {
+            ReplyRule::Never => (0, 0),
+            _ if is_bulk(shape.reply.max) => (ReplyHeader::LEN, reply),
+            _ => (ReplyHeader::LEN + reply, 0),
+        };
+        let about = RequestMeta { opcode: shape.opcode, node: shape.node, unique };
+        Self { about, parts: message.pieces().collect(), reply_len, reply_data }
+    }
+}

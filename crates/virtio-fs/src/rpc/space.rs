@@ -1,0 +1,84 @@
+//! Room on the host: FALLOCATE, LSEEK for holes, COPY_FILE_RANGE, STATFS; and making it durable: FSYNC, SYNCFS.
+
+use fuse_proto::{Errno, FallocateMode, FsyncFlags, NodeId, Opcode, ops};
+
+use super::Rpc;
+use super::credentials::Credentials;
+use super::handles::Handle;
+use crate::{Error, Lock};
+
+/// Makes data durable. A server that does not know FSYNC has nothing to do, as far as an ordinary fsync goes; returns whether
+/// it knows it.
+pub(crate) fn fsync<R: Lock>(rpc: &Rpc<R>, handle: &Handle, data_only: bool) -> Result<bool, Error> {
+    if rpc.is_unsupported(Opcode::FSYNC) {
+        return Ok(false);
+    }
+    match fsync_as_answered(rpc, handle, data_only) {
+        Err(error) if error.is_enosys() => {
+            rpc.set_unsupported(Opcode::FSYNC);
+            Ok(false)
+        }
+        result => result.map(|()| true),
+    }
+}
+
+/// As [`fsync`], with the server's answer as it is: ENOSYS from a server that makes nothing durable.
+pub(crate) fn fsync_as_answered<R: Lock>(rpc: &Rpc<R>, handle: &Handle, data_only: bool) -> Result<(), Error> {
+    let flags = if data_only { FsyncFlags::FDATASYNC } else { FsyncFlags::empty() };
+    rpc.counters.fsyncs.add(1);
+    rpc.call(handle.who, &ops::Fsync { node: handle.node, fh: handle.fh(), flags }, drop)
+}
+
+/// Makes everything written durable.
+pub(crate) fn syncfs<R: Lock>(rpc: &Rpc<R>, who: Credentials) -> Result<(), Error> {
+    rpc.call_known(who, &ops::Syncfs { node: NodeId::ROOT }, &mut [], drop)
+}
+
+/// Allocates, punches or zeroes.
+pub(crate) fn fallocate<R: Lock>(
+    rpc: &Rpc<R>,
+    handle: &Handle,
+    mode: FallocateMode,
+    offset: u64,
+    length: u64,
+) -> Result<(), Error> {
+    let op = ops::Fallocate { node: handle.node, fh: handle.fh(), offset, length, mode };
+    rpc.call_known(handle.who, &op, &mut [], drop)
+}
+
+/// Finds the next data or hole.
+pub(crate) fn lseek<R: Lock>(rpc: &Rpc<R>, handle: &Handle, offset: u64, whence: ops::Whence) -> Result<u64, Error> {
+    let op = ops::Lseek { node: handle.node, fh: handle.fh(), offset, whence };
+    rpc.call_known(handle.who, &op, &mut [], |found| found.offset)
+}
+
+/// Copies between two files on the host. Returns how many bytes.
+pub(crate) fn copy_file_range<R: Lock>(
+    rpc: &Rpc<R>,
+    (from, off_in): (&Handle, u64),
+    (to, off_out): (&Handle, u64),
+    len: u64,
+) -> Result<u64, Error> {
+    // The reply counts in 32 bits.
+    let len = len.min(u64::from(u32::MAX) & !0xfff);
+    let op = ops::CopyFileRange {
+        node_in: from.node,
+        fh_in: from.fh(),
+        off_in,
+        node_out: to.node,
+        fh_out: to.fh(),
+        off_out,
+        len,
+        flags: 0,
+    };
+    let copied = rpc.call_known(from.who, &op, &mut [], |written| u64::from(written.size))?;
+    if copied > len {
+        return Err(Error::refused(Errno::EIO, "the server claims to have copied too much"));
+    }
+    Ok(copied)
+}
+
+/// Sizes and free space of the file system that a node is on.
+pub(crate) fn statfs<R: Lock>(rpc: &Rpc<R>, who: Credentials, node: NodeId) -> Result<ops::StatfsReply, Error> {
+    rpc.call(who, &ops::Statfs { node }, |reply| reply)
+}

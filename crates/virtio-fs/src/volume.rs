@@ -1,0 +1,161 @@
+//! What a mounted file system keeps: inodes, names, attributes, look-ups that it owes the server.
+//!
+//! Nothing here moves data. Where bytes have to stay as they are while something is changed, or mappings have to go, the
+//! volume asks the window layer through [`mapped_bytes::MappedBytes`].
+//!
+//! # Locks
+//!
+//! All are short: none is held across a request or a call into the embedder. Where two are held at once the order is:
+//! inode table, then an inode's names or attributes. The list of owed FORGETs is never locked together with another.
+
+pub(crate) mod attributes;
+pub(crate) mod dirty_pages;
+pub(crate) mod entries;
+pub(crate) mod forgets;
+pub(crate) mod inode;
+pub(crate) mod inode_table;
+pub(crate) mod inodes;
+pub(crate) mod lookup;
+pub(crate) mod mapped_bytes;
+pub(crate) mod name_cache;
+pub(crate) mod notifications;
+pub mod path;
+pub(crate) mod resize;
+pub(crate) mod unlinked;
+pub(crate) mod unmount;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+
+use fs_dax::FailureState;
+use fuse_proto::{Entry, Errno, NodeId};
+use lock_api::Mutex;
+
+use self::inode::Inode;
+use self::inodes::Inodes;
+use self::mapped_bytes::MappedBytes;
+use self::notifications::Notifications;
+use crate::rpc::counters::Counter;
+use crate::rpc::{Rpc, attributes as requests, orphans};
+use crate::{Error, Lock};
+
+/// How much a volume keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Inodes that nobody holds.
+    pub(crate) max_inodes: usize,
+    /// Names.
+    pub(crate) max_names: usize,
+}
+
+/// What a volume counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) entry_hits: Counter,
+    pub(crate) negative_hits: Counter,
+    pub(crate) notifications: Counter,
+}
+
+/// See the module.
+pub(crate) struct Volume<R: Lock> {
+    pub(crate) rpc: Arc<Rpc<R>>,
+    pub(crate) inodes: Inodes<R>,
+    notifications: Notifications,
+    root: Mutex<R, Option<Arc<Inode<R>>>>,
+    unmounted: AtomicBool,
+    /// Once failed, the whole file system stays so.
+    failure: FailureState,
+    /// Mapped views, pins and faults under way.
+    views: AtomicUsize,
+    pub(crate) counters: Counters,
+}
+
+impl<R: Lock> Volume<R> {
+    /// The volume of a session, without a root yet; `mapped` is who maps its files' bytes.
+    pub(crate) fn new(rpc: Arc<Rpc<R>>, mapped: Option<Arc<dyn MappedBytes>>, limits: Limits) -> Self {
+        Self {
+            inodes: Inodes::new(rpc.clone(), mapped, limits),
+            rpc,
+            notifications: Notifications::default(),
+            root: Mutex::new(None),
+            unmounted: AtomicBool::new(false),
+            failure: FailureState::new(),
+            views: AtomicUsize::new(0),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Fetches the root's attributes and makes it the first inode.
+    pub(crate) fn open_root(&self) -> Result<(), Error> {
+        let (attr, attr_valid) = requests::getattr(&self.rpc, self.rpc.credentials(), NodeId::ROOT, None)?;
+        if !attr.is_dir() {
+            return Err(Error::refused(Errno::ENOTDIR, "the root of the file system is no directory"));
+        }
+        let entry = Entry { node: NodeId::ROOT, generation: 0, entry_valid: Duration::MAX, attr_valid, attr };
+        *self.root.lock() = Some(self.inodes.insert_root(&entry));
+        Ok(())
+    }
+
+    /// Refuses work after the unmount.
+    pub(crate) fn check_mounted(&self) -> Result<(), Error> {
+        if self.unmounted.load(Ordering::Acquire) { Err(Error::Unmounted) } else { Ok(()) }
+    }
+
+    /// Refuses work on a file, or a file system, that was marked failed.
+    pub(crate) fn check_alive(&self, inode: &Inode<R>) -> Result<(), Error> {
+        match self.failure.failed().or_else(|| inode.failure.failed()) {
+            None => Ok(()),
+            Some(_) => Err(Error::refused(Errno::EIO, "marked as failed")),
+        }
+    }
+
+    /// Marks a file as failed, for good, and takes its pages out of page tables.
+    pub(crate) fn mark_failed(&self, inode: &Inode<R>) {
+        inode.failure.fail(fs_dax::Errno::EIO);
+        self.unmap_failed(inode);
+    }
+
+    /// Marks the whole file system as failed, for good.
+    pub(crate) fn mark_all_failed(&self) {
+        self.failure.fail(fs_dax::Errno::EIO);
+        self.inodes.all().iter().for_each(|inode| self.unmap_failed(inode));
+    }
+
+    fn unmap_failed(&self, inode: &Inode<R>) {
+        let _layout = inode.layout.change();
+        self.inodes.mapped().unmap_failed(inode.key);
+    }
+
+    /// The root directory.
+    pub(crate) fn root(&self) -> Result<Arc<Inode<R>>, Error> {
+        self.root.lock().clone().ok_or(Error::Unmounted)
+    }
+
+    /// Notes a view of bytes, a pin, or a fault under way, which an unmount must not pull the memory from.
+    pub(crate) fn begin_view(&self) {
+        self.views.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The end of what [`Volume::begin_view`] noted.
+    pub(crate) fn end_view(&self) {
+        self.views.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Acts upon what has come through the notification queue. Returns how many messages.
+    pub(crate) fn take_notifications(&self) -> usize {
+        let count = self.notifications.take(self.rpc.connection(), &self.inodes);
+        if count > 0 {
+            self.counters.notifications.add(count as u64);
+        }
+        count
+    }
+
+    /// Gives back what came with replies that nobody waits for any more.
+    pub(crate) fn settle_orphans(&self) {
+        let forgets = self.inodes.forgets();
+        if orphans::settle(&self.rpc, |node| forgets.owe(node, 1)) > 0 {
+            forgets.flush();
+        }
+    }
+}

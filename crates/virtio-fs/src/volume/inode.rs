@@ -1,0 +1,263 @@
+//! An inode: what the driver knows of a file of the server, and the look-up count that it owes.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+
+use fs_dax::{FailureState, FileKey, Layout, MetadataEpoch};
+use fuse_proto::{Attr, Entry, NodeId};
+use lock_api::Mutex;
+
+use super::dirty_pages::DirtyPages;
+use crate::Lock;
+
+/// The unit in which attributes count what a file takes up on the host, in bytes.
+const BLOCK: u64 = 512;
+
+/// What is known of an inode's attributes.
+#[derive(Clone, Debug)]
+pub(crate) struct CachedAttr {
+    pub(crate) attr: Attr,
+    /// Until when the server vouches for them.
+    pub(crate) valid_until: Duration,
+    /// When they were fetched.
+    pub(crate) fetched: Duration,
+}
+
+impl CachedAttr {
+    /// Whether blocks are missing, as far as their number tells.
+    fn has_holes(&self) -> bool {
+        self.attr.blocks.saturating_mul(BLOCK) < self.attr.size
+    }
+}
+
+/// A name in a directory, as far as the server vouches for it.
+#[derive(Clone, Copy, Debug)]
+struct CachedName {
+    /// `None`: there is no such name.
+    nodeid: Option<NodeId>,
+    valid_until: Duration,
+}
+
+/// An inode that the server knows by `nodeid`.
+pub(crate) struct Inode<R: Lock> {
+    /// The driver's own number: node ids are used again by the server after FORGET, these never.
+    pub(crate) key: FileKey,
+    pub(crate) nodeid: NodeId,
+    pub(crate) generation: u64,
+    /// Which of the host's file systems it is on: 0 for the share's own.
+    pub(crate) device: u64,
+    /// Whether it is a regular file, which it stays.
+    is_regular: bool,
+    /// Look-ups that the server counted and that FORGET has to give back.
+    pub(crate) lookups: AtomicU64,
+    attr: Mutex<R, CachedAttr>,
+    /// The file's size: `attr.size` once more, for the paths that need nothing else.
+    size: AtomicU64,
+    /// Whether its blocks are too few for its size, by the attributes.
+    holes: AtomicBool,
+    /// Whether it has no name any more.
+    unlinked: AtomicBool,
+    /// Grows with each operation that can change the size, before and after it.
+    size_changes: AtomicU64,
+    /// Grows with each operation that cuts the file, before and after it.
+    truncate_seq: AtomicU64,
+    /// Tells a fault that the file was cut or punched while it was looked up.
+    pub(crate) layout: Layout,
+    /// Whether the file's metadata is durable on the host, as far as can be known.
+    pub(crate) epoch: MetadataEpoch,
+    /// Pages stored to through page tables.
+    pub(crate) dirty_pages: Mutex<R, DirtyPages>,
+    /// Once failed, always failed.
+    pub(crate) failure: FailureState,
+    names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
+}
+
+impl<R: Lock> Inode<R> {
+    pub(crate) fn new(key: FileKey, entry: &Entry, device: u64, now: Duration) -> Self {
+        let attr = CachedAttr { attr: entry.attr, valid_until: now.saturating_add(entry.attr_valid), fetched: now };
+        Self {
+            key,
+            nodeid: entry.node,
+            generation: entry.generation,
+            device,
+            is_regular: entry.attr.is_file(),
+            lookups: AtomicU64::new(0),
+            size: AtomicU64::new(attr.attr.size),
+            holes: AtomicBool::new(attr.has_holes()),
+            unlinked: AtomicBool::new(attr.attr.nlink == 0),
+            attr: Mutex::new(attr),
+            size_changes: AtomicU64::new(0),
+            truncate_seq: AtomicU64::new(0),
+            layout: Layout::new(),
+            epoch: MetadataEpoch::new(),
+            dirty_pages: Mutex::new(DirtyPages::new()),
+            failure: FailureState::new(),
+            names: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The file's last known size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Whether the file has no name any more, as far as is known: it lives only as long as somebody holds it.
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.unlinked.load(Ordering::Acquire)
+    }
+
+    /// Its last name was removed.
+    pub(crate) fn note_unlinked(&self) {
+        self.unlinked.store(true, Ordering::Release);
+    }
+
+    /// Whether the file has holes, as far as the number of its blocks tells: a store there has to find room on the host.
+    pub(crate) fn has_holes(&self) -> bool {
+        self.holes.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody vouches for the attributes any more and they were fetched longer ago than `patience`.
+    pub(crate) fn attr_is_old(&self, now: Duration, patience: Duration) -> bool {
+        let cached = self.attr.lock();
+        let fetched_lately = !cached.fetched.is_zero() && now < cached.fetched.saturating_add(patience);
+        now >= cached.valid_until && !fetched_lately
+    }
+
+    pub(crate) fn cached_attr(&self) -> CachedAttr {
+        self.attr.lock().clone()
+    }
+
+    /// Takes attributes that the server sent. `since` is what [`Inode::size_changes`] said before the request: if the
+    /// size was changed meanwhile the attributes are used, but not trusted any longer.
+    ///
+    /// Returns the size before, if the file became smaller.
+    pub(crate) fn update_attr(&self, attr: &Attr, valid: Duration, now: Duration, since: u64) -> Option<u64> {
+        let mut cached = self.attr.lock();
+        if self.size_changes() != since {
+            // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
+            cached.valid_until = now;
+            return None;
+        }
+        *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
+        self.holes.store(cached.has_holes(), Ordering::Release);
+        self.unlinked.store(attr.nlink == 0, Ordering::Release);
+        let before = self.size.swap(attr.size, Ordering::AcqRel);
+        (attr.size < before).then_some(before)
+    }
+
+    /// Marks the attributes as no longer vouched for.
+    pub(crate) fn expire_attr(&self) {
+        self.attr.lock().valid_until = Duration::ZERO;
+    }
+
+    /// Somebody else changed the file: attributes that are known or being fetched are not used any more.
+    pub(crate) fn forget_attr(&self) {
+        self.note_size_change();
+        let mut cached = self.attr.lock();
+        cached.valid_until = Duration::ZERO;
+        cached.fetched = Duration::ZERO;
+    }
+
+    /// How many operations that change the size began or ended so far.
+    pub(crate) fn size_changes(&self) -> u64 {
+        self.size_changes.load(Ordering::Acquire)
+    }
+
+    /// Marks the begin or the end of an operation that can change the size.
+    pub(crate) fn note_size_change(&self) {
+        self.size_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many operations that cut the file began or ended so far.
+    pub(crate) fn truncate_seq(&self) -> u64 {
+        self.truncate_seq.load(Ordering::Acquire)
+    }
+
+    /// Marks the begin or the end of an operation that cuts the file.
+    pub(crate) fn note_truncate(&self) {
+        self.truncate_seq.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The file was written from `start` to `end`: it is at least that large now, unless it was cut since [`Inode::truncate_seq`]
+    /// said `since`; then the server knows.
+    pub(crate) fn grow_to(&self, start: u64, end: u64, since: u64) {
+        let mut cached = self.attr.lock();
+        if self.truncate_seq() == since {
+            self.size.fetch_max(end, Ordering::AcqRel);
+            // The host has found room for what is new; whether it had to for the rest is asked again soon.
+            let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
+            cached.attr.blocks = cached.attr.blocks.saturating_add(new);
+            cached.attr.size = cached.attr.size.max(end);
+            self.holes.store(cached.has_holes(), Ordering::Release);
+        }
+        // Times and blocks have changed too.
+        cached.valid_until = Duration::ZERO;
+    }
+
+    /// The file was cut or stretched to `size` by an operation of this driver.
+    pub(crate) fn set_size(&self, size: u64) {
+        let mut cached = self.attr.lock();
+        self.size.store(size, Ordering::Release);
+        if size < cached.attr.size {
+            // Which blocks went is not known.
+            cached.attr.blocks = 0;
+        }
+        cached.attr.size = size;
+        cached.valid_until = Duration::ZERO;
+        self.holes.store(cached.has_holes(), Ordering::Release);
+    }
+
+    /// A hole was punched by an operation of this driver: until the server is asked again, it may be anywhere.
+    pub(crate) fn note_hole(&self) {
+        let mut cached = self.attr.lock();
+        cached.attr.blocks = 0;
+        cached.valid_until = Duration::ZERO;
+        self.holes.store(cached.has_holes(), Ordering::Release);
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.attr.lock().attr.is_dir()
+    }
+
+    pub(crate) fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.attr.lock().attr.is_symlink()
+    }
+
+    /// Whether the server marks the file for DAX.
+    pub(crate) fn has_dax_attr(&self) -> bool {
+        self.attr.lock().attr.wants_dax()
+    }
+
+    /// What the cache says of a name: `None` nothing, `Some(None)` there is none, `Some(Some(nodeid))` it is that one.
+    pub(crate) fn cached_name(&self, name: &[u8], now: Duration) -> Option<Option<NodeId>> {
+        let names = self.names.lock();
+        names.get(name).filter(|cached| now < cached.valid_until).map(|cached| cached.nodeid)
+    }
+
+    /// The last known inode of a name, whether the server still vouches for it or not.
+    pub(crate) fn last_known(&self, name: &[u8]) -> Option<NodeId> {
+        self.names.lock().get(name).and_then(|cached| cached.nodeid)
+    }
+
+    /// Notes a name; returns whether the cache grew by an entry.
+    pub(crate) fn cache_name(&self, name: &[u8], nodeid: Option<NodeId>, valid_until: Duration) -> bool {
+        self.names.lock().insert(name.into(), CachedName { nodeid, valid_until }).is_none()
+    }
+
+    /// Forgets a name; returns whether it was known.
+    pub(crate) fn forget_name(&self, name: &[u8]) -> bool {
+        self.names.lock().remove(name).is_some()
+    }
+
+    /// Forgets all names; returns how many there were.
+    pub(crate) fn forget_names(&self) -> usize {
+        let names = core::mem::take(&mut *self.names.lock());
+        names.len()
+    }
+}

@@ -1,0 +1,143 @@
+//! The table of inodes by node id.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use fs_dax::FileKeys;
+use fuse_proto::{Entry, NodeId};
+
+use super::inode::Inode;
+use crate::Lock;
+
+/// All inodes that the driver holds, by node id.
+pub(crate) struct InodeTable<R: Lock> {
+    inodes: BTreeMap<u64, Arc<Inode<R>>>,
+    /// Those whose node ids the server gave to other files while somebody still held them.
+    replaced: Vec<Weak<Inode<R>>>,
+    keys: FileKeys,
+    /// Where the search for an inode to drop goes on.
+    hand: u64,
+}
+
+impl<R: Lock> InodeTable<R> {
+    pub(crate) const fn new() -> Self {
+        Self { inodes: BTreeMap::new(), replaced: Vec::new(), keys: FileKeys::new(), hand: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    pub(crate) fn get(&self, nodeid: NodeId) -> Option<Arc<Inode<R>>> {
+        self.inodes.get(&nodeid.0).cloned()
+    }
+
+    /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for `entry`s
+    /// whose node id is in use by a file that is gone (other generation): then the old one is returned as second.
+    ///
+    /// A new one is on the same file system of the host's as its parent, on `device`, unless another begins with it.
+    pub(crate) fn insert(
+        &mut self,
+        entry: &Entry,
+        device: u64,
+        now: Duration,
+    ) -> (Arc<Inode<R>>, Option<Arc<Inode<R>>>) {
+        let known = self.inodes.get(&entry.node.0);
+        if let Some(inode) = known
+            && inode.generation == entry.generation
+            && inode.cached_attr().attr.file_type() == entry.attr.file_type()
+        {
+            inode.lookups.fetch_add(1, Ordering::Relaxed);
+            return (inode.clone(), None);
+        }
+        let key = self.keys.next_key();
+        let device = if entry.attr.is_submount() { key.0 } else { device };
+        let inode = Arc::new(Inode::new(key, entry, device, now));
+        // The server counts look-ups by node id: those of the old file go with the new one.
+        let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
+        inode.lookups.store(owed + 1, Ordering::Relaxed);
+        let replaced = self.inodes.insert(entry.node.0, inode.clone());
+        if let Some(old) = &replaced {
+            self.replaced.retain(|held| held.strong_count() > 0);
+            self.replaced.push(Arc::downgrade(old));
+        }
+        (inode, replaced)
+    }
+
+    /// Adds the root, for which the server counts no look-ups.
+    pub(crate) fn insert_root(&mut self, entry: &Entry, now: Duration) -> Arc<Inode<R>> {
+        let (root, _) = self.insert(entry, 0, now);
+        root.lookups.store(0, Ordering::Relaxed);
+        root
+    }
+
+    /// Takes an inode out if nobody else holds it, with the look-ups to give back.
+    pub(crate) fn remove_unused(&mut self, nodeid: NodeId) -> Option<(Arc<Inode<R>>, u64)> {
+        let unused =
+            nodeid != NodeId::ROOT && self.inodes.get(&nodeid.0).is_some_and(|held| Arc::strong_count(held) == 1);
+        if !unused {
+            return None;
+        }
+        let inode = self.inodes.remove(&nodeid.0)?;
+        let owed = inode.lookups.swap(0, Ordering::Relaxed);
+        Some((inode, owed))
+    }
+
+    /// Takes some inode out that nobody else holds, going round the table; looks at no more than `tries`.
+    pub(crate) fn remove_any_unused(&mut self, tries: usize) -> Option<(Arc<Inode<R>>, u64)> {
+        for _ in 0..tries {
+            let next = self.inodes.range(self.hand..).next().or_else(|| self.inodes.iter().next());
+            let nodeid = NodeId(*next?.0);
+            self.hand = nodeid.0.wrapping_add(1);
+            if let Some(removed) = self.remove_unused(nodeid) {
+                return Some(removed);
+            }
+        }
+        None
+    }
+
+    /// Takes all inodes out, with the look-ups to give back.
+    pub(crate) fn drain(&mut self) -> Vec<(Arc<Inode<R>>, u64)> {
+        core::mem::take(&mut self.inodes)
+            .into_values()
+            .map(|inode| {
+                let owed = inode.lookups.swap(0, Ordering::Relaxed);
+                (inode, owed)
+            })
+            .collect()
+    }
+
+    /// All inodes, also those whose node ids were reused.
+    pub(crate) fn all(&self) -> Vec<Arc<Inode<R>>> {
+        self.inodes.values().cloned().chain(self.replaced.iter().filter_map(Weak::upgrade)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fuse_proto::Attr;
+
+    use super::*;
+
+    #[test]
+    fn a_file_whose_node_id_was_reused_is_not_forgotten_while_it_is_held() {
+        let mut table = InodeTable::<spin::Mutex<()>>::new();
+        let entry = |generation| Entry {
+            node: NodeId(7),
+            generation,
+            entry_valid: Duration::ZERO,
+            attr_valid: Duration::ZERO,
+            attr: Attr::default(),
+        };
+        let (old, _) = table.insert(&entry(1), 0, Duration::ZERO);
+        let (new, replaced) = table.insert(&entry(2), 0, Duration::ZERO);
+        assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &old)));
+        let keys = |table: &InodeTable<_>| table.all().iter().map(|inode| inode.key).collect::<Vec<_>>();
+        assert_eq!(keys(&table), [new.key, old.key]);
+        drop(old);
+        assert_eq!(keys(&table), [new.key]);
+    }
+}

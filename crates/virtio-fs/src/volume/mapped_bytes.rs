@@ -1,0 +1,93 @@
+//! What a volume needs of whoever maps its files' bytes.
+
+use alloc::sync::Arc;
+
+use dax_window::Frozen;
+use fs_dax::{FileKey, FileRange};
+
+use crate::Error;
+
+/// Why bytes are frozen, which decides what becomes of their mappings and of pages in page tables.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Freeze {
+    /// The file loses the bytes, or they move: mappings and pages go.
+    Cut,
+    /// The bytes become others in place: mappings stay, pages go, nobody is in them meanwhile.
+    Punch,
+    /// Nobody uses the file any more: mappings go.
+    Drop,
+}
+
+/// Whoever maps bytes of files: freeze, change, thaw.
+pub(crate) trait MappedBytes: Send + Sync {
+    /// Keeps everybody out of the bytes until [`MappedBytes::thaw`].
+    fn freeze(&self, file: FileKey, bytes: FileRange, why: Freeze) -> Result<Frozen, Error>;
+
+    /// Takes programs' private copies of bytes away that the file has no more.
+    fn take_copies(&self, file: FileKey, bytes: FileRange);
+
+    /// Lets new accesses in again.
+    fn thaw(&self, frozen: Frozen);
+
+    /// Takes the pages of a file that was marked failed out of all page tables.
+    fn unmap_failed(&self, file: FileKey);
+
+    /// Removes all mappings, and gives the window up if that worked. Nothing uses it afterwards.
+    fn shut_down(&self) -> Result<(), Error>;
+}
+
+/// The one who maps, or nobody: then there is nothing to freeze.
+pub(crate) struct Mapped(pub(crate) Option<Arc<dyn MappedBytes>>);
+
+impl Mapped {
+    /// See [`MappedBytes::freeze`].
+    pub(crate) fn freeze(&self, file: FileKey, bytes: FileRange, why: Freeze) -> Result<Option<Frozen>, Error> {
+        self.0.as_ref().map(|mapped| mapped.freeze(file, bytes, why)).transpose()
+    }
+
+    /// See [`MappedBytes::thaw`].
+    pub(crate) fn thaw(&self, frozen: Option<Frozen>) {
+        if let (Some(mapped), Some(frozen)) = (&self.0, frozen) {
+            mapped.thaw(frozen);
+        }
+    }
+
+    /// See [`MappedBytes::take_copies`].
+    pub(crate) fn take_copies(&self, file: FileKey, bytes: FileRange) {
+        if let Some(mapped) = &self.0 {
+            mapped.take_copies(file, bytes);
+        }
+    }
+
+    /// See [`MappedBytes::unmap_failed`].
+    pub(crate) fn unmap_failed(&self, file: FileKey) {
+        if let Some(mapped) = &self.0 {
+            mapped.unmap_failed(file);
+        }
+    }
+
+    /// See [`MappedBytes::shut_down`].
+    pub(crate) fn shut_down(&self) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |mapped| mapped.shut_down())
+    }
+
+    /// Removes the mappings past `size` of a file that the host cut.
+    pub(crate) fn cut(&self, file: FileKey, size: u64) {
+        let cut = FileRange::between(size, u64::MAX);
+        match self.freeze(file, cut, Freeze::Cut) {
+            Ok(frozen) => {
+                self.take_copies(file, cut);
+                self.thaw(frozen);
+            }
+            Err(error) => log::warn!("virtio-fs: mappings past the new end of a file remain: {error}"),
+        }
+    }
+
+    /// Removes all mappings of a file that nobody uses any more.
+    pub(crate) fn drop_file(&self, file: FileKey) {
+        match self.freeze(file, FileRange::ALL, Freeze::Drop) {
+            Ok(frozen) => self.thaw(frozen),
+            Err(error) => log::warn!("virtio-fs: mappings of a file that is gone remain: {error}"),
+        }
+    }
+}

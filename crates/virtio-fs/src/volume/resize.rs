@@ -1,0 +1,143 @@
+//! What changes a file's size or takes bytes away from it: freeze, change, thaw.
+
+use fs_dax::{FileRange, MetadataChange};
+use fuse_proto::{Attr, Errno, FallocateMode, FileHandle};
+
+use super::Volume;
+use super::inode::Inode;
+use super::mapped_bytes::Freeze;
+use crate::rpc::attributes::{self as requests, SetAttr};
+use crate::rpc::credentials::Credentials;
+use crate::rpc::handles::Handle;
+use crate::rpc::space;
+use crate::{Error, Lock};
+
+impl<R: Lock> Volume<R> {
+    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile. Returns with it what
+    /// [`Inode::size_changes`] said when it was done.
+    pub(crate) fn changing_size<T>(
+        &self,
+        inode: &Inode<R>,
+        size: u64,
+        change: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(T, u64), Error> {
+        self.check_alive(inode)?;
+        // Private copies are installed with no reference to the window: they learn from the layout that the file was cut.
+        let _layout = inode.layout.change();
+        let _epoch = inode.epoch.change(MetadataChange::SizeChange);
+        let mapped = self.inodes.mapped();
+        let cut = FileRange::between(size, u64::MAX);
+        let frozen = mapped.freeze(inode.key, cut, Freeze::Cut)?;
+        inode.note_size_change();
+        inode.note_truncate();
+        let result = change();
+        if result.is_ok() {
+            // Before anybody is let in again: whoever comes first must not go by the old size.
+            inode.set_size(size);
+            mapped.take_copies(inode.key, cut);
+        }
+        inode.note_truncate();
+        inode.note_size_change();
+        inode.expire_attr();
+        let since = inode.size_changes();
+        mapped.thaw(frozen);
+        result.map(|value| (value, since))
+    }
+
+    /// Cuts or stretches a file.
+    pub(crate) fn set_size(
+        &self,
+        who: Credentials,
+        inode: &Inode<R>,
+        fh: Option<FileHandle>,
+        size: u64,
+    ) -> Result<(), Error> {
+        self.set_attr(who, inode, fh, &SetAttr { size: Some(size), ..SetAttr::default() }).map(drop)
+    }
+
+    /// Changes attributes.
+    pub(crate) fn set_attr(
+        &self,
+        who: Credentials,
+        inode: &Inode<R>,
+        fh: Option<FileHandle>,
+        changes: &SetAttr,
+    ) -> Result<Attr, Error> {
+        let send = || requests::setattr(&self.rpc, who, inode.nodeid, fh, changes);
+        let Some(size) = changes.size else {
+            let since = inode.size_changes();
+            let (attr, valid) = send()?;
+            self.inodes.take_attr(inode, &attr, valid, since);
+            return Ok(attr);
+        };
+        if i64::try_from(size).is_err() {
+            return Err(Error::refused(Errno::EFBIG, "a size past the largest offset"));
+        }
+        let ((attr, valid), since) = self.changing_size(inode, size, send)?;
+        self.inodes.take_attr(inode, &attr, valid, since);
+        Ok(attr)
+    }
+
+    /// Allocates, punches, zeroes, collapses or inserts bytes. Returns whether bytes moved.
+    pub(crate) fn allocate(
+        &self,
+        inode: &Inode<R>,
+        handle: &Handle,
+        mode: FallocateMode,
+        offset: u64,
+        len: u64,
+    ) -> Result<bool, Error> {
+        self.check_alive(inode)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| len > 0 && i64::try_from(end).is_ok())
+            .ok_or(Error::refused(Errno::EINVAL, "an empty range or one past the largest offset"))?;
+        let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
+        let takes = mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
+        let change = if moves || takes { MetadataChange::Deallocate } else { MetadataChange::Allocate };
+        let _epoch = inode.epoch.change(change);
+        let _layout = (moves || takes).then(|| inode.layout.change());
+        let mapped = self.inodes.mapped();
+        let rest = FileRange::between(offset, u64::MAX);
+        let frozen = if moves {
+            mapped.freeze(inode.key, rest, Freeze::Cut)?
+        } else if takes {
+            // The host keeps mappings coherent with a hole: they stay, nobody may be in them, page tables let go.
+            mapped.freeze(inode.key, FileRange::between(offset, end), Freeze::Punch)?
+        } else {
+            None
+        };
+        let cuts = inode.truncate_seq();
+        inode.note_size_change();
+        if moves {
+            inode.note_truncate();
+        }
+        let result = space::fallocate(&self.rpc, handle, mode, offset, len);
+        if result.is_ok() {
+            if moves {
+                mapped.take_copies(inode.key, rest);
+            }
+            note_allocated(inode, mode, offset, len, cuts);
+        }
+        if moves {
+            inode.note_truncate();
+        }
+        inode.note_size_change();
+        inode.expire_attr();
+        mapped.thaw(frozen);
+        result.map(|()| moves)
+    }
+}
+
+/// Takes note of what a FALLOCATE did, before anybody is let in again. `cuts`: [`Inode::truncate_seq`] before it.
+fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, len: u64, cuts: u64) {
+    let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
+    if mode.contains(FallocateMode::COLLAPSE_RANGE) {
+        inode.set_size(inode.size().saturating_sub(len));
+    } else if !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
+        inode.grow_to(offset, offset.saturating_add(len), cuts);
+    }
+    if moves || mode.contains(FallocateMode::PUNCH_HOLE) {
+        inode.note_hole();
+    }
+}

@@ -1,0 +1,90 @@
+//! Freeze and thaw: keeping everybody out of bytes while they are taken away from a file.
+
+use dax_window::{Frozen, InvalidateKind, Step};
+use fs_dax::{FileKey, FileRange, UnmapCause};
+use fuse_proto::Errno;
+
+use super::{DaxWindow, PINNED};
+use crate::volume::mapped_bytes::{Freeze, MappedBytes};
+use crate::{Error, Lock};
+
+const BUSY: Error = Error::refused(Errno::EBUSY, "the bytes stayed in use until the deadline");
+
+impl<R: Lock> MappedBytes for DaxWindow<R> {
+    /// Freezes the bytes, takes them out of page tables, waits until nobody holds their ranges, and removes their mappings
+    /// unless they are punched.
+    fn freeze(&self, file: FileKey, bytes: FileRange, why: Freeze) -> Result<Frozen, Error> {
+        let deadline = self.deadline();
+        let kind = if why == Freeze::Punch { InvalidateKind::Quiesce } else { InvalidateKind::Remove };
+        let frozen = loop {
+            match self.with(|window| window.begin_invalidate(file, bytes, kind)) {
+                Ok(frozen) => break frozen,
+                Err(wait) if self.wait(wait, deadline) => {}
+                Err(_) => return Err(BUSY),
+            }
+        };
+        // Ranges of a file that nobody uses are unmapped one by one, those that are in page tables; a change of the file
+        // concerns private copies too, which the allocator knows nothing of.
+        if why != Freeze::Drop
+            && let Some(page_tables) = self.page_tables()
+        {
+            // Private copies only go with the bytes: nothing brings them back if this comes to nothing.
+            page_tables.unmap(file, bytes, UnmapCause::Punch);
+            page_tables.wait_for_pins(file, bytes).map_err(|_| PINNED)?;
+        }
+        loop {
+            match self.with(|window| window.invalidate_step(&frozen)) {
+                Step::Clear => return Ok(frozen),
+                Step::Remove(ticket) => {
+                    if !self.remove(ticket) {
+                        return Err(PINNED);
+                    }
+                }
+                Step::Wait(wait) => {
+                    if !self.wait(wait, deadline) {
+                        return Err(BUSY);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_copies(&self, file: FileKey, bytes: FileRange) {
+        if let Some(page_tables) = self.page_tables() {
+            page_tables.unmap(file, bytes, UnmapCause::Truncate);
+        }
+    }
+
+    fn thaw(&self, frozen: Frozen) {
+        self.with(|window| window.end_invalidate(frozen));
+    }
+
+    fn unmap_failed(&self, file: FileKey) {
+        if let Some(page_tables) = self.page_tables() {
+            page_tables.unmap(file, FileRange::ALL, UnmapCause::Failure);
+        }
+    }
+
+    fn shut_down(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        self.with(|window| window.begin_drain());
+        loop {
+            match self.with(|window| window.drain_step()) {
+                Step::Clear => {
+                    self.memory.unmap(self.platform());
+                    return Ok(());
+                }
+                Step::Remove(ticket) => {
+                    if !self.remove(ticket) {
+                        return Err(PINNED);
+                    }
+                }
+                Step::Wait(wait) => {
+                    if !self.wait(wait, deadline) {
+                        return Err(Error::refused(Errno::EBUSY, "ranges of the window stayed in use"));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The fast path: an access that finds its bytes mapped, from the reference it gets to giving it back.
+//!
+//! Nothing outside knows what a [`RangeRef`] is or that there is a lock here.
+
+use core::ptr::NonNull;
+
+use dax_window::{Request, Stream};
+
+use super::DaxWindow;
+use super::memory::Span;
+use crate::Lock;
+
+/// A reference to bytes in the window: they stay mapped as long as it is not given to [`DaxWindow::release`].
+#[derive(Debug)]
+#[must_use = "a reference that is not released keeps its range for good"]
+pub(crate) struct RangeRef(pub(super) dax_window::RangeRef);
+
+impl RangeRef {
+    /// How many bytes it refers to.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.0.len()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether they are mapped for writing.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.0.is_writable()
+    }
+
+    /// Whether the next ranges of the file should be mapped already.
+    pub(crate) fn wants_read_ahead(&self) -> bool {
+        self.0.wants_read_ahead()
+    }
+
+    /// The bytes from `offset` on.
+    fn span(&self, offset: usize) -> Span {
+        let skip = offset.min(self.len());
+        Span { window_offset: self.0.window_offset().0 + skip as u64, len: self.len() - skip }
+    }
+}
+
+impl<R: Lock> DaxWindow<R> {
+    /// A reference to the bytes of `request`, if they are mapped.
+    #[inline]
+    pub(crate) fn hit(&self, stream: &mut Stream, request: &Request) -> Option<RangeRef> {
+        self.window.lock().hit(stream, request).map(RangeRef)
+    }
+
+    /// Gives a reference back.
+    #[inline]
+    pub(crate) fn release(&self, range: RangeRef) {
+        self.window.lock().release(range.0);
+    }
+
+    /// Gives a reference back whose bytes are in a page table from now on.
+    pub(crate) fn install(&self, range: RangeRef, writable: bool) {
+        self.window.lock().install(range.0, writable);
+    }
+
+    /// Takes note of stores through a reference.
+    pub(crate) fn mark_dirty(&self, range: &RangeRef) {
+        self.window.lock().mark_dirty(&range.0);
+    }
+
+    /// Copies out of the window, from `offset` in the bytes on. Returns how many bytes.
+    #[inline]
+    pub(crate) fn read(&self, range: &RangeRef, offset: usize, to: &mut [u8]) -> usize {
+        self.memory.read(self.platform(), range.span(offset), to)
+    }
+
+    /// Copies into the window, to `offset` in the bytes on. Returns how many bytes.
+    #[inline]
+    pub(crate) fn write(&self, range: &RangeRef, offset: usize, from: &[u8]) -> usize {
+        self.memory.write(self.platform(), from, range.span(offset))
+    }
+
+    /// Loads the byte at `offset`, which is below the reference's length.
+    #[inline]
+    pub(crate) fn load_u8(&self, range: &RangeRef, offset: usize) -> u8 {
+        self.memory.load_u8(range.span(offset))
+    }
+
+    /// Loads the eight bytes at `offset`, which is a multiple of 8 in the window and leaves eight bytes.
+    #[inline]
+    pub(crate) fn load_u64(&self, range: &RangeRef, offset: usize) -> u64 {
+        self.memory.load_u64(range.span(offset))
+    }
+
+    /// Where the bytes are in guest-physical memory.
+    pub(crate) fn phys(&self, range: &RangeRef) -> u64 {
+        self.memory.phys(range.0.window_offset().0)
+    }
+
+    /// Where the bytes are in the embedder's address space.
+    pub(crate) fn pointer(&self, range: &RangeRef) -> NonNull<u8> {
+        self.memory.pointer(range.span(0))
+    }
+}

@@ -1,0 +1,142 @@
+//! The window as memory: the only place that reads and writes it.
+#![expect(unsafe_code, reason = "the window is memory that the host shares; access to it goes through raw pointers")]
+
+use core::ptr::NonNull;
+
+use virtio_shm::ShmRegion;
+
+use super::part::Owned;
+use super::status::DaxStatus;
+use crate::{Platform, WindowAccess};
+
+/// The mapped window, or the mapped part of it.
+pub(crate) struct WindowMemory {
+    /// All of the device's window.
+    whole: ShmRegion,
+    /// What of it is the driver's.
+    region: ShmRegion,
+    owned: Option<Owned>,
+    base: NonNull<u8>,
+    access: WindowAccess,
+}
+
+// SAFETY: the window is memory that belongs to no thread; every access is a copy or goes through atomics.
+unsafe impl Send for WindowMemory {}
+// SAFETY: as above; concurrent access is the normal state of memory that the host shares.
+unsafe impl Sync for WindowMemory {}
+
+/// A piece of the window that a SETUPMAPPING covers and that a reference to its range keeps that way.
+///
+/// Whoever makes one vouches for that: the driver makes it from a reference only, and keeps the reference as long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) window_offset: u64,
+    pub(crate) len: usize,
+}
+
+impl WindowMemory {
+    /// Maps `region`, a part or all of `whole`, by way of the platform. What is `owned` is given up if that fails.
+    ///
+    /// # Errors
+    ///
+    /// [`DaxStatus::NotMapped`] if the platform cannot map it, [`DaxStatus::Misaligned`] if it maps it to an address inside a
+    /// page.
+    pub(crate) fn map(
+        platform: &dyn Platform,
+        whole: ShmRegion,
+        region: ShmRegion,
+        owned: Option<Owned>,
+    ) -> Result<Self, DaxStatus> {
+        let mapped = usize::try_from(region.len()).ok().and_then(|_| platform.map_window(&region));
+        let refused = match mapped {
+            Some(base) if base.addr().get().is_multiple_of(fs_dax::PAGE_SIZE as usize) => {
+                return Ok(Self { whole, region, owned, base, access: platform.window_access() });
+            }
+            Some(base) => {
+                platform.unmap_window(&region, base);
+                DaxStatus::Misaligned { address: base.addr().get() }
+            }
+            None => DaxStatus::NotMapped,
+        };
+        if let Some(owned) = owned {
+            owned.give_up();
+        }
+        Err(refused)
+    }
+
+    /// Unmaps the window and gives it up. Once, when no reference to it can exist any more.
+    pub(crate) fn unmap(&self, platform: &dyn Platform) {
+        platform.unmap_window(&self.region, self.base);
+        if let Some(owned) = &self.owned {
+            owned.give_up();
+        }
+    }
+
+    /// All of the device's window.
+    pub(crate) fn whole(&self) -> ShmRegion {
+        self.whole
+    }
+
+    /// A window offset as the device counts it, from the begin of all of its window.
+    pub(crate) fn device_offset(&self, window_offset: u64) -> u64 {
+        self.region.addr() - self.whole.addr() + window_offset
+    }
+
+    /// Where the window lies in guest-physical memory.
+    pub(crate) fn region(&self) -> ShmRegion {
+        self.region
+    }
+
+    /// Whether loads and stores reach it.
+    pub(crate) fn access(&self) -> WindowAccess {
+        self.access
+    }
+
+    /// Guest-physical address of a window offset.
+    pub(crate) fn phys(&self, window_offset: u64) -> u64 {
+        self.region.addr() + window_offset
+    }
+
+    /// Copies out of the window; as many bytes as both sides have.
+    pub(crate) fn read(&self, platform: &dyn Platform, span: Span, to: &mut [u8]) -> usize {
+        let len = to.len().min(span.len);
+        let from = self.pointer(span);
+        // SAFETY: `span` is covered by a mapping that its maker holds, and `pointer` keeps it inside the window.
+        unsafe { platform.copy_from_window(from.as_ptr(), &mut to[..len]) };
+        len
+    }
+
+    /// Copies into the window; as many bytes as both sides have.
+    pub(crate) fn write(&self, platform: &dyn Platform, from: &[u8], span: Span) -> usize {
+        let len = from.len().min(span.len);
+        let to = self.pointer(span);
+        // SAFETY: `span` is covered by a writable mapping that its maker holds, and `pointer` keeps it inside the window.
+        unsafe { platform.copy_to_window(&from[..len], to.as_ptr()) };
+        len
+    }
+
+    /// Loads the span's first byte, which the host may change at any time. The span is not empty.
+    pub(crate) fn load_u8(&self, span: Span) -> u8 {
+        assert!(span.len >= 1, "a byte outside its span");
+        let from = self.pointer(span);
+        // SAFETY: the byte is inside the window, covered by a mapping that the span's maker holds; a volatile load makes no
+        // assumption about what others store there.
+        unsafe { from.read_volatile() }
+    }
+
+    /// Loads the span's first eight bytes, which begin at a multiple of 8 in the window, in the machine's byte order.
+    pub(crate) fn load_u64(&self, span: Span) -> u64 {
+        assert!(span.len >= 8 && span.window_offset.is_multiple_of(8), "a word outside its span");
+        let from = self.pointer(span).cast::<u64>();
+        // SAFETY: as in `load_u8`; the window starts on a page, so a multiple of 8 in it is aligned.
+        unsafe { from.read_volatile() }
+    }
+
+    /// The span's first byte.
+    pub(crate) fn pointer(&self, span: Span) -> NonNull<u8> {
+        let end = span.window_offset.checked_add(span.len as u64);
+        assert!(end.is_some_and(|end| end <= self.region.len()), "span outside the window");
+        // SAFETY: the assertion keeps the offset inside the mapped region.
+        unsafe { self.base.add(span.window_offset as usize) }
+    }
+}

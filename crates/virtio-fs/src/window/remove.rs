@@ -1,0 +1,79 @@
+//! Taking mappings out of the window: REMOVEMAPPING, after their pages are out of page tables.
+
+use alloc::vec::Vec;
+
+use dax_window::{Cursor, Outcome, RemoveEntry, RemoveTicket, Window};
+use fs_dax::{FileRange, UnmapCause};
+use fuse_proto::MappingRange;
+
+use super::DaxWindow;
+use super::setup::outcome;
+use crate::rpc::mapping;
+use crate::{Error, Lock};
+
+impl<R: Lock> DaxWindow<R> {
+    /// One step of background reclaim: removes a batch of ranges that are not in use, if fewer are free than a busy moment
+    /// needs. Returns whether there was something to do.
+    pub(crate) fn reclaim_step(&self) -> Result<bool, Error> {
+        let Some(ticket) = self.with(Window::reclaim_step) else { return Ok(false) };
+        Ok(self.remove(ticket))
+    }
+
+    /// Takes the ticket's ranges out of page tables, sends their REMOVEMAPPING and reports how it went. False, and the ranges
+    /// are as usable as before, if the embedder has pages of them pinned.
+    pub(crate) fn remove(&self, ticket: RemoveTicket) -> bool {
+        let entries = self.remove_entries(&ticket);
+        if let Err(errno) = self.unmap_pages(&entries) {
+            log::debug!("virtio-fs: {} ranges are not removed, pages of them are pinned: {errno}", entries.len());
+            // Not as unmapped: the embedder is to be asked again next time, although no page table has them.
+            self.with(|window| window.abort_remove(ticket, false));
+            return false;
+        }
+        let ranges: Vec<MappingRange> = entries
+            .iter()
+            .map(|entry| MappingRange::new(self.memory.device_offset(entry.window_offset.0), entry.len))
+            .collect();
+        let result = mapping::remove(&self.rpc, &ranges);
+        self.counters.remove_requests.add(1);
+        self.counters.removed_mappings.add(entries.len() as u64);
+        if let Err(error) = &result {
+            log::warn!("virtio-fs: REMOVEMAPPING of {} ranges: {error}", entries.len());
+        }
+        // One range is all or nothing; of several, some may be gone when the server says no.
+        let outcome = match outcome(&result) {
+            Outcome::Refused(_) if entries.len() > 1 => Outcome::Unknown,
+            outcome => outcome,
+        };
+        self.with(|window| window.complete_remove(ticket, outcome));
+        true
+    }
+
+    fn remove_entries(&self, ticket: &RemoveTicket) -> Vec<RemoveEntry> {
+        let mut entries = Vec::with_capacity(ticket.len());
+        self.with(|window| {
+            let mut cursor = Cursor::default();
+            while let Some(entry) = window.remove_entry(ticket, &mut cursor) {
+                entries.push(entry);
+            }
+        });
+        entries
+    }
+
+    /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned.
+    fn unmap_pages(&self, entries: &[RemoveEntry]) -> Result<(), fs_dax::Errno> {
+        if !entries.iter().any(|entry| entry.installed) {
+            return Ok(());
+        }
+        let Some(page_tables) = self.page_tables() else { return Ok(()) };
+        let installed = || {
+            entries.iter().filter(|entry| entry.installed).map(|entry| {
+                let end = entry.file_offset.0.saturating_add(entry.len);
+                (entry.file, FileRange::between(entry.file_offset.0, end))
+            })
+        };
+        for (file, range) in installed() {
+            page_tables.unmap(file, range, UnmapCause::Reclaim);
+        }
+        installed().try_for_each(|(file, range)| page_tables.wait_for_pins(file, range))
+    }
+}

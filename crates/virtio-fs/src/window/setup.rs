@@ -1,0 +1,125 @@
+//! Mapping files into the window: SETUPMAPPING.
+
+use core::sync::atomic::Ordering;
+
+use dax_window::{MAX_AHEAD, Outcome, Request, SetupEntry, SetupTicket, Stream};
+
+use super::hit::RangeRef;
+use super::status::DaxStatus;
+use super::{DaxWindow, FileId};
+use crate::rpc::mapping::Mapping;
+use crate::{Error, Lock};
+
+/// The most mappings of one ticket: the wanted one and those ahead of it.
+pub(crate) const MAX_ENTRIES: usize = MAX_AHEAD + 1;
+
+impl<R: Lock> DaxWindow<R> {
+    /// Sends the set-ups of a ticket in one submission and reports each outcome. Returns the reference to the wanted bytes;
+    /// `None` if the allocator is to be asked again.
+    pub(crate) fn set_up(&self, file: &FileId, mut ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
+        let started = self.rpc.now();
+        let entries = self.setup_entries(&ticket);
+        let connection = self.rpc.connection();
+        let channel = connection.pick_channel();
+        let mut sent = heapless::Deque::<_, MAX_ENTRIES>::new();
+        let mut unsent = entries.iter();
+        let mut range = None;
+        let mut first_error = None;
+        for (index, entry) in entries.iter().enumerate() {
+            // As many in flight as there is room for; only the first of them waits for it.
+            while let Some(next) = unsent.as_slice().first() {
+                let op = self.mapping(file, next).op();
+                let submitted = self.rpc.submit(channel, file.who, &op, sent.is_empty());
+                let Some(in_flight) = submitted.transpose() else { break };
+                // As many as entries at most.
+                let _ = sent.push_back(in_flight);
+                unsent.next();
+            }
+            connection.kick(channel);
+            // The first was patient: there is one.
+            let Some(in_flight) = sent.pop_front() else { break };
+            let op = self.mapping(file, entry).op();
+            let result = in_flight.and_then(|in_flight| self.rpc.finish(&op, in_flight, &mut [], drop));
+            let got = self.report_set_up(&mut ticket, index, &result);
+            range = range.or(got);
+            if let (0, Err(error)) = (index, result) {
+                first_error = Some(error);
+            }
+        }
+        if range.is_some() {
+            let took = self.rpc.now().saturating_sub(started);
+            let each = took.as_nanos() as u64 / entries.len() as u64;
+            self.with(|window| window.note_cost(true, each));
+        }
+        match first_error {
+            None => Ok(range),
+            Some(error) => self.judge_refusal(&entries[0], error),
+        }
+    }
+
+    /// The mappings of a ticket, the wanted one first.
+    pub(crate) fn setup_entries(&self, ticket: &SetupTicket) -> heapless::Vec<SetupEntry, MAX_ENTRIES> {
+        self.with(|window| window.setup_entries(ticket).collect())
+    }
+
+    /// A mapping as the server is asked for it.
+    pub(crate) fn mapping(&self, file: &FileId, entry: &SetupEntry) -> Mapping {
+        Mapping {
+            node: file.node,
+            file_offset: entry.file_offset.0,
+            len: entry.len,
+            window_offset: self.memory.device_offset(entry.window_offset.0),
+            writable: entry.writable,
+        }
+    }
+
+    /// Reports what became of a mapping of a ticket. Returns the reference to it if it is the wanted one.
+    pub(crate) fn report_set_up(
+        &self,
+        ticket: &mut SetupTicket,
+        index: usize,
+        result: &Result<(), Error>,
+    ) -> Option<RangeRef> {
+        self.counters.setup_mappings.add(1);
+        match result {
+            Ok(()) => self.proven.store(true, Ordering::Relaxed),
+            Err(_) => self.counters.setup_refused.add(1),
+        }
+        self.with(|window| window.report_setup(ticket, index, outcome(result))).map(RangeRef)
+    }
+
+    /// What a refusal of the wanted mapping says about the server, and about the access.
+    pub(crate) fn judge_refusal(&self, entry: &SetupEntry, error: Error) -> Result<Option<RangeRef>, Error> {
+        log::debug!("virtio-fs: SETUPMAPPING of {:#x} bytes at {:#x}: {error}", entry.len, entry.file_offset.0);
+        if error.is_enosys() && !self.proven.load(Ordering::Relaxed) {
+            log::warn!("virtio-fs: there is a window, but the server answers SETUPMAPPING with ENOSYS; DAX is off");
+            self.turn_off(DaxStatus::ServerCannotMap);
+        }
+        match error {
+            // A refusal is the allocator's to handle: it says Bypass for a while.
+            Error::Os(_) => Ok(None),
+            error => Err(error),
+        }
+    }
+
+    /// Maps what the reader will need next, when nobody waits for it.
+    pub(crate) fn set_up_ahead(&self, file: &FileId, stream: &mut Stream, request: &Request) {
+        let ticket = self.with(|window| window.read_ahead(stream, request));
+        if let Some(ticket) = ticket
+            && let Err(error) = self.set_up(file, ticket).map(|range| range.map(|range| self.release(range)))
+        {
+            log::debug!("virtio-fs: mapping ahead: {error}");
+        }
+    }
+}
+
+/// What a request's result means for the range it was about.
+pub(crate) fn outcome<T>(result: &Result<T, Error>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Done,
+        Err(Error::Os(errno)) => Outcome::Refused(errno.number()),
+        // The device still has the request and may carry it out at any time.
+        Err(Error::TimedOut { .. } | Error::Dead | Error::Queue(_)) => Outcome::Lost,
+        Err(_) => Outcome::Unknown,
+    }
+}

@@ -1,0 +1,88 @@
+//! Write-back: which mapped ranges have stores that are not durable yet.
+//!
+//! Stores into the window are in the host's page cache already; what is left is FSYNC, which the caller sends.
+
+use alloc::vec::Vec;
+
+use dax_window::{Writeback, WritebackTicket};
+use fs_dax::{FileKey, FileRange, PAGE_SIZE};
+use fuse_proto::Errno;
+
+use super::{DaxWindow, PINNED};
+use crate::{Error, Lock};
+
+/// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.
+const AT_ONCE: usize = 8;
+
+/// Dirty ranges that are being written back.
+#[must_use = "ranges stay in write-back until it ends"]
+pub(crate) struct DirtyRanges {
+    tickets: Vec<WritebackTicket>,
+    /// Where to go on; `None`: there are no more.
+    rest: Option<u64>,
+}
+
+impl DirtyRanges {
+    /// Where the next write-back goes on; `None`: everything that was asked for is taken.
+    pub(crate) fn rest(&self) -> Option<u64> {
+        self.rest
+    }
+}
+
+impl<R: Lock> DaxWindow<R> {
+    /// Takes dirty ranges of a file for write-back. Waits for write-backs of others. On an error nothing is taken.
+    pub(crate) fn begin_writeback(&self, file: FileKey, bytes: FileRange) -> Result<DirtyRanges, Error> {
+        let mut taken = DirtyRanges { tickets: Vec::new(), rest: Some(bytes.start()) };
+        match self.collect(file, bytes.end(), &mut taken) {
+            Ok(()) => Ok(taken),
+            Err(error) => {
+                self.end_writeback(taken, false);
+                Err(error)
+            }
+        }
+    }
+
+    fn collect(&self, file: FileKey, end: u64, taken: &mut DirtyRanges) -> Result<(), Error> {
+        let deadline = self.deadline();
+        while taken.tickets.len() < AT_ONCE {
+            let Some(from) = taken.rest else { return Ok(()) };
+            match self.with(|window| window.begin_writeback(file, FileRange::between(from, end))) {
+                Writeback::Clean => taken.rest = None,
+                Writeback::Further(offset) => taken.rest = Some(offset.0),
+                Writeback::Ranges(ticket) => {
+                    taken.rest = ticket.rest().map(|offset| offset.0);
+                    taken.tickets.push(ticket);
+                }
+                Writeback::Remove(ticket) => {
+                    if !self.remove(ticket) {
+                        return Err(PINNED);
+                    }
+                }
+                // Others write the rest back or remove it: what was taken so far goes first.
+                Writeback::Wait(_) if !taken.tickets.is_empty() => return Ok(()),
+                Writeback::Wait(wait) => {
+                    if !self.wait(wait, deadline) {
+                        return Err(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a write-back: the ranges are clean, or dirty again.
+    pub(crate) fn end_writeback(&self, taken: DirtyRanges, durable: bool) {
+        for ticket in taken.tickets {
+            self.with(|window| window.end_writeback(ticket, durable));
+        }
+    }
+
+    /// Makes pages read-only in all page tables: the next store to one is a fault.
+    pub(crate) fn write_protect(&self, file: FileKey, runs: &[FileRange]) {
+        let Some(page_tables) = self.page_tables() else { return };
+        for run in runs {
+            self.counters.protected_pages.add(run.len().div_ceil(PAGE_SIZE));
+            page_tables.write_protect(file, *run);
+        }
+    }
+}
