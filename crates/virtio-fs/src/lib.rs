@@ -99,8 +99,10 @@ mod locking;
 #[cfg(all(test, target_os = "linux"))]
 mod model;
 mod platform;
+mod port;
 mod queue;
 mod rpc;
+mod tag;
 #[cfg(test)]
 mod test_memory;
 mod volume;
@@ -118,7 +120,6 @@ pub use api::node::Node;
 pub use api::request::{Answer, InFlight};
 pub use api::stats::Stats;
 pub use dax_window::HostRules;
-pub use device::bring_up::Tag;
 pub use device::interrupts::{Device, InterruptHandle, Interrupted};
 pub use error::{Error, MountError};
 pub use io::options::OpenOptions;
@@ -128,6 +129,7 @@ pub use platform::{Platform, WindowAccess};
 pub use queue::ring::RingError;
 pub use rpc::attributes::{SetAttr, SetTime};
 pub use rpc::credentials::Credentials;
+pub use tag::Tag;
 pub use virtio_shm::{ShmError, ShmId, ShmRegion, ShmTransport};
 #[cfg(feature = "virtio-drivers-0_13")]
 pub use virtio_transport::virtio_drivers_0_13;

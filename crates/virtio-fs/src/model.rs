@@ -148,7 +148,7 @@ fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, Tes
     let pool = DataPool::new(&TestMemory::new(), buffers, 64).expect("memory");
     let limits = Limits { data_buffer_size: 64, timeout, max_timeouts: u32::MAX };
     let channels = Box::new([hiprio, requests]);
-    let port = Arc::new(Port::new(Box::new(ModelTransport)));
+    let port = Arc::new(Port::<ModelMutex>::new(Box::new(ModelTransport)));
     let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, limits);
     (connection, device)
 }

@@ -33,21 +33,12 @@ use fuse_proto::{Entry, Errno, NodeId};
 use lock_api::Mutex;
 
 use self::inode::Inode;
-use self::inodes::Inodes;
+use self::inodes::{Inodes, Limits};
 use self::mapped_bytes::MappedBytes;
 use self::notifications::Notifications;
 use crate::rpc::counters::Counter;
 use crate::rpc::{Rpc, attributes as requests, orphans};
 use crate::{Error, Lock};
-
-/// How much a volume keeps.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Inodes that nobody holds.
-    pub(crate) max_inodes: usize,
-    /// Names.
-    pub(crate) max_names: usize,
-}
 
 /// What a volume counts.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use dax_window::HostRules;
 use crate::io::{self, DaxMode, HoleStores};
 use crate::rpc::connection;
 use crate::rpc::credentials::Credentials;
-use crate::volume;
+use crate::volume::inodes;
 use crate::window::part::WindowPart;
 use crate::window::{self, TailMapping};
 
@@ -106,8 +106,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn volume(&self) -> volume::Limits {
-        volume::Limits { max_inodes: self.max_inodes, max_names: self.max_entries }
+    pub(crate) fn volume(&self) -> inodes::Limits {
+        inodes::Limits { max_inodes: self.max_inodes, max_names: self.max_entries }
     }
 
     pub(crate) fn window(&self) -> window::Settings {

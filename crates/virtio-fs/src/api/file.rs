@@ -8,7 +8,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, ops};
 use super::mounted::Mounted;
 use crate::io::open_file::OpenFile;
 use crate::rpc::{handles, space};
-use crate::{DefaultLock, Error, Lock, Map, MapMut, Node, SetAttr};
+use crate::{DefaultLock, Error, Lock, Map, MapMut, SetAttr};
 
 const NOT_FOR_READING: Error = Error::refused(Errno::EBADF, "the file is not open for reading");
 const NOT_FOR_WRITING: Error = Error::refused(Errno::EBADF, "the file is not open for writing");
@@ -46,11 +46,6 @@ impl<R: Lock> core::fmt::Debug for File<R> {
 impl<R: Lock> File<R> {
     pub(crate) fn new(mounted: Arc<Mounted<R>>, open: OpenFile<R>) -> Self {
         Self { open, cursor: 0, mounted }
-    }
-
-    /// Returns the file's node, with the file's credentials.
-    pub fn node(&self) -> Node<R> {
-        Node::new(self.mounted.clone(), self.open.inode.clone(), self.open.handle.who)
     }
 
     /// Returns the file's size in bytes, fetched again when the server no longer vouches for it.

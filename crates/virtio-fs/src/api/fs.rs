@@ -7,8 +7,7 @@ use virtio_shm::ShmRegion;
 
 use super::mounted::Mounted;
 use crate::rpc::space;
-use crate::volume::inode::Inode;
-use crate::{Credentials, DaxStatus, DefaultLock, Error, File, Lock, Node, PageTables, Stats, Tag};
+use crate::{Credentials, DaxStatus, DefaultLock, Error, Lock, PageTables, Stats, Tag};
 
 /// A mounted virtio file system. Clones are handles to the same one; operations can be called from several threads.
 ///
@@ -34,14 +33,6 @@ impl<R: Lock> core::fmt::Debug for VirtioFs<R> {
 impl<R: Lock> VirtioFs<R> {
     pub(crate) fn new(mounted: Arc<Mounted<R>>, who: Credentials) -> Self {
         Self { mounted, who }
-    }
-
-    pub(crate) fn node(&self, inode: Arc<Inode<R>>) -> Node<R> {
-        Node::new(self.mounted.clone(), inode, self.who)
-    }
-
-    pub(crate) fn file(&self, open: crate::io::open_file::OpenFile<R>) -> File<R> {
-        File::new(self.mounted.clone(), open)
     }
 
     /// Returns the same file system with other credentials; see [`Credentials`] for what servers make of them.
@@ -133,15 +124,6 @@ impl<R: Lock> VirtioFs<R> {
     pub fn reclaim_step(&self) -> Result<bool, Error> {
         self.mounted.check()?;
         self.mounted.io.window().map_or(Ok(false), |window| window.reclaim_step())
-    }
-
-    /// Returns the root directory.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unmounted`].
-    pub fn root(&self) -> Result<Node<R>, Error> {
-        Ok(self.node(self.mounted.volume().root()?))
     }
 
     /// Returns sizes and free space of the file system on the host.

@@ -16,6 +16,7 @@ use crate::device::interrupts::Device;
 use crate::device::port::Port;
 use crate::device::session;
 use crate::io::FileIo;
+use crate::port::DevicePort;
 use crate::queue::channel::{Channel, DataPool};
 use crate::queue::notices::NoticeQueue;
 use crate::queue::ring::{MAX_SEGMENTS, RingAddresses};
@@ -26,7 +27,7 @@ use crate::volume::mapped_bytes::MappedBytes;
 use crate::window::DaxWindow;
 use crate::window::memory::WindowMemory;
 use crate::window::status::DaxStatus;
-use crate::{Config, Interrupts, Lock, MountError, Platform, VirtioFs};
+use crate::{Config, DaxMode, Interrupts, Lock, MountError, Platform, VirtioFs};
 
 /// The notification queue's number (virtio 1.3, 5.11.2).
 const NOTIFICATION_QUEUE: u16 = 1;
@@ -210,7 +211,11 @@ fn set_up_queues<R: Lock>(
 
 /// Sends INIT and makes sense of the answer.
 fn open_session<R: Lock>(connection: &Arc<Connection<R>>, config: &Config) -> Result<Protocol, MountError> {
-    let negotiation = session::offer(config);
+    let negotiation = session::offer(session::Wishes {
+        map: config.dax && config.dax_mode != DaxMode::Never,
+        marks: config.dax_mode == DaxMode::Inode,
+        data_buffer_size: config.data_buffer_size,
+    });
     let reply = requests::init(connection, config.credentials, &negotiation);
     session::outcome(negotiation, reply)
 }

@@ -2,11 +2,10 @@
 
 use alloc::sync::Arc;
 
-use crate::device::bring_up::Tag;
 use crate::io::FileIo;
 use crate::rpc::Rpc;
 use crate::volume::Volume;
-use crate::{Error, Lock};
+use crate::{Error, Lock, Tag};
 
 /// See the module.
 pub(crate) struct Mounted<R: Lock> {

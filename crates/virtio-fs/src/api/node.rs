@@ -427,3 +427,10 @@ impl<R: Lock> Node<R> {
         result
     }
 }
+
+impl<R: Lock> File<R> {
+    /// Returns the file's node, with the file's credentials.
+    pub fn node(&self) -> Node<R> {
+        Node::new(self.mounted.clone(), self.open.inode.clone(), self.open.handle.who)
+    }
+}

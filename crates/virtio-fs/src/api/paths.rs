@@ -1,13 +1,28 @@
 //! The operations of a file system that take a path.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use fuse_proto::{Attr, Errno, RenameFlags};
 
+use crate::volume::inode::Inode;
 use crate::volume::path::{self, Last};
 use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
 
 impl<R: Lock> VirtioFs<R> {
+    fn node(&self, inode: Arc<Inode<R>>) -> Node<R> {
+        Node::new(self.mounted.clone(), inode, self.credentials())
+    }
+
+    /// Returns the root directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unmounted`].
+    pub fn root(&self) -> Result<Node<R>, Error> {
+        Ok(self.node(self.mounted.volume().root()?))
+    }
+
     /// Walks a path and returns what it names; see [`crate::path`] for the rules.
     ///
     /// # Errors
@@ -34,7 +49,8 @@ impl<R: Lock> VirtioFs<R> {
     pub fn open(&self, path: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
         self.mounted.check()?;
         let start = self.mounted.volume().root()?;
-        Ok(self.file(self.mounted.io.open_path(self.credentials(), start, path.as_ref(), options)?))
+        let open = self.mounted.io.open_path(self.credentials(), start, path.as_ref(), options)?;
+        Ok(File::new(self.mounted.clone(), open))
     }
 
     /// Reads a whole file.

@@ -1,14 +1,13 @@
 //! From a transport to a running device: status, features, configuration, queues (virtio 1.3, 3.1.1 and 5.11). The queues
 //! themselves are the caller's.
 
-use core::fmt;
-
-use lock_api::RawMutex;
 use virtio_shm::FILE_SYSTEM;
 use virtio_transport::{ConfigSpace, DeviceStatus, PhysAddr, Transport};
 
 use super::port::Port;
-use crate::{MountError, Platform};
+use crate::port::DevicePort;
+use crate::tag::{TAG_BYTES, Tag};
+use crate::{Lock, MountError, Platform};
 
 /// VIRTIO_F_INDIRECT_DESC (virtio 1.3, 6).
 pub(crate) const INDIRECT_DESC: u64 = 1 << 28;
@@ -21,39 +20,12 @@ const ORDER_PLATFORM: u64 = 1 << 36;
 pub(crate) const FS_NOTIFICATION: u64 = 1 << 0;
 /// What the device may say of the size of notifications (notify_buf_size, 5.11.4), in bytes.
 const NOTIFY_BYTES: core::ops::RangeInclusive<u32> = 64..=1 << 20;
-/// Length of the tag in the configuration space (5.11.4).
-pub(crate) const TAG_BYTES: usize = 36;
 /// Offset of num_request_queues.
 const NUM_REQUEST_QUEUES: usize = TAG_BYTES;
 /// Offset of notify_buf_size.
 const NOTIFY_BUF_SIZE: usize = TAG_BYTES + 4;
 /// Tries to read a configuration that does not change meanwhile.
 const CONFIG_TRIES: usize = 16;
-
-/// The tag of a file system, as its configuration space has it: UTF-8 by the specification, not checked.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub struct Tag {
-    bytes: [u8; TAG_BYTES],
-}
-
-impl Tag {
-    /// The tag's bytes, without padding.
-    pub fn as_bytes(&self) -> &[u8] {
-        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(TAG_BYTES);
-        &self.bytes[..len]
-    }
-
-    /// The tag as text, if it is UTF-8.
-    pub fn as_str(&self) -> Option<&str> {
-        core::str::from_utf8(self.as_bytes()).ok()
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
-    }
-}
 
 /// What a device and its driver have agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +46,7 @@ impl Negotiated {
 
 /// The steps of the bring-up, in this order: a reset, [`Port::negotiate`], [`Port::queue_size`] and [`Port::enable_queue`]
 /// of each queue, [`Port::start`].
-impl<R: RawMutex> Port<R> {
+impl<R: Lock> Port<R> {
     /// Checks that it is a file system device, and resets it.
     pub(crate) fn claim(&self, platform: &dyn Platform) -> Result<(), MountError> {
         let device_id = self.step(|transport| Ok(transport.device_id()))?;
@@ -165,7 +137,7 @@ fn read_config(transport: &(dyn Transport + Send)) -> Result<(Tag, u32), MountEr
         let bytes: [u8; TAG_BYTES] = transport.read_config_space(0)?;
         let queues: u32 = transport.read_config_space(NUM_REQUEST_QUEUES)?;
         if before == transport.read_config_generation() {
-            return Ok((Tag { bytes }, u32::from_le(queues)));
+            return Ok((Tag::new(bytes), u32::from_le(queues)));
         }
     }
     Err(MountError::ConfigUnstable { tries: CONFIG_TRIES })

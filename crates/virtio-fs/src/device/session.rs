@@ -2,10 +2,21 @@
 
 use fuse_proto::{InitFlags, Limits, Negotiation, NegotiationError, Offer, Protocol, ReplyError};
 
-use crate::{Config, DaxMode, Error, MountError};
+use crate::{Error, MountError};
+
+/// What a session is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    /// Files are to be mapped.
+    pub(crate) map: bool,
+    /// The server is to mark the files that are to be mapped.
+    pub(crate) marks: bool,
+    /// The largest READ or WRITE in bytes.
+    pub(crate) data_buffer_size: usize,
+}
 
 /// What to offer.
-pub(crate) fn offer(config: &Config) -> Negotiation {
+pub(crate) fn offer(wishes: Wishes) -> Negotiation {
     let mut flags = InitFlags::ASYNC_READ
         | InitFlags::ATOMIC_O_TRUNC
         | InitFlags::BIG_WRITES
@@ -19,14 +30,14 @@ pub(crate) fn offer(config: &Config) -> Negotiation {
         | InitFlags::FLOCK_LOCKS
         | InitFlags::MAX_PAGES
         | InitFlags::SUBMOUNTS;
-    if config.dax && config.dax_mode != DaxMode::Never {
+    if wishes.map {
         flags |= InitFlags::MAP_ALIGNMENT;
     }
-    if config.dax_mode == DaxMode::Inode {
+    if wishes.marks {
         flags |= InitFlags::HAS_INODE_DAX;
     }
-    let largest = u32::try_from(config.data_buffer_size).unwrap_or(u32::MAX);
-    let pages = u16::try_from(config.data_buffer_size / 4096).unwrap_or(u16::MAX);
+    let largest = u32::try_from(wishes.data_buffer_size).unwrap_or(u32::MAX);
+    let pages = u16::try_from(wishes.data_buffer_size / 4096).unwrap_or(u16::MAX);
     let limits = Limits { max_write: largest, max_pages: pages };
     Negotiation::new(Offer { max_readahead: largest, limits, ..Offer::new(flags) })
 }

@@ -13,7 +13,7 @@ use lock_api::Mutex;
 
 use super::reply::Received;
 use super::request::Request;
-use crate::device::port::{Completion, Port};
+use crate::port::{Completion, DevicePort};
 use crate::queue::channel::{
     Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, RequestMeta, SubmitError, Token,
 };
@@ -58,7 +58,7 @@ struct Queues<R> {
 /// Everything needed to talk to a running device.
 pub(crate) struct Connection<R: Lock> {
     platform: Arc<dyn Platform>,
-    port: Arc<Port<R>>,
+    port: Arc<dyn DevicePort>,
     /// Counted so that it can be leaked: memory of a device that did not stop is never freed.
     queues: Arc<Queues<R>>,
     stopped: AtomicBool,
@@ -103,7 +103,7 @@ impl<R: Lock> Connection<R> {
     /// A connection by queues that the device has; interrupts complete what comes back on them from now on.
     pub(crate) fn new(
         platform: Arc<dyn Platform>,
-        port: Arc<Port<R>>,
+        port: Arc<dyn DevicePort>,
         channels: Box<[Channel<R>]>,
         notices: Option<NoticeQueue<R>>,
         pool: DataPool<R>,

@@ -7,7 +7,6 @@ use core::time::Duration;
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
-use super::Limits;
 use super::forgets::Forgets;
 use super::inode::Inode;
 use super::inode_table::InodeTable;
@@ -15,6 +14,15 @@ use super::mapped_bytes::{Mapped, MappedBytes};
 use super::name_cache::NameCache;
 use crate::Lock;
 use crate::rpc::Rpc;
+
+/// How much a volume keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Inodes that nobody holds.
+    pub(crate) max_inodes: usize,
+    /// Names.
+    pub(crate) max_names: usize,
+}
 
 /// How many inodes to look at for one that can be dropped.
 const DROP_TRIES: usize = 8;
