@@ -9,6 +9,7 @@ use crate::{
     capability::{Capabilities, Capability, ID_MSIX, ID_VENDOR},
     config::Config,
     note::Notes,
+    regions::{CAP64_LEN, Found, Regions, too_short},
 };
 
 /// The PCI vendor id of virtio devices.
@@ -33,14 +34,9 @@ const CAP_LEN: u8 = 16;
 const NOTIFY_CAP_LEN: u8 = 20;
 /// The offset of `id` in `virtio_pci_cap`.
 const CAP_ID: u8 = 5;
-/// The length of `virtio_pci_cap64`.
-const CAP64_LEN: u8 = 24;
 
 /// The length of the common configuration as virtio 1.0 has it, up to and with `queue_device`.
 pub(crate) const COMMON_LEN: u64 = 56;
-
-/// How many shared-memory capabilities can have an id, which takes two words of those that there are for capabilities.
-pub(crate) const MAX_REGIONS: usize = (256 - 0x40) / 8;
 
 /// A piece of guest-physical memory inside one BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +48,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn range(self) -> core::ops::Range<u64> {
+    pub(crate) fn range(self) -> core::ops::Range<u64> {
         // Inside a BAR, of which the end is below 2^64.
         self.addr..self.addr + self.len
     }
@@ -73,14 +69,6 @@ pub(crate) struct Msix {
     pba: Span,
 }
 
-/// A shared-memory capability that has an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Region {
-    pub(crate) id: ShmId,
-    capability: u8,
-    pub(crate) found: Result<ShmRegion, ShmError>,
-}
-
 /// Where everything is.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -92,10 +80,7 @@ pub(crate) struct Layout {
     pub(crate) isr: Span,
     pub(crate) config: Option<Span>,
     pub(crate) msix: Option<Msix>,
-    /// One for each id, in the order of the list.
-    pub(crate) regions: [Option<Region>; MAX_REGIONS],
-    /// The first shared-memory capability that is too short to have an id.
-    pub(crate) nameless: Option<ShmError>,
+    pub(crate) regions: Regions,
     pub(crate) notes: Notes,
 }
 
@@ -137,8 +122,7 @@ impl Layout {
         let mut isr = Candidate::default();
         let mut device = Candidate::default();
         let mut msix = None;
-        let mut regions: [Option<Region>; MAX_REGIONS] = [None; MAX_REGIONS];
-        let mut nameless = None;
+        let mut regions = Regions::new();
 
         for capability in capabilities.iter() {
             match (capability.id, capability.cfg_type) {
@@ -158,13 +142,13 @@ impl Layout {
                     let found = reader.structure(capability, Structure::DeviceConfig, CAP_LEN, 1);
                     device.offer(capability.offset, found, &mut notes);
                 }
-                (ID_VENDOR, CFG_SHARED_MEMORY) => match reader.region(capability) {
-                    Ok(region) => keep_region(&mut regions, region, &mut notes),
-                    Err(error) => {
-                        notes.add(Note::MalformedRegion(error));
-                        nameless.get_or_insert(error);
+                (ID_VENDOR, CFG_SHARED_MEMORY) => {
+                    let found = reader.region(capability);
+                    if let Found::Nameless { cap_len } = found {
+                        notes.add(Note::MalformedRegion(too_short(capability.offset, cap_len)));
                     }
-                },
+                    regions.add(capability.offset, found);
+                }
                 (ID_MSIX, _) if msix.is_none() => match reader.msix(capability) {
                     Ok(found) => msix = Some(found),
                     Err(error) => notes.add(Note::NoMsix(error)),
@@ -189,7 +173,6 @@ impl Layout {
             config: device.taken.map(|(_, span)| span),
             msix,
             regions,
-            nameless,
             notes,
         };
         layout.check_apart()?;
@@ -237,22 +220,8 @@ impl Layout {
                 }
             }
         }
-        for index in 0..MAX_REGIONS {
-            let Some(Region { found: Ok(region), .. }) = self.regions[index] else { continue };
-            let neighbours = structures.iter().filter_map(|&(structure, span)| Some((neighbour(structure), span?)));
-            let earlier = self.regions[..index].iter().flatten().filter_map(|other| {
-                let other = other.found.ok()?;
-                Some((Neighbour::Region(other.id()), Span { addr: other.addr(), len: other.len() }))
-            });
-            let clash = neighbours.chain(earlier).find(|(_, span)| region.overlaps(&span.range()));
-            if let Some((other, span)) = clash
-                && let Some(entry) = &mut self.regions[index]
-            {
-                let error = region.overlap(other, span.range());
-                entry.found = Err(error);
-                self.notes.add(Note::MalformedRegion(error));
-            }
-        }
+        let neighbours = structures.map(|(structure, span)| (neighbour(structure), span));
+        self.regions.settle(&neighbours, &mut self.notes);
         Ok(())
     }
 }
@@ -285,27 +254,6 @@ fn neighbour(structure: Structure) -> Neighbour {
         Structure::DeviceConfig => Neighbour::DeviceConfig,
         Structure::MsixTable => Neighbour::MsixTable,
         Structure::MsixPba => Neighbour::MsixPba,
-    }
-}
-
-/// Keeps `region` unless one with its id was there before. There is a place for each that fits into the list.
-fn keep_region(regions: &mut [Option<Region>; MAX_REGIONS], region: Region, notes: &mut Notes) {
-    for place in regions {
-        match place {
-            Some(first) if first.id == region.id => {
-                let Region { id, capability, .. } = region;
-                notes.add(Note::DuplicateRegion { id, capability, taken: first.capability });
-                return;
-            }
-            Some(_) => {}
-            None => {
-                if let Err(error) = region.found {
-                    notes.add(Note::MalformedRegion(error));
-                }
-                *place = Some(region);
-                return;
-            }
-        }
     }
 }
 
@@ -351,22 +299,20 @@ impl<C: ConfigurationAccess> Reader<'_, '_, C> {
         self.place(bar, offset, len, need, structure.align()).map_err(wrap)
     }
 
-    /// The region that a `virtio_pci_cap64` describes (virtio 1.3, 4.1.4.7), unless it is too short to have an id.
-    fn region(&mut self, capability: Capability) -> Result<Region, ShmError> {
+    /// What a `virtio_pci_cap64` says (virtio 1.3, 4.1.4.7).
+    fn region(&mut self, capability: Capability) -> Found {
         let Capability { offset: at, len: cap_len, .. } = capability;
-        let too_short = ShmError::CapabilityTooShort { capability: at, cap_len, need: CAP64_LEN };
         if cap_len <= CAP_ID {
-            return Err(too_short);
+            return Found::Nameless { cap_len };
         }
         let id = ShmId(self.config.read8(at + CAP_ID));
         if cap_len < CAP64_LEN {
-            return Ok(Region { id, capability: at, found: Err(too_short) });
+            return Found::Short { id, cap_len };
         }
         let bar = self.config.read8(at + 4);
         let offset = u64::from(self.config.read32(at + 16)) << 32 | u64::from(self.config.read32(at + 8));
         let len = u64::from(self.config.read32(at + 20)) << 32 | u64::from(self.config.read32(at + 12));
-        let found = self.region_place(at, id, bar, offset, len);
-        Ok(Region { id, capability: at, found })
+        Found::Long { id, region: self.region_place(at, id, bar, offset, len) }
     }
 
     fn region_place(

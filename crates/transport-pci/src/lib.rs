@@ -43,6 +43,7 @@ mod map;
 #[cfg(feature = "test-utils")]
 pub mod model;
 mod note;
+mod regions;
 mod shm;
 mod structures;
 mod transport;

@@ -10,7 +10,7 @@ use crate::PciError;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// Two capabilities describe a shared-memory region with this id. The first is taken.
+    /// Two capabilities describe a shared-memory region with this id. The first that is well-formed is taken.
     DuplicateRegion {
         /// The id of both.
         id: ShmId,
@@ -19,7 +19,8 @@ pub enum Note {
         /// The one that is taken.
         taken: u8,
     },
-    /// A shared-memory capability is malformed: asking for the region gives the same error.
+    /// A shared-memory capability is malformed. Asking for the region gives the same error, unless a later capability with
+    /// the same id is well-formed.
     MalformedRegion(ShmError),
     /// The capability of a virtio structure can't be used. Another one for the same structure could, or the structure
     /// isn't needed.

@@ -399,6 +399,80 @@ fn regions_with_one_id() {
 }
 
 #[test]
+fn a_good_region_after_a_malformed_one_with_the_same_id() {
+    // What is wrong with the first capability: which bytes of it, and what they are.
+    type Case = (&'static str, Vec<(u8, Vec<u8>)>, fn(u8) -> ShmError);
+    let id = ShmId(0);
+    let cases: [Case; 7] = [
+        ("too short", vec![(2, vec![23])], |capability| ShmError::CapabilityTooShort {
+            capability,
+            cap_len: 23,
+            need: 24,
+        }),
+        ("no such BAR", vec![(4, vec![6])], |capability| ShmError::Bar {
+            id: ShmId(0),
+            capability,
+            bar: 6,
+            fault: BarFault::NoSuchBar,
+        }),
+        ("a BAR that isn't there", vec![(4, vec![0])], |capability| ShmError::Bar {
+            id: ShmId(0),
+            capability,
+            bar: 0,
+            fault: BarFault::Unimplemented,
+        }),
+        ("no length", vec![(12, vec![0; 4])], |_| ShmError::ZeroLength { id: ShmId(0), addr: 0x10_0000 }),
+        ("an offset that overflows", vec![(8, vec![0xff; 4]), (16, vec![0xff; 4])], |capability| {
+            ShmError::OffsetOverflow { id: ShmId(0), capability, offset: u64::MAX, len: MIB }
+        }),
+        ("past its BAR's end", vec![(16, vec![1, 0, 0, 0])], |capability| ShmError::PastBarEnd {
+            id: ShmId(0),
+            capability,
+            bar: 4,
+            offset: 0x1_0010_0000,
+            len: MIB,
+            bar_len: 2 * MIB,
+        }),
+        ("over a structure", vec![(4, vec![2]), (8, vec![0; 4]), (12, vec![0, 0x10, 0, 0])], |_| {
+            region(0, 0xfd00_0000, 0x1000).overlap(Neighbour::CommonConfig, 0xfd00_0000..0xfd00_1000)
+        }),
+    ];
+    for (what, patches, error) in cases {
+        // The list has region 1 first, and then region 0: both become id 0.
+        let device = Device::new(Spec::new(26).with_region(0, 0x1_0000_0000, MIB).with_region(1, 0x1_0010_0000, MIB));
+        let mut model = PciModel::with_vectors(&device, 0);
+        let first = model.image()[0x34];
+        model.patch(first + 5, &[0]);
+        for (offset, bytes) in patches {
+            model.patch(first + offset, &bytes);
+        }
+        let mut transport = model.open().expect("a device that can be driven");
+        let good = region(0, 0x1_0000_0000, MIB);
+        assert_eq!(transport.shm_region(id), Ok(Some(good)), "{what}");
+        assert_eq!(regions(&mut transport), [Ok(good)], "{what}");
+        assert_eq!(transport.notes().collect::<Vec<_>>(), [&Note::MalformedRegion(error(first))], "{what}");
+        assert_eq!(device.mistakes(), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn of_malformed_regions_with_one_id_the_first_error_counts() {
+    let device = Device::new(Spec::new(26).with_region(0, 0x1_0000_0000, MIB).with_region(1, 0x1_0010_0000, MIB));
+    let mut model = PciModel::with_vectors(&device, 0);
+    let first = model.image()[0x34];
+    let second = model.image()[usize::from(first) + 1];
+    model.patch(first + 5, &[0]);
+    model.patch(first + 12, &[0; 4]);
+    model.patch(second + 4, &[6]);
+    let mut transport = model.open().expect("a device that can be driven");
+    let zero = ShmError::ZeroLength { id: ShmId(0), addr: 0x10_0000 };
+    let bar = ShmError::Bar { id: ShmId(0), capability: second, bar: 6, fault: BarFault::NoSuchBar };
+    assert_eq!(transport.shm_region(ShmId(0)), Err(zero));
+    assert_eq!(regions(&mut transport), [Err(zero)]);
+    assert_eq!(transport.notes().collect::<Vec<_>>(), [&Note::MalformedRegion(zero), &Note::MalformedRegion(bar)]);
+}
+
+#[test]
 fn structures_that_are_needed() {
     let outcome = |patches: &[(u8, &[u8])]| patched(patches).map(drop).expect_err("a malformed device");
     let cases = [

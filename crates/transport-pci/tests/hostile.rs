@@ -151,13 +151,18 @@ impl Space {
             }
             let has_id = self.byte(at) == 9 && self.byte(at + 2) >= 6 && self.byte(at + 3) == 8;
             if has_id && self.byte(at + 5) == region.id().0 {
-                let bar = usize::from(self.byte(at + 4));
+                let bar = usize::from(self.byte(at + 4)).min(5);
                 let base = u128::from(self.words[4 + bar] & !0xf)
-                    | if self.words[4 + bar] & 7 == 4 { u128::from(self.words[5 + bar]) << 32 } else { 0 };
-                let offset = field(at + 8) | field(at + 16) << 32;
-                let len = field(at + 12) | field(at + 20) << 32;
-                // The first one counts.
-                return u128::from(region.addr()) == base + offset && u128::from(region.len()) == len;
+                    | if self.words[4 + bar] & 7 == 4 && bar < 5 { u128::from(self.words[5 + bar]) << 32 } else { 0 };
+                let (offset, len) = if self.byte(at + 2) < 24 {
+                    (0, 0)
+                } else {
+                    (field(at + 8) | field(at + 16) << 32, field(at + 12) | field(at + 20) << 32)
+                };
+                // The first well-formed one counts, so any may.
+                if u128::from(region.addr()) == base + offset && u128::from(region.len()) == len {
+                    return true;
+                }
             }
             at = usize::from(self.byte(at + 1) & 0xfc);
         }
