@@ -43,9 +43,7 @@ type File = crate::mmap::File;
 pub(crate) fn run(machine: &Machine) -> Outcome {
     range_bytes(machine)?;
     // One range after the other: what reading cold costs when nothing is mapped ahead.
-    with_file(machine, Config { read_ahead: false, ..Config::default() }, |_, file| {
-        data::read_cold(file, "limit_cold_2m")
-    })?;
+    with_file(machine, Config::default().read_ahead(false), |_, file| data::read_cold(file, "limit_cold_2m"))?;
     with_file(machine, Config::default(), |fs, file| {
         data::run(fs, file)?;
         names::run(fs)
@@ -61,9 +59,7 @@ pub(crate) fn thrash(machine: &Machine) -> Outcome {
         data::read_cold(file, "reclaim_seq")?;
         data::read_random(file, "thrash_rand4k", 2000)
     })?;
-    with_file(machine, Config { dax: false, ..Config::default() }, |_, file| {
-        data::read_random(file, "limit_thrash", 2000)
-    })
+    with_file(machine, Config::default().dax(false), |_, file| data::read_random(file, "limit_thrash", 2000))
 }
 
 /// Has an emulator see how many pages are used here. QEMU's own TLB begins with 256 entries, so that pages 1 MiB apart displace
@@ -82,7 +78,7 @@ fn grow_tlb() {
 fn range_bytes(machine: &Machine) -> Outcome {
     let mounted = |range_size| -> Result<(u64, u64), Stop> {
         let before = heap::bytes();
-        let fs = mount::mount(machine, Config { range_size, ..Config::default() })?;
+        let fs = mount::mount(machine, Config::default().range_size(range_size))?;
         let (bytes, window) = (heap::bytes() - before, fs.window_region().map_or(0, |region| region.len()));
         fs.unmount()?;
         Ok((bytes, window / range_size))

@@ -41,7 +41,7 @@ pub(crate) fn mount_and_connect(machine: &Machine, config: Config) -> Result<(Fs
     let interrupt = device.connect(machine.command_line.interrupts)?;
     // They end the processor's sleep, and whoever slept acknowledges them.
     let interrupts = if interrupt.is_some() { Interrupts::Deferred } else { Interrupts::Off };
-    let config = Config { interrupts, ..config };
+    let config = config.interrupts(interrupts);
     let platform = KernelPlatform {
         interrupt: interrupt.map(|interrupt| (interrupt, device.clone())),
         start_info: machine.start_info,

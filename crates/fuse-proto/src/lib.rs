@@ -113,7 +113,6 @@ mod request;
 pub use attr::{Attr, AttrReply, Entry, FileType, Timestamp};
 pub use byte_order::ByteOrder;
 pub use dirent::{DirEntries, DirEntriesPlus, DirEntry, DirEntryPlus, Directory, DirectoryWriter};
-pub use fs_errno::Errno;
 pub use error::{DecodeError, EncodeError, NameError, ReplyError};
 pub use extensions::{Extension, Extensions, ExtensionsBuilder, Groups, SecurityContext, SecurityContexts};
 pub use flags::{
@@ -121,6 +120,7 @@ pub use flags::{
     IoctlFlags, LockFlags, MapFlags, OpenExtraFlags, OpenFlags, PollEvents, PollFlags, ReadFlags, ReleaseFlags,
     RenameFlags, SetattrValid, SetxattrFlags, StatxMask, WriteFlags, XattrFlags,
 };
+pub use fs_errno::Errno;
 pub use header::{Context, ReplyHeader, RequestHeader};
 pub use ids::{FileHandle, LockOwner, NodeId, Unique};
 pub use list::{ForgetOne, IoctlVector, List, ListItem, MappingRange, PrunedNode};

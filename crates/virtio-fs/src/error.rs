@@ -6,7 +6,7 @@ use fuse_proto::{DecodeError, EncodeError, Errno, NameError, NegotiationError, O
 use thiserror::Error;
 use virtio_transport::ConfigError;
 
-use crate::RingError;
+use crate::{DaxStatus, RingError};
 
 /// Why a device could not be mounted.
 #[derive(Debug, Error)]
@@ -88,6 +88,9 @@ pub enum MountError {
         /// [`crate::Config::data_buffer_size`].
         size: usize,
     },
+    /// [`crate::Config::require_dax`], and the window cannot be used.
+    #[error("DAX is required: {0}")]
+    NoDax(DaxStatus),
     /// The FUSE session could not be negotiated.
     #[error("FUSE_INIT: {0}")]
     Negotiation(NegotiationError),

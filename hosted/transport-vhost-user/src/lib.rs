@@ -8,7 +8,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let connection = Connection::open("/run/virtiofsd.sock", &Options::default())?;
-//! let config = Config { interrupts: Interrupts::Deferred, ..Config::default() };
+//! let config = Config::default().interrupts(Interrupts::Deferred);
 //! let device = Device::<HostLock>::with_lock(connection.transport(), connection.memory());
 //! let fs = device.mount(connection.platform(), config)?;
 //! println!("DAX {}", fs.dax_status());

@@ -93,7 +93,7 @@ impl Drop for Daemon {
 }
 
 fn mount(connection: &Connection) -> VirtioFs<HostLock> {
-    let config = Config { interrupts: Interrupts::Deferred, ..Config::default() };
+    let config = Config::default().interrupts(Interrupts::Deferred);
     let device = Device::with_lock(connection.transport(), connection.memory());
     device.mount(connection.platform(), config).expect("the mount")
 }

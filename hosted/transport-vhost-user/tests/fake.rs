@@ -233,7 +233,7 @@ fn a_back_end_that_goes_ends_every_wait() {
     let (fake, connection) = connect(Offer::default());
     let (told, tells) = channel();
     connection.on_gone(move |reason| told.send(reason).expect("the test listens"));
-    let config = Config { interrupts: Interrupts::Deferred, request_timeout: LONG, ..Config::default() };
+    let config = Config::default().interrupts(Interrupts::Deferred).request_timeout(LONG);
     let mount = std::thread::scope(|scope| {
         let mount =
             scope.spawn(|| VirtioFs::mount(connection.transport(), connection.memory(), connection.platform(), config));

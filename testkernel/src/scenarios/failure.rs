@@ -196,7 +196,7 @@ fn rounds_more(stage: &Stage, round: Round, random: &mut Random, more: u64) -> O
 fn fail_while(machine: &Machine, round: Round, rounds: u64) -> Outcome {
     let count = smp::start(1)?;
     // An operation that waits longer is stuck.
-    let config = Config { window_timeout: PATIENCE, ..Config::default() };
+    let config = Config::default().window_timeout(PATIENCE);
     let world = World::new(machine, config)?;
     let stage = Arc::new(Stage {
         file: world.open(MAP, true)?,

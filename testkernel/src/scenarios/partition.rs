@@ -147,7 +147,7 @@ pub(crate) fn partition(machine: &Machine) -> Outcome {
     one_owner_at_a_time(count, &rest)?;
     let claim = rest.claim(owner(0x77)?)?;
 
-    let config = Config { window_part: Some(drivers.clone()), window_timeout: PATIENCE, ..Config::default() };
+    let config = Config::default().window_part(Some(drivers.clone())).window_timeout(PATIENCE);
     let world = World::new(machine, config.clone())?;
     ensure!(
         world.fs.window_region() == Some(whole.part(half, half)?),

@@ -73,7 +73,7 @@ pub(crate) fn sync(_: &Machine) -> Outcome {
 /// Machine: a file system device. Sync `kill-daemon`: the host kills the daemon. The kernel's next requests must end in an
 /// error in time, which it reports as `fail`.
 pub(crate) fn daemon_crash(machine: &Machine) -> Outcome {
-    let config = Config { request_timeout: Duration::from_secs(2), ..Config::default() };
+    let config = Config::default().request_timeout(Duration::from_secs(2));
     let fs = mount::mount(machine, config)?;
     wait_for_host("kill-daemon")?;
     for number in 0..3 {

@@ -11,7 +11,7 @@ use virtio_fs::{Config, Error, OpenOptions};
 /// `resume-daemon`: the daemon goes on, late answers and all. The session stays dead, and a new one works.
 pub(crate) fn daemon_stops(machine: &Machine) -> Outcome {
     const NAME: &str = "files/size-4097";
-    let config = Config { request_timeout: Duration::from_secs(2), max_timeouts: 2, ..Config::default() };
+    let config = Config::default().request_timeout(Duration::from_secs(2)).max_timeouts(2);
     let fs = mount::mount(machine, config.clone())?;
     let file = fs.open(NAME, OpenOptions::new().read(true).write(true))?;
     wait_for_host("stop-daemon")?;

@@ -25,7 +25,7 @@ pub(crate) fn upgrade(machine: &Machine) -> Outcome {
     const NAME: &str = "dax/guest-write";
     const FIRST: usize = 123_456;
     const SECOND: usize = (2 << 20) + 5;
-    let fs = mount_with(machine, Config { window_timeout: SOON, ..Config::default() })?;
+    let fs = mount_with(machine, Config::default().window_timeout(SOON))?;
     let reader = fs.open(NAME, READ)?;
     let mut expected = stream(NAME, 4 << 20);
     same(&reader, 0, &expected)?;
@@ -64,7 +64,7 @@ pub(crate) fn upgrade(machine: &Machine) -> Outcome {
 pub(crate) fn truncate_under_map(machine: &Machine) -> Outcome {
     const NAME: &str = "dax/map";
     const CUT: u64 = 3 * MIB + 100;
-    let fs = mount_with(machine, Config { window_timeout: SOON, ..Config::default() })?;
+    let fs = mount_with(machine, Config::default().window_timeout(SOON))?;
     let file = fs.open(NAME, WRITE)?;
     let mut expected = stream(NAME, 6 << 20);
     same(&file, 0, &expected)?;
@@ -94,7 +94,7 @@ pub(crate) fn truncate_under_map(machine: &Machine) -> Outcome {
 /// Machine: a window. The server says file by file which ones are for DAX: `dax/map`, made 0666, is; `dax/host-write`, 0644,
 /// is not, and is read by requests.
 pub(crate) fn inode_mode(machine: &Machine) -> Outcome {
-    let fs = mount_with(machine, Config { dax_mode: DaxMode::Inode, ..Config::default() })?;
+    let fs = mount_with(machine, Config::default().dax_mode(DaxMode::Inode))?;
     let node = fs.lookup("dax/map")?;
     let attr = node.set_attr(&SetAttr { mode: Some(0o666), ..SetAttr::default() })?;
     ensure!(attr.wants_dax(), "dax/map has no FUSE_ATTR_DAX");
@@ -116,7 +116,7 @@ pub(crate) fn inode_mode(machine: &Machine) -> Outcome {
 pub(crate) fn guard(machine: &Machine) -> Outcome {
     let (name, size) = BIG;
     for thrash_guard in [true, false] {
-        let fs = mount_with(machine, Config { thrash_guard, read_ahead: false, ..Config::default() })?;
+        let fs = mount_with(machine, Config::default().thrash_guard(thrash_guard).read_ahead(false))?;
         let file = fs.open(name, READ)?;
         let random = Content::of("where the guard looks");
         let mut buffer = vec![0; 4096];
@@ -147,7 +147,7 @@ pub(crate) fn guard(machine: &Machine) -> Outcome {
 pub(crate) fn read_ahead(machine: &Machine) -> Outcome {
     let (name, _) = BIG;
     for read_ahead in [true, false] {
-        let fs = mount_with(machine, Config { read_ahead, ..Config::default() })?;
+        let fs = mount_with(machine, Config::default().read_ahead(read_ahead))?;
         let file = fs.open(name, READ)?;
         let mut buffer = vec![0; 128 << 10];
         for offset in (0..24 * MIB).step_by(128 << 10) {
@@ -169,7 +169,7 @@ pub(crate) fn read_ahead(machine: &Machine) -> Outcome {
 /// end, and the next range is mapped with nobody evicted for it.
 pub(crate) fn background(machine: &Machine) -> Outcome {
     let (name, _) = BIG;
-    let fs = mount_with(machine, Config { read_ahead: false, thrash_guard: false, ..Config::default() })?;
+    let fs = mount_with(machine, Config::default().read_ahead(false).thrash_guard(false))?;
     let file = fs.open(name, READ)?;
     let mut buffer = vec![0; 4096];
     let mut read = |range: u64| -> Outcome {

@@ -12,22 +12,30 @@ use crate::volume::inodes;
 use crate::window::part::WindowPart;
 use crate::window::{self, TailMapping};
 
-/// Settings of a file system; `Config::default()` is a sane start.
+/// Settings of a file system; `Config::default()` is a sane start, [`Config::small`] one for little kernels. Fields are set by
+/// the methods of the same names, or assigned.
 ///
 /// ```
 /// use virtio_fs::Config;
 ///
-/// let config = Config { max_inodes: 64, ..Config::default() };
+/// let mut config = Config::small().max_inodes(32).data_buffers(2);
+/// config.read_ahead = false;
 /// assert!(config.dax);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Use the DAX window if there is one.
     pub dax: bool,
+    /// Without a usable window the mount is refused ([`crate::MountError::NoDax`]) instead of going by requests.
+    pub require_dax: bool,
     /// Which files go through the window.
     pub dax_mode: DaxMode,
     /// The part of the window to use, which leaves the rest to others; `None` for all of it.
     pub window_part: Option<Arc<WindowPart>>,
+    /// Bytes of the window to use at most. What a device has beyond that is neither mapped nor described in memory: a
+    /// window of 1 TiB takes tens of MiB of descriptors.
+    pub max_window: u64,
     /// Size of a range of the window in bytes: a power of two of at least 2 MiB.
     pub range_size: u64,
     /// Whether the host maps the last, partial page of a file.
@@ -73,8 +81,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             dax: true,
+            require_dax: false,
             dax_mode: DaxMode::Always,
             window_part: None,
+            max_window: 1 << 40,
             range_size: 2 << 20,
             tail: TailMapping::WholePages,
             holes: HoleStores::AskHost,
@@ -98,6 +108,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// For kernels with little memory: one request queue, queues of 8 descriptors, one data buffer of 4 KiB, small caches.
+    /// With a window of 256 MiB a file system takes at most 64 KiB of memory after the mount, DMA memory included.
+    pub fn small() -> Self {
+        Self {
+            queue_size: 8,
+            max_request_queues: 1,
+            data_buffers: 1,
+            data_buffer_size: 4096,
+            max_inodes: 64,
+            max_entries: 128,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn connection(&self) -> connection::Limits {
         connection::Limits {
             data_buffer_size: self.data_buffer_size,
@@ -135,6 +159,49 @@ impl Config {
             ..defaults
         }
     }
+}
+
+/// Makes a method of each field that sets it.
+macro_rules! setters {
+    ($($field:ident: $type:ty,)*) => {
+        /// One for each field.
+        impl Config {
+            $(
+                #[doc = concat!("With [`Config::", stringify!($field), "`](struct@Config#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    dax: bool,
+    require_dax: bool,
+    dax_mode: DaxMode,
+    window_part: Option<Arc<WindowPart>>,
+    max_window: u64,
+    range_size: u64,
+    tail: TailMapping,
+    holes: HoleStores,
+    max_mappings: Option<u32>,
+    host: HostRules,
+    read_ahead: bool,
+    thrash_guard: bool,
+    queue_size: u16,
+    max_request_queues: u16,
+    interrupts: Interrupts,
+    data_buffers: usize,
+    data_buffer_size: usize,
+    request_timeout: Duration,
+    window_timeout: Duration,
+    max_timeouts: u32,
+    max_inodes: usize,
+    max_entries: usize,
+    credentials: Credentials,
 }
 
 /// Whether the device interrupts when requests are done, and what becomes of that.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use dax_window::{Storage, Window};
 use fuse_proto::Protocol;
 use virtio_shm::{ShmError, ShmId, ShmRegion};
-use virtio_transport::{DmaMemory, Transport};
+use virtio_transport::{DmaMemory, PAGE_SIZE, Transport};
 
 use super::mounted::Mounted;
 use crate::device::Memory;
@@ -58,7 +58,7 @@ impl<R: Lock> Device<R> {
     /// # Errors
     ///
     /// The configuration is unusable ([`MountError::DataBuffers`], [`MountError::NoQueueSize`],
-    /// [`MountError::LockInHandler`]); the device is no file system device, a legacy one, or misbehaves; there is no DMA
+    /// [`MountError::LockInHandler`]); a window is required and cannot be used; the device is no file system device, a legacy one, or misbehaves; there is no DMA
     /// memory; the server refuses the session.
     pub fn mount(self, platform: impl Platform + 'static, config: Config) -> Result<VirtioFs<R>, MountError> {
         check::<R>(&config)?;
@@ -73,6 +73,7 @@ impl<R: Lock> Device<R> {
         outcome
     }
 
+    #[inline(never)]
     fn mount_on(
         &self,
         platform: Arc<dyn Platform>,
@@ -104,6 +105,10 @@ impl<R: Lock> Device<R> {
                 window.ranges(),
             ),
             Err(why) => log::info!("virtio-fs {tag:?}: DAX {why}"),
+        }
+        if let (Err(why), true) = (&window, config.require_dax) {
+            rpc.connection().stop();
+            return Err(MountError::NoDax(why.clone()));
         }
         let mapped: Option<Arc<dyn MappedBytes>> = match &window {
             Ok(window) => Some(window.clone()),
@@ -210,6 +215,7 @@ fn set_up_queues<R: Lock>(
 }
 
 /// Sends INIT and makes sense of the answer.
+#[inline(never)]
 fn open_session<R: Lock>(connection: &Arc<Connection<R>>, config: &Config) -> Result<Protocol, MountError> {
     let negotiation = session::offer(session::Wishes {
         map: config.dax && config.dax_mode != DaxMode::Never,
@@ -221,6 +227,7 @@ fn open_session<R: Lock>(connection: &Arc<Connection<R>>, config: &Config) -> Re
 }
 
 /// Maps the device's window and builds the allocator for it; or why there is no DAX.
+#[inline(never)]
 fn window<R: Lock>(
     rpc: &Arc<Rpc<R>>,
     region: Option<Result<Option<ShmRegion>, ShmError>>,
@@ -232,18 +239,25 @@ fn window<R: Lock>(
         Some(Err(error)) => return Err(DaxStatus::BadWindow(error)),
         Some(Ok(Some(region))) => region,
     };
+    whole.check_aligned(PAGE_SIZE as u64).map_err(DaxStatus::BadWindow)?;
     let region = match &config.window_part {
         None => whole,
         Some(part) => part.of(&whole, config.range_size).map_err(DaxStatus::BadPart)?,
     };
+    let region = region.part(0, region.len().min(config.max_window)).map_err(DaxStatus::BadWindow)?;
     let settings = config.allocator(region.len(), rpc.protocol().map_alignment_bytes());
     let ranges = settings.ranges().map_err(DaxStatus::Unusable)?;
-    let storage = Storage::heap(ranges).map_err(DaxStatus::Unusable)?;
-    let window = Window::new(settings, storage).map_err(DaxStatus::Unusable)?;
     let owned = match &config.window_part {
         None => None,
         Some(part) => Some(part.own(rpc.platform()).map_err(|holder| DaxStatus::PartTaken { holder })?),
     };
+    // Mapped before it is described: what cannot be mapped costs no memory.
     let memory = WindowMemory::map(rpc.platform(), whole, region, owned)?;
-    Ok(Arc::new(DaxWindow::new(rpc.clone(), window, memory, config.window())))
+    match Storage::heap(ranges).and_then(|storage| Window::new(settings, storage)) {
+        Ok(window) => Ok(Arc::new(DaxWindow::new(rpc.clone(), window, memory, config.window()))),
+        Err(error) => {
+            memory.unmap(rpc.platform());
+            Err(DaxStatus::Unusable(error))
+        }
+    }
 }

@@ -28,7 +28,7 @@ use crate::Lock;
 ///     connect(move || {
 ///         interrupt.handle();
 ///     });
-///     device.mount(platform, Config { interrupts: Interrupts::InHandler, ..Config::default() })
+///     device.mount(platform, Config::default().interrupts(Interrupts::InHandler))
 /// }
 /// ```
 pub struct Device<R: Lock = spin::Mutex<()>> {

@@ -17,14 +17,16 @@ use fuse_proto::{NodeId, Opcode, ReplyHeader};
 use lock_api::{Mutex, RawMutex};
 use virtio_transport::DmaDirection;
 
-use super::dma::{DmaBuf, DmaRegion};
-use super::ring::{Ring, RingAddresses, RingError, Segment};
+use super::dma::{BUFFER_ALIGN, DmaBuf, DmaRegion};
+use super::ring::{MAX_SEGMENTS, Ring, RingAddresses, RingError, Segment};
 use crate::device::Memory;
 
 /// Bytes of a slot's request buffer: a header, the largest fixed body and two names fit.
-pub(crate) const REQUEST_BYTES: usize = 1536;
+/// With them a queue of 8 takes whole pages: its ring needs 672 bytes.
+pub(crate) const REQUEST_BYTES: usize = 1440;
 /// Bytes of a slot's reply buffer: a header and the largest fixed body fit.
-pub(crate) const REPLY_BYTES: usize = 512;
+/// With them a queue of 8 takes a whole page: its ring needs 70 bytes.
+pub(crate) const REPLY_BYTES: usize = 496;
 
 /// Buffers for one request: for data that is sent, for data that comes back.
 pub(crate) type Buffers = heapless::Vec<DmaBuf, 2>;
@@ -197,10 +199,15 @@ impl<R: RawMutex> Channel<R> {
     /// Allocates the queue numbered `index` with `size` descriptors. `None` when there is no DMA memory or the queue is
     /// too small for one chain.
     pub(crate) fn new(memory: &Memory, index: u16, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
-        let ring = Ring::new(memory, size, indirect, event_idx)?;
-        let count = usize::from(ring.slots());
-        let (requests, requests_region) = DmaRegion::carve(memory, REQUEST_BYTES, count, DmaDirection::DriverToDevice)?;
-        let (replies, replies_region) = DmaRegion::carve(memory, REPLY_BYTES, count, DmaDirection::DeviceToDriver)?;
+        // One piece of memory for each direction: a page apiece for ring, requests and replies is too much for little kernels.
+        let [to_device, from_device] = Ring::lens(size, indirect)?;
+        let count = usize::from(if indirect { size } else { size / MAX_SEGMENTS as u16 });
+        let room = |ring: usize, each: usize| ring.next_multiple_of(BUFFER_ALIGN) + count * each;
+        let mut sent = DmaRegion::new(memory, room(to_device, REQUEST_BYTES), DmaDirection::DriverToDevice)?;
+        let mut received = DmaRegion::new(memory, room(from_device, REPLY_BYTES), DmaDirection::DeviceToDriver)?;
+        let ring = Ring::inside(&mut sent, &mut received, size, indirect, event_idx)?;
+        let requests = (0..count).map(|_| sent.take(REQUEST_BYTES)).collect::<Option<Vec<_>>>()?;
+        let replies = (0..count).map(|_| received.take(REPLY_BYTES)).collect::<Option<Vec<_>>>()?;
         let slots = requests
             .into_iter()
             .zip(replies)
@@ -221,7 +228,7 @@ impl<R: RawMutex> Channel<R> {
             free: (0..count as u16).rev().collect(),
             broken: None,
             completed: 0,
-            _regions: [requests_region, replies_region],
+            _regions: [sent, received],
         };
         Some(Self { index, state: Mutex::new(state), late: AtomicUsize::new(0) })
     }

@@ -11,6 +11,9 @@ use virtio_transport::{DmaDirection, PAGE_SIZE, PhysAddr};
 
 use crate::device::Memory;
 
+/// What buffers are aligned to: descriptors want it (virtio 1.3, 2.7).
+pub(crate) const BUFFER_ALIGN: usize = 16;
+
 /// DMA memory as the embedder gave it, owned and freed by whoever holds it.
 ///
 /// It can be leaked on purpose: memory of a device that did not stop is never freed.
@@ -19,6 +22,8 @@ pub(crate) struct DmaRegion {
     vaddr: NonNull<u8>,
     pages: usize,
     memory: Memory,
+    /// Bytes at its start that belong to buffers.
+    given: usize,
 }
 
 // SAFETY: the region is plain memory that belongs to no thread; access to it goes through `DmaBuf`s, each of which covers
@@ -28,33 +33,49 @@ unsafe impl Send for DmaRegion {}
 unsafe impl Sync for DmaRegion {}
 
 impl DmaRegion {
-    /// Allocates zeroed memory, contiguous for the device, as `count` consecutive buffers of `len` bytes each (not 0).
-    /// The first starts on a page. `None` when there is no such memory.
+    /// Allocates zeroed memory, contiguous for the device, of at least `len` bytes (not 0). `None` when there is no such
+    /// memory.
+    pub(crate) fn new(memory: &Memory, len: usize, direction: DmaDirection) -> Option<Self> {
+        let pages = len.div_ceil(PAGE_SIZE);
+        if pages == 0 {
+            return None;
+        }
+        let (paddr, vaddr) = memory.allocate(pages, direction)?;
+        Some(Self { paddr, vaddr, pages, memory: memory.clone(), given: 0 })
+    }
+
+    /// The next `len` bytes that were not given out yet, starting at a multiple of 16, as a buffer of their own. `None` when
+    /// there are no more.
+    pub(crate) fn take(&mut self, len: usize) -> Option<DmaBuf> {
+        let offset = self.given.checked_next_multiple_of(BUFFER_ALIGN)?;
+        let end = offset.checked_add(len)?;
+        if end > self.pages * PAGE_SIZE {
+            return None;
+        }
+        self.given = end;
+        // SAFETY: offset <= end <= pages * PAGE_SIZE: the pointer stays inside the allocation.
+        let ptr = unsafe { self.vaddr.add(offset) };
+        Some(DmaBuf { ptr, paddr: self.paddr + offset as u64, len })
+    }
+
+    /// Allocates `count` consecutive buffers of `len` bytes each (not 0). The first starts on a page. `None` when there is
+    /// no such memory.
     pub(crate) fn carve(
         memory: &Memory,
         len: usize,
         count: usize,
         direction: DmaDirection,
     ) -> Option<(Vec<DmaBuf>, Self)> {
-        let pages = len.checked_mul(count)?.div_ceil(PAGE_SIZE);
-        if pages == 0 {
-            return None;
-        }
-        let (paddr, vaddr) = memory.allocate(pages, direction)?;
-        let buffers = (0..count)
-            .map(|index| {
-                // SAFETY: index * len < count * len <= pages * PAGE_SIZE: the pointer stays inside the allocation.
-                let ptr = unsafe { vaddr.add(index * len) };
-                DmaBuf { ptr, paddr: paddr + (index * len) as u64, len }
-            })
-            .collect();
-        Some((buffers, Self { paddr, vaddr, pages, memory: memory.clone() }))
+        let total = len.checked_next_multiple_of(BUFFER_ALIGN)?.checked_mul(count)?;
+        let mut region = Self::new(memory, total, direction)?;
+        let buffers = (0..count).map(|_| region.take(len)).collect::<Option<_>>()?;
+        Some((buffers, region))
     }
 
     /// Allocates one buffer of `len` bytes, starting on a page.
     pub(crate) fn single(memory: &Memory, len: usize, direction: DmaDirection) -> Option<(DmaBuf, Self)> {
-        let (buffers, region) = Self::carve(memory, len, 1, direction)?;
-        Some((buffers.into_iter().next()?, region))
+        let mut region = Self::new(memory, len, direction)?;
+        Some((region.take(len)?, region))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::device::Memory;
 
 /// Buffers that wait at a time: as many as the queue has room for, but no more than this.
 const MAX_WAITING: u16 = 16;
+/// Bytes of all of them, unless a single one is larger: the device says how large one is.
+const MAX_BYTES: usize = 64 << 10;
 
 struct State {
     ring: Ring,
@@ -37,8 +39,9 @@ impl<R: RawMutex> NoticeQueue<R> {
         buffer_len: usize,
     ) -> Option<Self> {
         let mut ring = Ring::new(memory, size, indirect, event_idx)?;
-        let count = ring.slots().min(MAX_WAITING);
-        let (buffers, region) = DmaRegion::carve(memory, buffer_len, count.into(), DmaDirection::DeviceToDriver)?;
+        let most = (MAX_BYTES / buffer_len.max(1)).max(1);
+        let count = most.min(ring.slots().min(MAX_WAITING).into());
+        let (buffers, region) = DmaRegion::carve(memory, buffer_len, count, DmaDirection::DeviceToDriver)?;
         for (slot, buffer) in (0..).zip(&buffers) {
             ring.push(slot, &[segment(buffer)]);
         }

@@ -93,42 +93,70 @@ pub(crate) struct Ring {
     published: u16,
     last_used: u16,
     interrupts: bool,
-    /// Dropped last: the buffers above point into these.
-    _regions: [DmaRegion; 2],
+    /// What the buffers above point into, unless somebody else keeps it. Dropped last.
+    regions: Option<[DmaRegion; 2]>,
+}
+
+/// Chains that can be in flight at once.
+const fn slots(size: u16, indirect: bool) -> u16 {
+    if indirect { size } else { size / MAX_SEGMENTS as u16 }
+}
+
+/// Where the indirect tables are, behind descriptors and available ring.
+const fn tables_offset(count: usize) -> usize {
+    (count * DESC_SIZE + 6 + 2 * count).next_multiple_of(DESC_SIZE)
 }
 
 impl Ring {
     /// Allocates a queue of `size` descriptors (a power of two). `None` when there is no DMA memory, or when `size` is
     /// too small for a single chain.
     pub(crate) fn new(memory: &Memory, size: u16, indirect: bool, event_idx: bool) -> Option<Self> {
-        let slots = if indirect { size } else { size / MAX_SEGMENTS as u16 };
-        if !size.is_power_of_two() || slots == 0 {
+        let [driver_len, device_len] = Self::lens(size, indirect)?;
+        let mut driver = DmaRegion::new(memory, driver_len, DmaDirection::DriverToDevice)?;
+        let mut device = DmaRegion::new(memory, device_len, DmaDirection::DeviceToDriver)?;
+        let mut ring = Self::inside(&mut driver, &mut device, size, indirect, event_idx)?;
+        ring.regions = Some([driver, device]);
+        Some(ring)
+    }
+
+    /// How many bytes a queue takes of the memory that the driver writes and of that which the device writes. `None` when
+    /// `size` is no power of two, or too small for a single chain.
+    pub(crate) fn lens(size: u16, indirect: bool) -> Option<[usize; 2]> {
+        if !size.is_power_of_two() || slots(size, indirect) == 0 {
             return None;
         }
         let count = usize::from(size);
-        let avail_offset = count * DESC_SIZE;
-        let tables_offset = (avail_offset + 6 + 2 * count).next_multiple_of(DESC_SIZE);
         let tables = if indirect { count * MAX_SEGMENTS * DESC_SIZE } else { 0 };
-        let driver_len = tables_offset + tables;
-        let device_len = 6 + 8 * count;
-        let (driver, driver_region) = DmaRegion::single(memory, driver_len, DmaDirection::DriverToDevice)?;
-        let (device, device_region) = DmaRegion::single(memory, device_len, DmaDirection::DeviceToDriver)?;
+        Some([tables_offset(count) + tables, 6 + 8 * count])
+    }
+
+    /// A queue of `size` descriptors in memory that the caller keeps as long, in the next bytes of both regions.
+    pub(crate) fn inside(
+        driver: &mut DmaRegion,
+        device: &mut DmaRegion,
+        size: u16,
+        indirect: bool,
+        event_idx: bool,
+    ) -> Option<Self> {
+        let [driver_len, device_len] = Self::lens(size, indirect)?;
+        let count = usize::from(size);
+        let slots = slots(size, indirect);
         let mut ring = Self {
-            driver,
-            device,
+            driver: driver.take(driver_len)?,
+            device: device.take(device_len)?,
             size,
             slots,
             indirect,
             event_idx,
-            avail_offset,
-            tables_offset,
+            avail_offset: count * DESC_SIZE,
+            tables_offset: tables_offset(count),
             in_flight: vec![0; usize::from(slots)].into_boxed_slice(),
             in_flight_count: 0,
             avail_idx: 0,
             published: 0,
             last_used: 0,
             interrupts: false,
-            _regions: [driver_region, device_region],
+            regions: None,
         };
         ring.set_interrupts(false);
         Some(ring)

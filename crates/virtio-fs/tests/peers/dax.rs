@@ -150,7 +150,7 @@ fn views_end_where_they_must(peer: Peer) {
     drop(fs);
 
     // On a host that maps the last, partial page, a view goes to the end of the file.
-    let fs = peer.mount_with(virtio_fs::Config { tail: TailMapping::PartialPage, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().tail(TailMapping::PartialPage)).unwrap();
     let file = fs.open("file", READ).unwrap();
     let view = file.map(2 << 20, 1 << 20).unwrap();
     assert_eq!(view.len(), 4096 + 777);
@@ -223,7 +223,7 @@ fn a_view_holds_off_truncation(peer: Peer) {
     use std::time::Duration;
     let data = content(1, 4 << 20);
     peer.put("file", &data);
-    let config = virtio_fs::Config { window_timeout: Duration::from_millis(300), ..peer.config() };
+    let config = peer.config().window_timeout(Duration::from_millis(300));
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     let view = file.map(3 << 20, 4096).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use virtio_fs::{Config, Error, File, OpenOptions, SetAttr, VirtioFs};
+use virtio_fs::{Error, File, OpenOptions, SetAttr, VirtioFs};
 
 use crate::rig::content::{assert_same, content};
 use crate::rig::peer::{Kind, Peer};
@@ -348,7 +348,7 @@ fn compare(kind: Kind, window: Option<u64>, operations: &[Operation]) {
             std::fs::set_permissions(root.join(folder), std::fs::Permissions::from_mode(mode)).unwrap();
         }
     }
-    let fs = peer.mount_with(Config { max_inodes: 4, max_entries: 8, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(4).max_entries(8)).unwrap();
     let mut driver = Driver { fs: &fs, open: Default::default() };
     let mut host = Host { root: twin.path().to_owned(), open: Default::default() };
     for (index, &operation) in operations.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use fuse_proto::{Errno, FileType, RenameFlags};
-use virtio_fs::{Config, OpenOptions};
+use virtio_fs::OpenOptions;
 
 use crate::rig::content::content;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -86,7 +86,7 @@ fn a_listing_with_attributes(peer: Peer) {
 
 fn many_entries_in_small_pieces(peer: Peer) {
     many(&peer);
-    let fs = peer.mount_with(Config { data_buffer_size: 4096, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().data_buffer_size(4096)).unwrap();
     for plus in [false, true] {
         let mut listing = fs.read_dir("many").unwrap();
         if plus {

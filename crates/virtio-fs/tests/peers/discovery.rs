@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use transport_mmio::MmioTransport;
-use virtio_fs::{Config, DaxStatus, MountError, OpenOptions};
+use virtio_fs::{DaxStatus, MountError, OpenOptions};
 use virtio_shm::{ShmId, ShmTransport};
 use virtio_transport::model::Manners;
 use virtio_transport::{DeviceStatus, Registers, Transport};
@@ -61,7 +61,7 @@ fn no_window_is_normal(peer: Peer) {
 
 fn dax_can_be_switched_off(peer: Peer) {
     peer.put("file", b"contents");
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     assert_eq!(fs.dax_status(), DaxStatus::SwitchedOff);
     assert_eq!(fs.read("file").unwrap(), b"contents");
     peer.finish(fs);
@@ -70,7 +70,7 @@ fn dax_can_be_switched_off(peer: Peer) {
 fn interrupts_instead_of_polling(peer: Peer) {
     let peer = peer.with_interrupts();
     // FORGETs go by a queue of their own, which is waited for too.
-    let fs = peer.mount_with(Config { max_inodes: 2, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(2)).unwrap();
     let started = Instant::now();
     for index in 0..50 {
         fs.write(format!("other-{index}"), b"").unwrap();
@@ -129,7 +129,7 @@ fn what_the_device_offers_is_used() {
         });
         let data = content(6, 1 << 20);
         peer.put("file", &data);
-        let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+        let fs = peer.mount_with(peer.config().dax(false)).unwrap();
         assert_eq!(fs.features() & 1 << 28 != 0, indirect);
         assert_eq!(fs.features() & 1 << 29 != 0, event_idx);
         assert_eq!(fs.features() & 1 << 32, 1 << 32);
@@ -279,7 +279,7 @@ fn krun_takes_status_bits_one_at_a_time_only() {
 fn krun_keeps_mappings_over_a_reset() {
     let mut peer = Peer::new(Kind::Krun);
     peer.put("file", &content(9, 2 << 20));
-    let fs = peer.mount_with(Config { request_timeout: Duration::from_millis(400), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().request_timeout(Duration::from_millis(400))).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     let map = file.map(0, 4096).unwrap();
     let offset = map.phys_addr() - peer.window().unwrap().address;
@@ -328,7 +328,7 @@ fn eight_devices_at_a_time() {
 fn a_server_that_never_answers_init_is_given_up() {
     let peer = Peer::new(Kind::Strict);
     peer.strict().stop();
-    let config = Config { request_timeout: Duration::from_millis(50), ..peer.config() };
+    let config = peer.config().request_timeout(Duration::from_millis(50));
     let error = peer.mount_with(config).expect_err("INIT is never answered");
     assert!(matches!(error, MountError::Request(virtio_fs::Error::TimedOut { .. })), "{error:?}");
     peer.end();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use fuse_proto::{AccessMask, Errno};
-use virtio_fs::{Config, Credentials, Error, OpenOptions, VirtioFs};
+use virtio_fs::{Credentials, Error, OpenOptions, VirtioFs};
 
 use crate::rig::peer::{Kind, Peer, on_both};
 
@@ -258,7 +258,7 @@ fn a_server_that_says_enospc_is_believed() {
     use crate::rig::strict::Act;
     let peer = Peer::new(Kind::Strict);
     peer.put("file", b"contents");
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let file = fs.open("file", OpenOptions::new().write(true)).unwrap();
     peer.strict().watch(|request| match request.opcode() {
         op::WRITE | op::FALLOCATE => Act::Refuse(libc::ENOSPC),

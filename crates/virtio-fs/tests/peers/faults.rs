@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fs_dax::{Area, Errno, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, Page, PageSize};
 use fs_dax::{Sharing, SyncMode, UnmapCause, VirtAddr, Wanted};
-use virtio_fs::{Config, File, OpenOptions, TailMapping};
+use virtio_fs::{File, OpenOptions, TailMapping};
 
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::op;
@@ -280,7 +280,7 @@ fn what_cannot_be_mapped_is_no_page(peer: Peer) {
     let data = content(5, 4096 + 777);
     peer.put("file", &data);
     peer.put("empty", b"");
-    let fs = peer.mount_with(Config { tail: TailMapping::WholePages, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().tail(TailMapping::WholePages)).unwrap();
     let tables = tables(&fs);
     let file = fs.open("file", BOTH).unwrap();
     tables.touch(&file, 0, false, Wanted::Largest).unwrap();
@@ -296,7 +296,7 @@ fn what_cannot_be_mapped_is_no_page(peer: Peer) {
     drop(fs);
     assert!(tables.entries.lock().unwrap().is_empty());
 
-    let fs = peer.mount_with(Config { tail: TailMapping::PartialPage, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().tail(TailMapping::PartialPage)).unwrap();
     fs.set_mappings(Some(tables.clone()));
     let file = fs.open("file", BOTH).unwrap();
     let page = tables.touch(&file, 4096, false, Wanted::Base).unwrap();
@@ -351,7 +351,7 @@ fn faults_of_several_threads_against_reclaim_and_truncation() {
 fn a_fault_that_waited_while_the_file_was_cut_is_not_told_that_it_cannot_be_mapped() {
     let peer = Peer::new(Kind::Strict).with_options(|options| options.host = Host::Stingy);
     peer.put("file", &content(8, 4 << 20));
-    let fs = peer.mount_with(Config { window_timeout: Duration::from_secs(20), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().window_timeout(Duration::from_secs(20))).unwrap();
     let _tables = tables(&fs);
     let file = fs.open("file", BOTH).unwrap();
     let start = base(&file);

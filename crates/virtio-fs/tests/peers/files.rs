@@ -82,7 +82,7 @@ fn without_a_window_too(peer: Peer) {
 }
 
 fn with_whole_tails_too(peer: Peer) {
-    let stats = read_every_size(&peer, Config { tail: TailMapping::PartialPage, ..peer.config() });
+    let stats = read_every_size(&peer, peer.config().tail(TailMapping::PartialPage));
     assert_eq!((stats.bypass.tail, stats.request_read_bytes), (0, 0), "{stats:?}");
     peer.end();
 }
@@ -417,7 +417,7 @@ fn large_files_by_small_requests(peer: Peer) {
     let peer = peer.with_window(None);
     let data = content(1, (1 << 20) + 77);
     peer.put("file", &data);
-    let fs = peer.mount_with(Config { data_buffer_size: 4096, data_buffers: 1, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().data_buffer_size(4096).data_buffers(1)).unwrap();
     assert_same(&fs.read("file").unwrap(), &data, "4096 bytes at a time");
     fs.write("copy", &data).unwrap();
     assert_same(&peer.get("copy"), &data, "4096 bytes at a time");
@@ -502,7 +502,7 @@ fn files_go_through_the_window_by_mode() {
     ] {
         let peer = Peer::new(Kind::Strict).with_options(|options| options.server.dax_file_size = file_size);
         peer.put("file", &data);
-        let fs = peer.mount_with(Config { dax_mode: mode, ..peer.config() }).unwrap();
+        let fs = peer.mount_with(peer.config().dax_mode(mode)).unwrap();
         assert_same(&fs.read("file").unwrap(), &data, format_args!("{mode:?}, {file_size:?}"));
         let stats = fs.stats();
         assert_eq!(stats.dax_read_bytes > 0, dax, "{mode:?}, {file_size:?}: {stats:?}");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fuse_proto::ops;
-use virtio_fs::{Config, Error, OpenOptions, VirtioFs};
+use virtio_fs::{Error, OpenOptions, VirtioFs};
 
 use crate::rig::content::content;
 use crate::rig::ledger::op;
@@ -44,7 +44,7 @@ fn walk(fs: &virtio_fs::VirtioFs, plus: bool) -> usize {
 fn inodes_are_kept_within_the_limit() {
     let peer = Peer::new(Kind::Strict);
     tree(&peer, 10, 50);
-    let fs = peer.mount_with(Config { max_inodes: 32, max_entries: 64, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(32).max_entries(64)).unwrap();
     for plus in [false, true] {
         assert_eq!(walk(&fs, plus), 500);
         // FORGETs are under way for a moment.
@@ -83,7 +83,7 @@ fn forgets_come_in_batches() {
 fn what_the_caller_holds_is_not_forgotten() {
     let peer = Peer::new(Kind::Strict);
     tree(&peer, 4, 50);
-    let fs = peer.mount_with(Config { max_inodes: 4, max_entries: 4, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(4).max_entries(4)).unwrap();
     let nodes: Vec<_> = (0..50).map(|file| fs.lookup(format!("folder-0/file-{file}")).unwrap()).collect();
     let file = fs.open("folder-1/file-7", OpenOptions::new().read(true)).unwrap();
     walk(&fs, true);
@@ -99,7 +99,7 @@ fn what_the_caller_holds_is_not_forgotten() {
 fn an_inode_that_was_forgotten_is_looked_up_again() {
     let peer = Peer::new(Kind::Strict);
     tree(&peer, 1, 50);
-    let fs = peer.mount_with(Config { max_inodes: 1, max_entries: 1, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(1).max_entries(1)).unwrap();
     for round in 0..3 {
         for file in 0..50 {
             assert_eq!(fs.read(format!("folder-0/file-{file}")).unwrap(), content(1, 10), "round {round}");
@@ -140,7 +140,7 @@ fn krun_closes_what_was_forgotten() {
             .filter(|target| target.starts_with(&folder))
             .count()
     };
-    let fs = peer.mount_with(Config { max_inodes: 16, max_entries: 16, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(16).max_entries(16)).unwrap();
     walk(&fs, true);
     let deadline = Instant::now() + Duration::from_secs(30);
     while open() > 40 {
@@ -187,14 +187,8 @@ fn given_up((opcode, operation): Counted) -> (Peer, VirtioFs, Option<ReadDir>) {
     for name in 0..20 {
         peer.put(format!("folder/{name}"), b"contents");
     }
-    let config = Config {
-        dax: false,
-        request_timeout: Duration::from_millis(200),
-        max_timeouts: 10,
-        // What is held can be counted: little else is.
-        max_inodes: 1,
-        ..peer.config()
-    };
+    // What is held can be counted: little else is.
+    let config = peer.config().dax(false).request_timeout(Duration::from_millis(200)).max_timeouts(10).max_inodes(1);
     let fs = peer.mount_with(config).unwrap();
     let mut kept = false;
     peer.strict().watch(move |request| {
@@ -253,7 +247,7 @@ fn late_replies_keep_no_slot_and_no_buffer_from_others() {
         options.request_queues = 1;
     });
     tree(&peer, 1, 40);
-    let config = Config { dax: false, data_buffers: 2, ..peer.config() };
+    let config = peer.config().dax(false).data_buffers(2);
     let fs = peer.mount_with(config).unwrap();
     let folder = fs.lookup("folder-0").unwrap().node_id();
     peer.strict().watch(|request| if request.opcode() == op::LOOKUP { Act::RangeRef } else { Act::Serve });

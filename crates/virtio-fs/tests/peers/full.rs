@@ -4,7 +4,7 @@
 
 use fs_dax::{Errno as FaultErrno, Wanted};
 use fuse_proto::{Errno, FallocateMode};
-use virtio_fs::{Config, Error, HoleStores, OpenOptions, VirtioFs};
+use virtio_fs::{Error, HoleStores, OpenOptions, VirtioFs};
 
 use crate::faults::tables;
 use crate::rig::content::{assert_same, content};
@@ -152,7 +152,7 @@ fn sparse_files_are_written_and_become_dense(peer: Peer) {
     drop(fs);
 
     // Who trusts the host goes through the window at once.
-    let fs = peer.mount_with(Config { holes: HoleStores::Trust, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().holes(HoleStores::Trust)).unwrap();
     let file = fs.open("sparse", MAKE).unwrap();
     file.set_len(4 << 20).unwrap();
     file.write_all_at(&data[..5000], 1 << 20).unwrap();
@@ -165,7 +165,7 @@ fn sparse_files_are_written_and_become_dense(peer: Peer) {
 #[test]
 fn a_refusal_in_the_middle_of_a_write_says_how_much_went() {
     let peer = Peer::new(Kind::Strict);
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let data = content(4, 1 << 20);
     let limit = 300_000;
     peer.strict().watch(move |request| {

@@ -25,7 +25,7 @@ fn peer() -> Peer {
 }
 
 fn short(peer: &Peer) -> Config {
-    Config { dax: false, request_timeout: SHORT, ..peer.config() }
+    peer.config().dax(false).request_timeout(SHORT)
 }
 
 /// Changes the answers to requests with this opcode.
@@ -90,7 +90,7 @@ fn a_request_without_an_answer_is_an_error_within_its_deadline() {
 #[test]
 fn a_device_that_answers_nothing_is_given_up() {
     let peer = peer();
-    let fs = peer.mount_with(Config { max_timeouts: 3, ..short(&peer) }).unwrap();
+    let fs = peer.mount_with(short(&peer).max_timeouts(3)).unwrap();
     let file = fs.open("file", READ).unwrap();
     peer.strict().ledger().forgiving = true;
     peer.strict().stop();
@@ -124,7 +124,7 @@ fn requests_that_are_never_answered_use_no_more_memory_than_there_is() {
         options.request_queues = 1;
     });
     peer.put("file", &content(1, 100_000));
-    let config = Config { max_timeouts: u32::MAX, data_buffers: 2, ..short(&peer) };
+    let config = short(&peer).max_timeouts(u32::MAX).data_buffers(2);
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", READ).unwrap();
     peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
@@ -465,7 +465,7 @@ fn sizes_that_the_server_makes_up() {
     // The window is mapped for a file of 100 000 bytes that is said to be larger than all memory.
     let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20)).with_options(|options| options.host = Host::Stingy);
     peer.put("file", &content(1, 100_000));
-    let fs = peer.mount_with(Config { dax: true, ..short(&peer) }).unwrap();
+    let fs = peer.mount_with(short(&peer).dax(true)).unwrap();
     peer.strict().misbehave(|request| match request.opcode() {
         op::LOOKUP => Act::Alter(Box::new(|answer| {
             answer.bytes[16 + 40 + 8..][..8].copy_from_slice(&(i64::MAX as u64).to_le_bytes());
@@ -517,7 +517,7 @@ fn sessions_that_cannot_be() {
         let mut peer = peer();
         peer.strict().misbehave(alter(op::INIT, change));
         let started = Instant::now();
-        match peer.mount_with(Config { dax: true, ..short(&peer) }) {
+        match peer.mount_with(short(&peer).dax(true)) {
             Ok(fs) => {
                 assert!(may_work, "{what}");
                 let mut found = vec![0; 10_000];
@@ -561,7 +561,7 @@ fn set_ups_that_are_never_answered() {
     let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20));
     let data = content(1, 16 << 20);
     peer.put("file", &data);
-    let config = Config { request_timeout: SHORT, max_timeouts: 100, read_ahead: false, ..peer.config() };
+    let config = peer.config().request_timeout(SHORT).max_timeouts(100).read_ahead(false);
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", READ).unwrap();
     let mut hold = 2;
@@ -604,7 +604,7 @@ fn forgets_that_are_never_returned() {
     for index in 0..100 {
         peer.put(format!("file-{index}"), b"contents");
     }
-    let fs = peer.mount_with(Config { max_inodes: 2, max_entries: 2, max_timeouts: 1000, ..short(&peer) }).unwrap();
+    let fs = peer.mount_with(short(&peer).max_inodes(2).max_entries(2).max_timeouts(1000)).unwrap();
     peer.strict().misbehave(|request| match request.opcode() {
         op::FORGET | op::BATCH_FORGET => Act::RangeRef,
         _ => Act::Serve,
@@ -685,13 +685,7 @@ proptest! {
                 _ => Act::Alter(Box::new(move |answer| mutate(answer, kind, &mut noise))),
             }
         });
-        let config = Config {
-            dax,
-
-            request_timeout: Duration::from_millis(5),
-            max_timeouts: 4,
-            ..peer.config()
-        };
+        let config = peer.config().dax(dax).request_timeout(Duration::from_millis(5)).max_timeouts(4);
         let started = Instant::now();
         let mut peer = peer;
         peer.leaks();

@@ -72,7 +72,7 @@ fn a_host_like_stock_qemu_that_nobody_told_of() {
     // The driver's settings promise what the host doesn't do.
     let peer = on(Host::Stingy);
     peer.strict().ledger().forgiving = true;
-    let stats = exercise(&peer, Config { tail: TailMapping::PartialPage, host: HostRules::REPLACING, ..peer.config() });
+    let stats = exercise(&peer, peer.config().tail(TailMapping::PartialPage).host(HostRules::REPLACING));
     assert!(stats.setup_refused > 0, "{stats:?}");
     assert!(stats.dax_read_bytes > 0, "{stats:?}");
     peer.end_expecting(|mistake| mistake.contains(" over "));
@@ -82,11 +82,11 @@ fn a_host_like_stock_qemu_that_nobody_told_of() {
 fn hosts_that_replace_mappings() {
     for rules in [HostRules::REPLACING, HostRules::TRANSLATING] {
         let peer = Peer::new(Kind::Strict).with_window(Some(16 << 20)).with_options(|options| options.remaps = true);
-        let stats = exercise(&peer, Config { host: rules, ..peer.config() });
+        let stats = exercise(&peer, peer.config().host(rules));
         assert_eq!(stats.setup_refused, 0, "{stats:?}");
         peer.end();
         let peer = Peer::new(Kind::Krun).with_window(Some(16 << 20));
-        exercise(&peer, Config { host: rules, tail: TailMapping::PartialPage, ..peer.config() });
+        exercise(&peer, peer.config().host(rules).tail(TailMapping::PartialPage));
         peer.end();
     }
 }
@@ -94,7 +94,7 @@ fn hosts_that_replace_mappings() {
 #[test]
 fn a_host_that_limits_mappings() {
     let peer = on(Host::Limited(3));
-    let stats = exercise(&peer, Config { max_mappings: Some(3), ..peer.config() });
+    let stats = exercise(&peer, peer.config().max_mappings(Some(3)));
     assert_eq!(stats.setup_refused, 0, "{stats:?}");
     assert_eq!(peer.strict().ledger().most_mappings, 3);
     peer.end();

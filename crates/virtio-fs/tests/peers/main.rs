@@ -6,6 +6,8 @@
 #![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "memory, mappings and system calls are the tests' own"))]
 
 #[cfg(target_os = "linux")]
+mod bring_up;
+#[cfg(target_os = "linux")]
 mod dax;
 #[cfg(target_os = "linux")]
 mod differential;
@@ -21,6 +23,8 @@ mod failure;
 mod faults;
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(target_os = "linux")]
+mod footprint;
 #[cfg(target_os = "linux")]
 mod forget;
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! A file system that is content with a part of the window, and what the embedder does with the rest.
 
 use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
-use virtio_fs::{Config, DaxStatus, Error, OpenOptions, PartClaim, WindowPart};
+use virtio_fs::{DaxStatus, Error, OpenOptions, PartClaim, WindowPart};
 use virtio_shm::{ShmError, ShmId, ShmRegion};
 
 use crate::faults::BOTH;
@@ -44,7 +44,7 @@ fn a_part_is_a_window_of_its_own(peer: Peer) {
     let data = content(1, 40 << 20);
     peer.put("file", &data);
     let part = WindowPart::new(DRIVERS.0, DRIVERS.1);
-    let fs = peer.mount_with(Config { window_part: Some(part.clone()), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().window_part(Some(part.clone()))).unwrap();
     assert_eq!(fs.dax_status(), DaxStatus::Active);
     let window = peer.window().unwrap().clone();
     assert_eq!(fs.window_region(), Some(whole(&window).part(DRIVERS.0, DRIVERS.1).unwrap()));
@@ -82,7 +82,7 @@ fn the_rest_is_the_embedders(peer: Peer) {
     let image_path = peer.put("image", &image);
     peer.put("file", &data);
     let drivers = WindowPart::new(DRIVERS.0, DRIVERS.1);
-    let fs = peer.mount_with(Config { window_part: Some(drivers), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().window_part(Some(drivers))).unwrap();
     let window = peer.window().unwrap().clone();
     let rest = WindowPart::new(4 * MIB, 8 * MIB);
     let claim = rest.claim(owner(7)).unwrap();
@@ -133,7 +133,7 @@ fn a_part_has_one_owner(peer: Peer) {
     let data = content(4, 3 << 20);
     peer.put("file", &data);
     let part = WindowPart::new(0, 8 * MIB);
-    let config = Config { window_part: Some(part.clone()), ..peer.config() };
+    let config = peer.config().window_part(Some(part.clone()));
     let claim = part.claim(owner(7)).unwrap();
     assert_eq!(part.claim(owner(8)).unwrap_err(), fs_dax::Error::Owned { holder: owner(7) });
     let fs = peer.mount_with(config.clone()).unwrap();
@@ -160,7 +160,7 @@ fn a_part_has_one_owner(peer: Peer) {
         (MIB, 8 * MIB, ShmError::PartUnaligned { id: ShmId::FS_DAX_WINDOW, offset: MIB, align: 2 * MIB }),
     ] {
         let part = WindowPart::new(offset, part);
-        let fs = peer.mount_with(Config { window_part: Some(part.clone()), ..peer.config() }).unwrap();
+        let fs = peer.mount_with(peer.config().window_part(Some(part.clone()))).unwrap();
         assert_eq!(fs.dax_status(), DaxStatus::BadPart(wrong));
         assert_same(&fs.read("file").unwrap(), &data, "by requests");
         assert_eq!(part.holder(), None);
@@ -174,7 +174,7 @@ fn without_a_window_there_are_no_parts() {
     let peer = Peer::new(Kind::Strict).with_window(None);
     peer.put("file", &content(5, 2 << 20));
     let part = WindowPart::new(0, 8 * MIB);
-    let fs = peer.mount_with(Config { window_part: Some(part.clone()), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().window_part(Some(part.clone()))).unwrap();
     assert_eq!(fs.dax_status(), DaxStatus::NoWindow);
     let claim = part.claim(owner(1)).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();

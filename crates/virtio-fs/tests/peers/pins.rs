@@ -2,7 +2,7 @@
 
 use fs_dax::{FileRange, UnmapCause, Wanted};
 use fuse_proto::FallocateMode;
-use virtio_fs::{Config, Error};
+use virtio_fs::Error;
 
 use crate::faults::{BOTH, base, load, tables};
 use crate::rig::content::{assert_same, content};
@@ -82,7 +82,7 @@ fn pinned_pages_are_not_cut_off(peer: Peer) {
 fn with_everything_pinned_a_fault_ends(peer: Peer) {
     let peer = peer.with_window(Some(8 << 20));
     peer.put("file", &content(3, 16 << 20));
-    let config = Config { window_timeout: std::time::Duration::from_millis(300), ..peer.config() };
+    let config = peer.config().window_timeout(std::time::Duration::from_millis(300));
     let fs = peer.mount_with(config).unwrap();
     let tables = tables(&fs);
     let file = fs.open("file", BOTH).unwrap();

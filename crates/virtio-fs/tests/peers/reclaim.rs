@@ -1,7 +1,7 @@
 //! A window smaller than the files: ranges are taken away, in batches, and set up anew.
 
 use fuse_proto::Errno;
-use virtio_fs::{Config, OpenOptions};
+use virtio_fs::OpenOptions;
 
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::op;
@@ -61,7 +61,7 @@ fn random_places_of_a_large_file(peer: Peer) {
     peer.put("file", &data);
     // Without the guard each access goes through the window, whatever it costs.
     for thrash_guard in [false, true] {
-        let fs = peer.mount_with(Config { thrash_guard, ..peer.config() }).unwrap();
+        let fs = peer.mount_with(peer.config().thrash_guard(thrash_guard)).unwrap();
         let file = fs.open("file", BOTH).unwrap();
         let mut state = 7;
         for index in 0..400 {
@@ -124,8 +124,7 @@ fn views_keep_their_ranges(peer: Peer) {
     let peer = peer.with_window(Some(8 << 20));
     let data = content(5, 24 << 20);
     peer.put("file", &data);
-    let fs =
-        peer.mount_with(Config { window_timeout: std::time::Duration::from_millis(100), ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().window_timeout(std::time::Duration::from_millis(100))).unwrap();
     let file = fs.open("file", READ).unwrap();
     let views: Vec<_> = (0..4).map(|index| file.map((index * RANGE) as u64, RANGE).unwrap()).collect();
     let error = file.map(5 * RANGE as u64, 1).unwrap_err();
@@ -209,7 +208,7 @@ fn sequential_reads_map_ahead() {
     let data = content(8, 32 << 20);
     peer.put("file", &data);
     for (read_ahead, most) in [(false, 16), (true, 16)] {
-        let fs = peer.mount_with(Config { read_ahead, ..peer.config() }).unwrap();
+        let fs = peer.mount_with(peer.config().read_ahead(read_ahead)).unwrap();
         let file = fs.open("file", READ).unwrap();
         let before = peer.strict().ledger().count(op::SETUPMAPPING);
         let mut found = vec![0; 1 << 20];

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use fuse_proto::{Errno, NodeId, ops};
-use virtio_fs::{Config, Error, LockRange, OpenOptions};
+use virtio_fs::{Error, LockRange, OpenOptions};
 
 use crate::rig::content::{assert_same, content};
 use crate::rig::ledger::{Request, op, u32_at};
@@ -99,7 +99,7 @@ fn requests_about_the_window_are_the_drivers_own(peer: Peer) {
 fn a_request_dropped_is_given_up(peer: Peer) {
     let data = content(2, 10_000);
     peer.put("file", &data);
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let mut given_up = 0;
     while given_up < 500 {
         match fs.submit(ops::Statfs { node: NodeId::ROOT }) {
@@ -143,7 +143,7 @@ fn locks_and_commands(peer: Peer) {
 #[test]
 fn a_request_that_hangs_can_be_interrupted_and_times_out() {
     let mut peer = Peer::new(Kind::Strict);
-    let config = Config { request_timeout: Duration::from_millis(200), max_timeouts: 10, ..peer.config() };
+    let config = peer.config().request_timeout(Duration::from_millis(200)).max_timeouts(10);
     let fs = peer.mount_with(config).unwrap();
     peer.strict().misbehave(|request| if request.opcode() == op::STATFS { Act::RangeRef } else { Act::Serve });
     let mut request = fs.submit(ops::Statfs { node: NodeId::ROOT }).unwrap();
@@ -186,7 +186,7 @@ fn commands_with_data_both_ways() {
     peer.put("file", b"contents");
     let data = content(1, 12_000);
     let wanted: Vec<u8> = data.iter().map(|byte| byte.wrapping_add(1)).collect();
-    let fs = peer.mount_with(Config { dax: false, data_buffers: 2, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false).data_buffers(2)).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     peer.strict().watch(commands);
     for len in [0, 1, 1000, 1464, 1465, 4096, 12_000] {
@@ -210,7 +210,7 @@ fn commands_with_data_both_ways() {
     drop(fs);
 
     // With one buffer there is no second, however long one waits.
-    let fs = peer.mount_with(Config { dax: false, data_buffers: 1, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false).data_buffers(1)).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     assert_eq!(file.ioctl(0xc000_6601, 7, &data).unwrap_err().errno(), Errno::ENOBUFS);
     assert_same(&file.ioctl(0xc000_6601, 7, &data[..1000]).unwrap().1, &wanted[..1000], "what fits the slot");
@@ -224,7 +224,7 @@ fn commands_with_data_both_ways() {
 fn a_command_that_wants_more_memory_than_it_names_is_refused() {
     let peer = Peer::new(Kind::Strict);
     peer.put("file", b"contents");
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     // FUSE_IOCTL_RETRY, in response to a command that the driver calls restricted; with more than any command may write;
     // and with a number of vectors that is not there.

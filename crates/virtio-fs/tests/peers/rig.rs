@@ -2,6 +2,7 @@
 
 pub(crate) mod content;
 pub(crate) mod disk;
+pub(crate) mod footprint;
 pub(crate) mod krun;
 pub(crate) mod ledger;
 pub(crate) mod logs;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use virtio_fs::{Config, OpenOptions, VirtioFs};
+use virtio_fs::{OpenOptions, VirtioFs};
 
 use crate::rig::content::content;
 use crate::rig::peer::{Peer, on_both};
@@ -24,7 +24,7 @@ fn a_file_is_cut_and_stretched_during_a_read(peer: Peer) {
     let data = content(41, LEN);
     peer.put("file", &data);
     // Whoever would have to wait for the reader, which is on the same thread, gives up at once.
-    let config = Config { window_timeout: Duration::ZERO, ..peer.config() };
+    let config = peer.config().window_timeout(Duration::ZERO);
     let fs: VirtioFs<SteppingLock> = peer.mount_locked(config).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     let other = Arc::new(fs.open("file", BOTH).unwrap());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use virtio_fs::{Config, OpenOptions};
+use virtio_fs::OpenOptions;
 
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::op;
@@ -39,7 +39,7 @@ fn readers_of_one_file_through_a_small_window(peer: Peer) {
     let peer = peer.with_window(Some(8 << 20));
     let data = content(1, 32 << 20);
     peer.put("file", &data);
-    let fs = peer.mount_with(Config { thrash_guard: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().thrash_guard(false)).unwrap();
     let file = fs.open("file", READ).unwrap();
     on_threads(|index| {
         let mut state = index;
@@ -78,7 +78,7 @@ fn writers_of_their_own_parts(peer: Peer) {
 }
 
 fn every_thread_with_its_own_files(peer: Peer) {
-    let fs = peer.mount_with(Config { max_inodes: 8, max_entries: 8, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().max_inodes(8).max_entries(8)).unwrap();
     let host = peer.folder().to_owned();
     on_threads(|index| {
         let folder = format!("thread-{index}");
@@ -263,8 +263,7 @@ fn more_threads_than_buffers(peer: Peer) {
     let peer = peer.with_window(None);
     let data = content(6, 1 << 20);
     peer.put("file", &data);
-    let fs =
-        peer.mount_with(Config { data_buffers: 2, data_buffer_size: 8192, queue_size: 4, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().data_buffers(2).data_buffer_size(8192).queue_size(4)).unwrap();
     on_threads(|index| {
         assert_same(&fs.read("file").unwrap(), &data, index);
         let name = format!("copy-{index}");
@@ -283,7 +282,7 @@ fn requests_are_answered_in_any_order() {
         contents.insert(index, content(index, 500));
         peer.put(format!("file-{index}"), &contents[&index]);
     }
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let files: Vec<_> = (0..THREADS).map(|index| fs.open(format!("file-{index}"), READ).unwrap()).collect();
     let device = peer.strict();
     device.watch(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });

@@ -107,7 +107,7 @@ fn clones_are_the_same_file_system(peer: Peer) {
 fn with_a_request_in_flight() {
     let peer = Peer::new(Kind::Strict);
     peer.put("file", b"contents");
-    let fs = peer.mount_with(Config { dax: false, ..peer.config() }).unwrap();
+    let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     peer.strict().watch(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
     let device = peer.strict();
@@ -136,7 +136,7 @@ fn with_a_request_in_flight() {
 fn with_a_request_that_is_never_answered() {
     let mut peer = Peer::new(Kind::Strict);
     peer.put("file", b"contents");
-    let config = Config { dax: false, request_timeout: Duration::from_millis(100), ..peer.config() };
+    let config = peer.config().dax(false).request_timeout(Duration::from_millis(100));
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });

@@ -25,7 +25,7 @@ type Flight<O> = InFlight<O>;
 /// With room for 64 inodes, hundreds of names are looked up, listed and opened. The driver gives back the rest while it
 /// goes, and at the end the daemon counts no look-up that wasn't given back.
 pub(crate) fn forget_balance(machine: &Machine) -> Outcome {
-    let fs = mount::mount(machine, Config { max_inodes: 64, max_entries: 100, ..Config::default() })?;
+    let fs = mount::mount(machine, Config::default().max_inodes(64).max_entries(100))?;
     for round in 0..2 {
         for index in 0..300 {
             let name = format!("dirs/many/entry-{index:03}");

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use transport_mmio::MmioTransport;
-use virtio_fs::{Config, Device as FsDevice, Interrupts, Lock, MountError, VirtioFs, WindowAccess};
+use virtio_fs::{
+    Config, Device as FsDevice, Interrupts, Lock, MountError, PAGE_SIZE, Platform, VirtioFs, WindowAccess,
+};
+use virtio_shm::{FixedRegions, ShmRegion, WithFixedRegions};
 use virtio_transport::Registers;
 
 use super::krun::Krun;
@@ -235,7 +238,19 @@ impl Peer {
 
     pub(crate) fn config(&self) -> Config {
         let interrupts = if self.interrupts { Interrupts::Deferred } else { Interrupts::Off };
-        Config { request_timeout: Duration::from_secs(20), interrupts, ..Config::default() }
+        Config::default().request_timeout(Duration::from_secs(20)).interrupts(interrupts)
+    }
+
+    /// Our own device, with a window where this region says.
+    pub(crate) fn mount_with_region<P: Platform + 'static>(
+        &self,
+        region: ShmRegion,
+        platform: P,
+        config: Config,
+    ) -> Result<VirtioFs, MountError> {
+        let fixed = FixedRegions::new([region]).expect("one region");
+        let transport = MmioTransport::new(self.strict().registers()).expect("a device behind registers");
+        VirtioFs::mount(WithFixedRegions::new(transport, fixed), UnrelatedMemory, platform, config)
     }
 
     pub(crate) fn mount_with(&self, config: Config) -> Result<VirtioFs, MountError> {
@@ -267,6 +282,11 @@ impl Peer {
         } else {
             FsDevice::with_lock(transport, UnrelatedMemory).mount(platform, config)
         }
+    }
+
+    /// How many bytes of DMA memory the driver has.
+    pub(crate) fn dma(&self) -> usize {
+        self.owner.pages() * PAGE_SIZE
     }
 
     /// Memory that the driver gave the device may be gone for good: the device never said that it has let go of it.
