@@ -25,6 +25,7 @@
 //! - [`MmioError`]: why a device cannot be driven.
 #![no_std]
 #![deny(unsafe_code)]
+#![deny(clippy::incompatible_msrv)]
 
 #[cfg(feature = "test-utils")]
 extern crate alloc;

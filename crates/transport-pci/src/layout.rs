@@ -110,37 +110,52 @@ impl Candidate {
 }
 
 impl Layout {
-    /// Reads it. Nothing is changed, except that BARs which capabilities name are sized.
-    pub(crate) fn read<C: ConfigurationAccess>(config: &mut Config<'_, C>) -> Result<Self, PciError> {
-        let device_id = device_id(config)?;
+    /// That of no device yet.
+    pub(crate) const fn new() -> Self {
+        const NOWHERE: Span = Span { addr: 0, len: 0 };
+        Self {
+            device_id: 0,
+            common: NOWHERE,
+            notify: NOWHERE,
+            notify_multiplier: 0,
+            isr: NOWHERE,
+            config: None,
+            msix: None,
+            regions: Regions::new(),
+            notes: Notes::new(),
+        }
+    }
+
+    /// Reads it into `self`, which saves the stack a second one. Nothing is changed, except that BARs which capabilities
+    /// name are sized.
+    pub(crate) fn read<C: ConfigurationAccess>(&mut self, config: &mut Config<'_, C>) -> Result<(), PciError> {
+        self.device_id = device_id(config)?;
         let capabilities = Capabilities::read(config)?;
         let mut reader = Reader { config, bars: Bars::default() };
-        let mut notes = Notes::default();
+        let Self { regions, notes, msix, .. } = self;
 
         let mut common = Candidate::default();
         let mut notify = Candidate::default();
         let mut isr = Candidate::default();
         let mut device = Candidate::default();
-        let mut msix = None;
-        let mut regions = Regions::new();
 
         for capability in capabilities.iter() {
             match (capability.id, capability.cfg_type) {
                 (ID_VENDOR, CFG_COMMON) => {
                     let found = reader.structure(capability, Structure::CommonConfig, CAP_LEN, COMMON_LEN);
-                    common.offer(capability.offset, found, &mut notes);
+                    common.offer(capability.offset, found, notes);
                 }
                 (ID_VENDOR, CFG_NOTIFY) => {
                     let found = reader.structure(capability, Structure::Notify, NOTIFY_CAP_LEN, 2);
-                    notify.offer(capability.offset, found, &mut notes);
+                    notify.offer(capability.offset, found, notes);
                 }
                 (ID_VENDOR, CFG_ISR) => {
                     let found = reader.structure(capability, Structure::Isr, CAP_LEN, 1);
-                    isr.offer(capability.offset, found, &mut notes);
+                    isr.offer(capability.offset, found, notes);
                 }
                 (ID_VENDOR, CFG_DEVICE) => {
                     let found = reader.structure(capability, Structure::DeviceConfig, CAP_LEN, 1);
-                    device.offer(capability.offset, found, &mut notes);
+                    device.offer(capability.offset, found, notes);
                 }
                 (ID_VENDOR, CFG_SHARED_MEMORY) => {
                     let found = reader.region(capability);
@@ -150,33 +165,24 @@ impl Layout {
                     regions.add(capability.offset, found);
                 }
                 (ID_MSIX, _) if msix.is_none() => match reader.msix(capability) {
-                    Ok(found) => msix = Some(found),
+                    Ok(found) => *msix = Some(found),
                     Err(error) => notes.add(Note::NoMsix(error)),
                 },
                 _ => {}
             }
         }
 
-        let (_, common) = common.require(Structure::CommonConfig)?;
+        self.common = common.require(Structure::CommonConfig)?.1;
         let (notify_capability, notify) = notify.require(Structure::Notify)?;
-        let (_, isr) = isr.require(Structure::Isr)?;
-        let notify_multiplier = reader.config.read32(notify_capability + CAP_LEN);
-        if !notify_multiplier.is_multiple_of(2) {
-            return Err(PciError::NotifyMultiplier { capability: notify_capability, multiplier: notify_multiplier });
+        self.notify = notify;
+        self.isr = isr.require(Structure::Isr)?.1;
+        self.config = device.taken.map(|(_, span)| span);
+        self.notify_multiplier = reader.config.read32(notify_capability + CAP_LEN);
+        if !self.notify_multiplier.is_multiple_of(2) {
+            let multiplier = self.notify_multiplier;
+            return Err(PciError::NotifyMultiplier { capability: notify_capability, multiplier });
         }
-        let mut layout = Self {
-            device_id,
-            common,
-            notify,
-            notify_multiplier,
-            isr,
-            config: device.taken.map(|(_, span)| span),
-            msix,
-            regions,
-            notes,
-        };
-        layout.check_apart()?;
-        Ok(layout)
+        self.check_apart()
     }
 
     /// The structures other than shared memory.

@@ -29,6 +29,7 @@
 //! - [`PciError`], [`Note`]: why a device cannot be driven, and what was odd about one that can.
 #![no_std]
 #![deny(unsafe_code)]
+#![deny(clippy::incompatible_msrv)]
 
 #[cfg(feature = "test-utils")]
 extern crate alloc;

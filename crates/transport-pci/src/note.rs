@@ -47,13 +47,17 @@ impl fmt::Display for Note {
 const KEPT: usize = 8;
 
 /// The notes about a device: the first few, and how many more there were.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Notes {
     kept: [Option<Note>; KEPT],
     dropped: usize,
 }
 
 impl Notes {
+    pub(crate) const fn new() -> Self {
+        Self { kept: [None; KEPT], dropped: 0 }
+    }
+
     pub(crate) fn add(&mut self, note: Note) {
         log::warn!("virtio-pci: {note}");
         match self.kept.iter_mut().find(|place| place.is_none()) {

@@ -1,6 +1,6 @@
 //! A device's structures, by their registers.
 
-use virtio_transport::Registers;
+use virtio_transport::{Registers, sequence::StatusRegister};
 
 use crate::{
     PciError, Structure,
@@ -78,14 +78,6 @@ impl<R: Registers> Structures<R> {
         self.common.write32(DRIVER_FEATURE, features as u32);
         self.common.write32(DRIVER_FEATURE_SELECT, 1);
         self.common.write32(DRIVER_FEATURE, (features >> 32) as u32);
-    }
-
-    pub(crate) fn status(&self) -> u8 {
-        self.common.read8(DEVICE_STATUS)
-    }
-
-    pub(crate) fn set_status(&mut self, status: u8) {
-        self.common.write8(DEVICE_STATUS, status);
     }
 
     pub(crate) fn config_generation(&self) -> u8 {
@@ -181,6 +173,17 @@ impl<R: Registers> Structures<R> {
             let new = if masked { old | MSIX_MASKED } else { old & !MSIX_MASKED };
             table.write32(control, new);
         }
+    }
+}
+
+impl<R: Registers> StatusRegister for Structures<R> {
+    fn read_status(&self) -> u32 {
+        self.common.read8(DEVICE_STATUS).into()
+    }
+
+    fn write_status(&mut self, status: u32) {
+        // The register has 8 bits, and the specification no others.
+        self.common.write8(DEVICE_STATUS, status as u8);
     }
 }
 

@@ -29,7 +29,7 @@ pub struct PciTransport<R: Registers = VolatileRegisters<'static>> {
     pub(crate) structures: Structures<R>,
     pub(crate) function: PciFunction,
     /// Offsets in the notification structure of the first queues, as soon as they are in use.
-    notify_offsets: [Option<usize>; KEPT_QUEUES],
+    notify_offsets: [Option<u32>; KEPT_QUEUES],
     status: StatusSequence,
     poll_limit: u32,
     /// The vector of configuration changes, [`NO_VECTOR`] for none.
@@ -61,10 +61,15 @@ impl<R: Registers> PciTransport<R> {
         map: impl FnMut(Structure, u64, usize) -> Result<R, PciError>,
     ) -> Result<Self, PciError> {
         let mut config = Config::new(access, function);
-        let layout = Layout::read(&mut config)?;
+        let mut layout = Layout::new();
+        layout.read(&mut config)?;
         config.change_command(COMMAND_MEMORY, true);
-        let structures = Structures::new(&layout, map)?;
-        let mut transport = Self {
+        let mut structures = Structures::new(&layout, map)?;
+        // Before it may write to memory the device has to forget what it was told by whoever used it last.
+        structures.write_status(0);
+        wait_for_reset(&structures, at_most(poll_limit)).map_err(reset_error)?;
+        config.change_command(COMMAND_BUS_MASTER, true);
+        Ok(Self {
             layout,
             structures,
             function,
@@ -73,11 +78,7 @@ impl<R: Registers> PciTransport<R> {
             poll_limit,
             config_vector: NO_VECTOR,
             queue_vectors: QueueVectors::None,
-        };
-        // Before it may write to memory the device has to forget what it was told by whoever used it last.
-        transport.reset()?;
-        config.change_command(COMMAND_BUS_MASTER, true);
-        Ok(transport)
+        })
     }
 
     /// The virtio device id, as the device gave it: its PCI device id less 0x1040.
@@ -127,9 +128,7 @@ impl<R: Registers> PciTransport<R> {
     /// [`PciError::Reset`].
     pub fn reset_while(&mut self, keep_waiting: impl FnMut() -> bool) -> Result<(), PciError> {
         self.begin_reset();
-        // The register has 8 bits.
-        wait_for_reset(self, keep_waiting)
-            .map_err(|ResetTimeout { status, polls }| PciError::Reset { status: status as u8, polls })
+        wait_for_reset(self, keep_waiting).map_err(reset_error)
     }
 
     /// The largest size of a queue, 0 if there is no such queue.
@@ -158,14 +157,18 @@ impl<R: Registers> PciTransport<R> {
     }
 }
 
+/// The status register has 8 bits.
+fn reset_error(ResetTimeout { status, polls }: ResetTimeout) -> PciError {
+    PciError::Reset { status: status as u8, polls }
+}
+
 impl<R: Registers> StatusRegister for PciTransport<R> {
     fn read_status(&self) -> u32 {
-        self.structures.status().into()
+        self.structures.read_status()
     }
 
     fn write_status(&mut self, status: u32) {
-        // The register has 8 bits, and the specification no others.
-        self.structures.set_status(status as u8);
+        self.structures.write_status(status);
     }
 
     fn before_driver_ok(&mut self) {
@@ -202,7 +205,7 @@ impl<R: Registers> Transport for PciTransport<R> {
 
     fn notify(&mut self, queue: u16) {
         let kept = self.notify_offsets.get(usize::from(queue)).copied().flatten();
-        let offset = kept.map_or_else(
+        let offset = kept.map(|offset| offset as usize).map_or_else(
             || {
                 self.structures.select_queue(queue);
                 self.notify_offset(queue)
@@ -216,7 +219,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     fn get_status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.structures.status().into())
+        DeviceStatus::from_bits_retain(self.structures.read_status())
     }
 
     fn set_status(&mut self, status: DeviceStatus) {
@@ -232,7 +235,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     fn begin_reset(&mut self) {
         self.status = StatusSequence::new();
         self.notify_offsets = [None; KEPT_QUEUES];
-        self.structures.set_status(0);
+        self.structures.write_status(0);
     }
 
     /// Sets up a queue, with the MSI-X vector assigned to it, and enables it. One that could not be notified, whose
@@ -263,7 +266,8 @@ impl<R: Registers> Transport for PciTransport<R> {
             return;
         }
         if let Some(kept) = self.notify_offsets.get_mut(usize::from(queue)) {
-            *kept = Some(offset);
+            // At most 16 MiB are mapped.
+            *kept = Some(offset as u32);
         }
         self.structures.set_queue_size(size);
         self.structures.enable_queue(descriptors, driver_area, device_area);

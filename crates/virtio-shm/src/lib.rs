@@ -30,6 +30,7 @@
 //! - [`ShmError`]: everything that can be wrong with a region, over any transport.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(clippy::incompatible_msrv)]
 
 mod error;
 mod fixed;

@@ -37,6 +37,7 @@
 //!   the tests that every transport must pass; on hosts also `qtest`, QEMU's devices without a guest.
 #![no_std]
 #![deny(unsafe_code)]
+#![deny(clippy::incompatible_msrv)]
 
 #[cfg(feature = "test-utils")]
 extern crate alloc;

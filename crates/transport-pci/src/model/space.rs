@@ -168,12 +168,12 @@ pub(super) fn build(spec: &Spec, vectors: u16) -> ([u8; 256], [u64; BARS]) {
         });
     }
     let start = spec.regions.iter().map(|region| region.addr).min();
-    let end = spec.regions.iter().map(|region| region.addr.strict_add(region.len)).max();
+    let end = spec.regions.iter().map(|region| region.addr.checked_add(region.len).expect("a region that ends")).max();
     if let (Some(start), Some(end)) = (start, end) {
         // The least aligned block that holds them all.
         let mut size = 0x1000u64;
         while start & !(size - 1) != (end - 1) & !(size - 1) {
-            size = size.strict_mul(2);
+            size = size.checked_mul(2).expect("a block that holds the regions");
         }
         let base = start & !(size - 1);
         for region in &spec.regions {
