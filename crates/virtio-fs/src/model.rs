@@ -17,7 +17,7 @@ use virtio_shm::ShmTransport;
 use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Transport};
 
 use crate::device::port::Port;
-use crate::queue::channel::{Channel, DataPool, RequestMeta};
+use crate::queue::channel::{Channel, DataPool, REQUEST_BYTES, RequestMeta};
 use crate::queue::test_device::TestDevice;
 use crate::rpc::connection::{Connection, Limits};
 use crate::rpc::in_flight::InFlight;
@@ -292,7 +292,7 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
             let header = unique.to_le_bytes();
             let bulk = [0; 64];
             // Longer than a slot's own buffer together: the second part goes to a buffer, as does the answer.
-            let fill = [0; 1520];
+            let fill = [0; REQUEST_BYTES - 16];
             let parts: [&[u8]; 3] = [&header, &fill, &bulk];
             let outgoing = request(Opcode::IOCTL, unique, &parts, 32);
             let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");

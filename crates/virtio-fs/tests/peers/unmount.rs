@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fuse_proto::Errno;
-use virtio_fs::{Config, Error, OpenOptions};
+use virtio_fs::{Error, OpenOptions};
 
 use crate::rig::content::{assert_same, content};
 use crate::rig::ledger::op;

@@ -48,7 +48,7 @@ pub(crate) struct Counting;
 fn count(bytes: isize) {
     // A thread that ends has no count any more.
     let _ = HELD.try_with(|held| {
-        held.set(held.get() + bytes);
+        held.set(held.get().wrapping_add(bytes));
         let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
     });
 }
@@ -56,9 +56,12 @@ fn count(bytes: isize) {
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
         // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        let pointer = unsafe { System.alloc(layout) };
+        if !pointer.is_null() {
+            count(layout.size() as isize);
+        }
+        pointer
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
