@@ -70,8 +70,14 @@ impl Shared {
 
     /// Takes the bits of all dropped tickets.
     pub(crate) fn take_dropped(&self) -> [u32; WORDS] {
+        self.take_dropped_while(|| ())
+    }
+
+    /// `meanwhile` is what others do between the two looks.
+    fn take_dropped_while(&self, meanwhile: impl FnOnce()) -> [u32; WORDS] {
         // Clear the flag first: a ticket that falls in between sets it again.
         self.any_dropped.swap(false, Ordering::AcqRel);
+        meanwhile();
         core::array::from_fn(|word| self.dropped[word].swap(0, Ordering::AcqRel))
     }
 }
@@ -194,5 +200,26 @@ impl DerefMut for Ranges {
 impl fmt::Debug for Ranges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} descriptors", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_falls_while_others_are_taken_is_not_lost() {
+        let shared = Shared::new();
+        shared.drop_ticket(3);
+        let taken = shared.take_dropped_while(|| shared.drop_ticket(40));
+        assert_eq!(taken[0], 1 << 3);
+        let later = if shared.any_dropped() { shared.take_dropped() } else { [0; WORDS] };
+        assert_eq!(taken[1] | later[1], 1 << 8, "its bit is taken now, or the flag says that one is left");
+        let seq = shared.seq();
+        shared.drop_ticket(0);
+        assert_ne!(shared.seq(), seq);
+        assert!(shared.any_dropped());
+        assert_eq!(shared.take_dropped()[0], 1);
+        assert!(!shared.any_dropped());
     }
 }

@@ -28,7 +28,10 @@ pub struct Stats {
     pub tickets: u32,
     /// Gauge: free ranges that reclaim aims at.
     pub reclaim_target: u32,
-    /// Gauge: whether the guard sends small random accesses round the window.
+    /// Gauge: whether the guard sends small random accesses round the window. It does so from the start, until
+    /// something has paid.
+    pub guard_on: bool,
+    /// Gauge: whether it does so because of what it measured: it was off and tripped ([`Stats::guard_trips`]).
     pub guard_tripped: bool,
     /// Gauge: accesses that a range brought in by a small random access served until it was evicted, in 1/256,
     /// moving average. What the guard compares with its ratio.

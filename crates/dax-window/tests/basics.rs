@@ -1,9 +1,8 @@
 //! The way of an access, step by step.
-#![cfg(feature = "alloc")]
 
 use dax_window::{
-    Access, Bypass, Config, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Purpose, Request,
-    SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
+    Access, Bypass, Config, Cursor, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Purpose,
+    Request, SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
 };
 
 const MIB: u64 = 1 << 20;
@@ -169,4 +168,31 @@ fn a_range_whose_upgrade_may_still_come_is_never_used_for_another() {
     assert_eq!(w.complete_remove(ticket, Outcome::Done), 0);
     assert_eq!(w.stats().retired, 1);
     assert!(matches!(w.access(&mut Stream::new(), &other), Access::Bypass(Bypass::NoCapacity)));
+}
+
+#[test]
+fn what_page_tables_may_store_to_is_dirty() {
+    let mut w = window(2, HostRules::STRICT);
+    let fault = Request::read(A, 0, 1, END).purpose(Purpose::Fault).writable(true);
+    let reader = map(&mut w, fault);
+    w.install(reader, false);
+    assert!(matches!(w.begin_writeback(A, FileRange::ALL), Writeback::Clean));
+    let writer = hit(&mut w, fault);
+    w.install(writer, true);
+    let Writeback::Ranges(ticket) = w.begin_writeback(A, FileRange::ALL) else { panic!("stores are forgotten") };
+    assert!(w.writeback_entry(&ticket, &mut Cursor::default()).is_some_and(|entry| entry.installed));
+    w.end_writeback(ticket, false);
+    let frozen = w.begin_invalidate(A, FileRange::ALL, InvalidateKind::Remove).unwrap();
+    let Step::Remove(ticket) = w.invalidate_step(&frozen) else { panic!() };
+    assert!(w.remove_entries(&ticket).all(|entry| entry.dirty && entry.installed));
+    w.complete_remove(ticket, Outcome::Done);
+    w.end_invalidate(frozen);
+}
+
+#[test]
+fn the_guard_is_on_from_the_start_without_having_tripped() {
+    let w = Window::on_heap(Config::new(64 * MIB)).unwrap();
+    let stats = w.stats();
+    assert!(stats.guard_on && !stats.guard_tripped);
+    assert_eq!(stats.guard_trips, 0);
 }

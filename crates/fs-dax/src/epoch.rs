@@ -148,3 +148,26 @@ impl Drop for ChangeGuard<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_changes_move_blocks() {
+        let table = [
+            (MetadataChange::Create, false),
+            (MetadataChange::ExtendingWrite, false),
+            (MetadataChange::SizeChange, true),
+            (MetadataChange::Allocate, false),
+            (MetadataChange::Deallocate, true),
+            (MetadataChange::CopyFileRange, true),
+        ];
+        for (change, moves) in table {
+            let epoch = MetadataEpoch::new();
+            let seen = epoch.seen();
+            epoch.noticed(change);
+            assert_eq!(epoch.blocks_stayed(seen), !moves, "{change:?}");
+        }
+    }
+}

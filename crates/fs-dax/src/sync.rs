@@ -60,7 +60,14 @@ impl MetadataState {
     /// The state by the inode's epoch. The page is taken to be a possible hole; see [`allocated`](Self::allocated).
     #[must_use]
     pub fn of(epoch: &MetadataEpoch) -> Self {
-        Self { seen: epoch.seen(), dirty: epoch.is_dirty(), may_be_hole: true }
+        Self::of_while(epoch, || ())
+    }
+
+    /// The moment comes first, so that a change between the two looks shows as dirty. `meanwhile` is what others do there.
+    fn of_while(epoch: &MetadataEpoch, meanwhile: impl FnOnce()) -> Self {
+        let seen = epoch.seen();
+        meanwhile();
+        Self { seen, dirty: epoch.is_dirty(), may_be_hole: true }
     }
 
     /// The same, for a page whose blocks are known to be allocated on the host.
@@ -249,4 +256,27 @@ pub struct BusError<G> {
     pub errno: Errno,
     /// What kept the memory.
     pub guard: G,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MetadataChange;
+
+    #[test]
+    fn a_change_between_the_two_looks_counts_as_dirty_and_as_not_seen() {
+        let epoch = MetadataEpoch::new();
+        assert!(epoch.synced(epoch.seen()));
+        let state = MetadataState::of_while(&epoch, || epoch.noticed(MetadataChange::SizeChange));
+        assert!(state.is_dirty(SyncMode::Persistent));
+        assert!(!epoch.blocks_stayed(state.seen()));
+        // An FSYNC in between makes clean only what it covers.
+        let before = epoch.seen();
+        let state = MetadataState::of_while(&epoch, || {
+            epoch.synced(before);
+            epoch.noticed(MetadataChange::ExtendingWrite);
+        });
+        assert!(state.is_dirty(SyncMode::Persistent));
+        assert!(epoch.blocks_stayed(state.seen()), "growth moves nothing");
+    }
 }

@@ -317,3 +317,31 @@ fn memory_is_copied_in_and_out_inside_its_bounds() {
         assert_eq!(memory.pointer(DeviceOffset(0), 256).is_ok(), able.check_slices().is_ok());
     }
 }
+
+/// Remembers the hints of the accesses it was asked for.
+struct Hinted(Mutex<Vec<(DeviceOffset, AccessFlags)>>);
+
+impl MemoryDevice for Hinted {
+    fn len(&self) -> u64 {
+        0x10000
+    }
+
+    fn locate(&self, offset: DeviceOffset, size: u64, flags: AccessFlags) -> Option<DirectRange> {
+        self.0.lock().unwrap().push((offset, flags));
+        Some(DirectRange { addr: None, phys: PhysAddr(PHYS + offset.0), len: size })
+    }
+}
+
+#[test]
+fn partitions_hand_hints_on() {
+    let device = Hinted(Mutex::new(Vec::new()));
+    let part = Partition::new(&device, DeviceOffset(0x4000), 0x4000).unwrap();
+    let inner = Partition::new(&part, DeviceOffset(0x1000), 0x1000).unwrap();
+    for flags in [AccessFlags::DIRTY, AccessFlags::empty()] {
+        for asked in [&device as &dyn MemoryDevice, &part, &inner] {
+            asked.direct_access(&DirectAccess { offset: 0, size: 4096, flags }).unwrap();
+        }
+        let seen = std::mem::take(&mut *device.0.lock().unwrap());
+        assert_eq!(seen, [0, 0x4000, 0x5000].map(|offset| (DeviceOffset(offset), flags)));
+    }
+}

@@ -127,7 +127,7 @@ pub(crate) fn guard(machine: &Machine) -> Outcome {
             files::check(name, Content::of(name), offset, &buffer)?;
         }
         let stats = fs.stats();
-        let tripped = stats.window.is_some_and(|window| window.guard_tripped);
+        let tripped = stats.window.is_some_and(|window| window.guard_on);
         events::metric("around_guard", stats.bypass.guard, "1");
         let watched = (tripped, stats.bypass.guard > 0, stats.request_read_bytes > 0);
         ensure!(
