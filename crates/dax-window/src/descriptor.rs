@@ -50,6 +50,10 @@ pub(crate) mod flag {
     pub(crate) const DOOMED: u16 = 1 << 8;
     /// On the list of newcomers, which is evicted from its own end.
     pub(crate) const NEWCOMER: u16 = 1 << 10;
+    /// The answer to a request about it that was given up is awaited.
+    pub(crate) const LOST: u16 = 1 << 11;
+    /// Of a range that is doomed and being removed: the answer came that it waited for.
+    pub(crate) const ANSWERED: u16 = 1 << 12;
     /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.
     pub(crate) const RANDOM: u16 = 1 << 9;
 }

@@ -81,6 +81,8 @@
 //! - *A ticket is dropped*: its ranges count as [`Outcome::Unknown`] at the window's next look, waiters hear of it at once.
 //!   That is right when the request is not in the device's hands any more. When it may be, report [`Outcome::Lost`]: such a
 //!   range is never used again, since a late execution would change what is in it.
+//!   When its answer may come after all, give it up by [`Window::give_up_setup`] or [`Window::give_up_remove`]: the
+//!   range is used again once [`Window::late`] was told of the answer.
 //! - *A hold is dropped* without [`Window::release`]: its range stays for good (a [`RangeRef`] cannot reach the lock); wrap it.
 //!
 //! # When the state of a range is not known
@@ -160,7 +162,7 @@ pub use shared::{EventSeq, Events, MAX_TICKETS, Shared, Storage};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use ticket::{
-    Cursor, Frozen, Outcome, RemoveEntry, RemoveTicket, SetupEntry, SetupKind, SetupTicket, WritebackEntry,
+    Cursor, Frozen, Late, Outcome, RemoveEntry, RemoveTicket, SetupEntry, SetupKind, SetupTicket, WritebackEntry,
     WritebackTicket,
 };
 pub use units::{FileOffset, MAX_AHEAD, MAX_BATCH, RangeIndex, WindowOffset};

@@ -80,6 +80,8 @@ pub struct Stats {
     pub ahead_wasted: u64,
     /// How often the guard tripped.
     pub guard_trips: u64,
+    /// Answers that came after their requests were given up.
+    pub late_answers: u64,
     /// Tickets that were dropped without an outcome.
     pub dropped_tickets: u64,
     /// Reports that fit nothing: a hold, pin or ticket of another window.

@@ -14,7 +14,8 @@ pub enum Outcome {
     Refused(i32),
     /// The request is over, but whether it took effect is not known (a malformed reply, an interrupted batch).
     Unknown,
-    /// The caller gave up and the request may still be executed at any time: the range is never used again.
+    /// The caller gave up and the request may still be executed at any time: the range is never used again. To use it again
+    /// when the answer comes, give up by [`crate::Window::give_up_setup`] or [`crate::Window::give_up_remove`] instead.
     Lost,
 }
 
@@ -172,6 +173,40 @@ impl SetupTicket {
     pub fn is_complete(&self) -> bool {
         self.pending == 0
     }
+}
+
+/// A request that was given up, whose answer may still come: to be kept with it, and handed to [`crate::Window::late`] then.
+///
+/// Its ranges are out of use until then, and for good if it is dropped.
+#[derive(Debug)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
+#[must_use = "the ranges of a request that was given up stay out of use until its answer is reported"]
+pub struct Late {
+    pub(crate) shared: SharedRef,
+    /// The range, or the first of a chain of them.
+    pub(crate) head: u32,
+    pub(crate) kind: LateKind,
+}
+
+impl Late {
+    pub(crate) fn belongs_to(&self, shared: &SharedRef) -> bool {
+        core::ptr::eq::<crate::Shared>(&*self.shared, &**shared)
+    }
+}
+
+/// What a request that was given up was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LateKind {
+    Setup {
+        /// Over a mapping that was not used any more.
+        replaces: bool,
+    },
+    Upgrade {
+        /// The length in pages that was asked for.
+        pages: u32,
+        writable: bool,
+    },
+    Removal,
 }
 
 /// Ranges to remove: at most [`MAX_BATCH`], over all files.

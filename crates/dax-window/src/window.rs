@@ -6,6 +6,7 @@ mod evict;
 #[cfg(all(test, feature = "alloc"))]
 mod explore;
 mod invalidate;
+mod late;
 mod remove;
 mod setup;
 mod writeback;
@@ -358,7 +359,10 @@ impl Window {
         self.leave(i);
         self.count_wasted(i);
         if self.descriptors[i as usize].has(flag::DOOMED) {
-            return self.retire(i);
+            if !self.descriptors[i as usize].has(flag::ANSWERED) {
+                return self.retire(i);
+            }
+            return self.quarantine(i);
         }
         self.set_state(i, State::Free);
         let node = &mut self.descriptors[i as usize];
@@ -371,22 +375,30 @@ impl Window {
         }
     }
 
-    /// Takes a range that is in no list out of use for good.
+    /// Takes a range that is in no list out of use, for good unless an answer is awaited that says what became of it.
     fn retire(&mut self, i: u32) {
         self.leave(i);
         self.set_state(i, State::Retired);
-        self.descriptors[i as usize].flags = 0;
+        self.descriptors[i as usize].flags &= flag::LOST;
     }
 
     /// Deals with a range, in no list, about whose mapping nothing is known.
     fn quarantine(&mut self, i: u32) {
         self.leave(i);
+        self.settle_answer(i);
         match self.config.host.overlap {
             Overlap::Replace => self.free_range(i, true),
             Overlap::Refuse => {
                 self.set_state(i, State::Suspect);
                 self.suspects.push_back(&mut self.descriptors, i);
             }
+        }
+    }
+
+    /// The answer that a range waited for came while it was being removed: what is sent from now on comes after both.
+    fn settle_answer(&mut self, i: u32) {
+        if self.descriptors[i as usize].has(flag::ANSWERED) {
+            self.descriptors[i as usize].clear(flag::DOOMED | flag::ANSWERED);
         }
     }
 

@@ -196,3 +196,127 @@ fn the_guard_is_on_from_the_start_without_having_tripped() {
     assert!(stats.guard_on && !stats.guard_tripped);
     assert_eq!(stats.guard_trips, 0);
 }
+
+#[test]
+fn a_removal_answered_late_gives_its_whole_batch_back() {
+    for (host, answer) in [(HostRules::STRICT, Outcome::Done), (HostRules::REPLACING, Outcome::Unknown)] {
+        let mut w = window(4, host);
+        for chunk in 0..4 {
+            let hold = map(&mut w, Request::read(A, chunk * 2 * MIB, 1, END));
+            w.release(hold);
+        }
+        let frozen = w.begin_invalidate(A, FileRange::ALL, InvalidateKind::Remove).unwrap();
+        let Step::Remove(ticket) = w.invalidate_step(&frozen) else { panic!() };
+        assert_eq!(ticket.len(), 4);
+        let late = w.give_up_remove(ticket).unwrap();
+        w.check_invariants().unwrap();
+        assert!(matches!(w.invalidate_step(&frozen), Step::Clear));
+        w.end_invalidate(frozen);
+        assert_eq!(w.stats().retired, 4);
+        let again = Request::read(A, 0, 1, END);
+        assert!(matches!(w.access(&mut Stream::new(), &again), Access::Bypass(Bypass::NoCapacity)));
+        assert_eq!(w.late(late, answer), 4);
+        assert_eq!((w.stats().retired, w.stats().free, w.stats().late_answers), (0, 4, 1));
+        w.check_invariants().unwrap();
+        let hold = map(&mut w, again);
+        w.release(hold);
+    }
+}
+
+#[test]
+fn a_removal_refused_late_is_tried_range_by_range() {
+    let mut w = window(2, HostRules::STRICT);
+    for chunk in 0..2 {
+        let hold = map(&mut w, Request::read(A, chunk * 2 * MIB, 1, END));
+        w.release(hold);
+    }
+    w.begin_drain();
+    let Step::Remove(ticket) = w.drain_step() else { panic!() };
+    let late = w.give_up_remove(ticket).unwrap();
+    assert_eq!(w.late(late, Outcome::Refused(5)), 0);
+    assert_eq!((w.stats().suspect, w.stats().retired), (2, 0));
+    for _ in 0..2 {
+        let Step::Remove(ticket) = w.drain_step() else { panic!() };
+        assert!(ticket.is_retry() && ticket.len() == 1);
+        assert_eq!(w.complete_remove(ticket, Outcome::Done), 1);
+    }
+    assert_eq!(w.stats().free, 2);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn a_set_up_answered_late_is_removed_before_its_range_is_used() {
+    let mut w = window(1, HostRules::STRICT);
+    let req = Request::read(A, 0, 1, END);
+    let Access::Setup(mut ticket) = w.access(&mut Stream::new(), &req) else { panic!() };
+    let late = w.give_up_setup(&mut ticket, 0).unwrap();
+    assert!(w.give_up_setup(&mut ticket, 0).is_none() && ticket.is_complete());
+    assert!(matches!(w.access(&mut Stream::new(), &req), Access::Bypass(Bypass::NoCapacity)));
+    assert_eq!(w.late(late, Outcome::Done), 0);
+    let Access::Evict(ticket) = w.access(&mut Stream::new(), &req) else { panic!("not removed exactly") };
+    assert_eq!(w.remove_entries(&ticket).next().unwrap().len, 2 * MIB);
+    assert_eq!(w.complete_remove(ticket, Outcome::Done), 1);
+    // One that the host refused has left nothing behind.
+    let Access::Setup(mut ticket) = w.access(&mut Stream::new(), &req) else { panic!() };
+    let late = w.give_up_setup(&mut ticket, 0).unwrap();
+    assert_eq!(w.late(late, Outcome::Refused(12)), 1);
+    let hold = map(&mut w, req);
+    w.release(hold);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn an_upgrade_answered_late_frees_its_range_for_others() {
+    for when in 0..4 {
+        let mut w = window(1, HostRules::REPLACING);
+        let reader = map(&mut w, Request::read(A, 0, 1, END));
+        let write = Request::write(A, 0, 1, END);
+        let Access::Setup(mut ticket) = w.access(&mut Stream::new(), &write) else { panic!() };
+        let mut late = w.give_up_setup(&mut ticket, 0);
+        // It is not widened again: the first request might be carried out after the second.
+        assert!(matches!(w.access(&mut Stream::new(), &write), Access::Bypass(Bypass::Busy)));
+        if when == 0 {
+            w.late(late.take().unwrap(), Outcome::Done);
+            let writer = hit(&mut w, write);
+            w.release(writer);
+        }
+        w.release(reader);
+        if when == 1 {
+            w.late(late.take().unwrap(), Outcome::Refused(5));
+        }
+        let other = Request::read(A, 2 * MIB, 1, END);
+        let answer = w.access(&mut Stream::new(), &other);
+        match answer {
+            // Nothing is in doubt any more: it is mapped over, once stores were seen to.
+            Access::Setup(ticket) if when == 1 => drop(ticket),
+            Access::Evict(ticket) => {
+                if when == 2 {
+                    w.late(late.take().unwrap(), Outcome::Done);
+                }
+                let freed = w.complete_remove(ticket, Outcome::Done);
+                assert_eq!(freed, usize::from(late.is_none()), "{when}");
+            }
+            other => panic!("{when}: {other:?}"),
+        }
+        if let Some(late) = late {
+            assert_eq!(w.stats().retired, 1);
+            assert_eq!(w.late(late, Outcome::Done), 1);
+        }
+        let hold = map(&mut w, other);
+        w.release(hold);
+        assert_eq!(w.stats().retired, 0);
+        w.check_invariants().unwrap();
+    }
+}
+
+#[test]
+fn late_answers_of_another_window_change_nothing() {
+    let (mut one, mut other) = (window(1, HostRules::STRICT), window(1, HostRules::STRICT));
+    let req = Request::read(A, 0, 1, END);
+    let Access::Setup(mut ticket) = one.access(&mut Stream::new(), &req) else { panic!() };
+    let late = one.give_up_setup(&mut ticket, 0).unwrap();
+    assert_eq!(other.late(late, Outcome::Done), 0);
+    assert_eq!((other.stats().misuse, one.stats().retired), (1, 1));
+    one.check_invariants().unwrap();
+    other.check_invariants().unwrap();
+}

@@ -26,6 +26,7 @@ enum Op {
     EndInvalidate { n: usize, dropped: bool },
     Writeback { file: u64, start: u8, len: u8 },
     EndWriteback { n: usize, done: Option<bool> },
+    Late { n: usize, carried_out: bool, clear: bool },
     Reclaim,
     Drain { begin: bool },
     DrainStep,
@@ -55,6 +56,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => n.clone().prop_map(|n| Op::InvalidateStep { n }),
         3 => (n.clone(), prop::bool::weighted(0.2)).prop_map(|(n, dropped)| Op::EndInvalidate { n, dropped }),
         3 => (0u64..3, 0u8..10, 0u8..10).prop_map(|(file, start, len)| Op::Writeback { file, start, len }),
+        6 => (n.clone(), any::<bool>(), prop::bool::weighted(0.8))
+            .prop_map(|(n, carried_out, clear)| Op::Late { n, carried_out, clear }),
         4 => (n, prop::option::weighted(0.9, any::<bool>())).prop_map(|(n, done)| Op::EndWriteback { n, done }),
         4 => Just(Op::Reclaim),
         1 => any::<bool>().prop_map(|begin| Op::Drain { begin }),
@@ -168,6 +171,11 @@ fn step(rig: &mut Rig, op: Op) {
                 rig.end_writeback(n, done);
             }
         }
+        Op::Late { n, carried_out, clear } => {
+            if let Some(n) = pick(&rig.late, n) {
+                rig.late_answer(n, carried_out, clear);
+            }
+        }
         Op::Reclaim => rig.reclaim(),
         Op::Drain { begin: true } => rig.begin_drain(),
         Op::Drain { begin: false } => rig.end_drain(),
@@ -184,11 +192,12 @@ fn host() -> impl Strategy<Value = HostRules> {
     (overlap, upgrade).prop_map(|(overlap, upgrade)| HostRules { overlap, upgrade })
 }
 
-fn run(ranges: u64, host: HostRules, batch: usize, ops: Vec<Op>) {
+fn run(ranges: u64, host: HostRules, batch: usize, patient: bool, ops: Vec<Op>) {
     let mut config = Config::new(ranges * RANGE);
     config.host = host;
     config.max_batch = batch;
     let mut rig = Rig::new(config, 4);
+    rig.patient = patient;
     for op in ops {
         step(&mut rig, op);
     }
@@ -208,8 +217,9 @@ proptest! {
         ranges in prop_oneof![Just(1u64), Just(2), Just(3), Just(8)],
         host in host(),
         batch in prop_oneof![Just(1usize), Just(2), Just(256)],
+        patient in any::<bool>(),
         ops in prop::collection::vec(op(), 1..if cfg!(miri) { 40 } else { 200 }),
     ) {
-        run(ranges, host, batch, ops);
+        run(ranges, host, batch, patient, ops);
     }
 }

@@ -187,7 +187,8 @@ impl Window {
             return Access::Wait(self.wait(WaitReason::Writeback));
         }
         let (busy, installed) = (node.refs > 0, node.has(flag::INSTALLED));
-        let rule = self.config.host.upgrade;
+        // An earlier request to widen it may still be carried out, after the one that this would be.
+        let rule = if node.has(flag::DOOMED) { Upgrade::Remove } else { self.config.host.upgrade };
         if rule != Upgrade::Atomic && busy {
             return match req.purpose {
                 Purpose::Copy => Access::Bypass(self.around(Bypass::Busy)),

@@ -88,6 +88,9 @@ impl Clone for Rig {
             waits: self.waits.clone(),
             actor: 0,
             draining: self.draining,
+            // What is given up is lost for good here.
+            patient: false,
+            late: Vec::new(),
             sent: self.sent.clone(),
         };
         rig.window.shared = shared.clone();

@@ -67,10 +67,7 @@ impl Window {
                     self.free_range(i, false);
                     freed += usize::from(self.descriptors[i as usize].state == State::Free);
                 }
-                Outcome::Lost => {
-                    self.stats.removals_failed += 1;
-                    self.retire(i);
-                }
+                Outcome::Lost => self.lost_removal(i),
                 Outcome::Refused(_) | Outcome::Unknown => {
                     self.stats.removals_failed += 1;
                     let strict = self.config.host.overlap == Overlap::Refuse;
@@ -88,6 +85,14 @@ impl Window {
         self.removal_done(slot);
         self.close(&mut ticket.claim);
         freed
+    }
+
+    /// Retires a range, in no list, whose removal may still be executed at any time.
+    pub(super) fn lost_removal(&mut self, i: u32) {
+        self.descriptors[i as usize].clear(flag::INSTALLED | flag::DIRTY);
+        self.count_wasted(i);
+        self.stats.removals_failed += 1;
+        self.retire(i);
     }
 
     /// Calls a removal off (a write-back failed, page tables could not be changed) before anything was sent to the
@@ -108,6 +113,7 @@ impl Window {
             } else if !self.descriptors[i as usize].has(flag::KEYED) {
                 self.free_range(i, true);
             } else {
+                self.settle_answer(i);
                 self.set_state(i, State::Mapped);
                 self.descriptors[i as usize].set(flag::PARKED);
                 self.settle(i);
@@ -168,6 +174,7 @@ impl Window {
 
     /// Makes a range that is in no list a suspect.
     fn suspect(&mut self, i: u32) {
+        self.settle_answer(i);
         self.set_state(i, State::Suspect);
         self.suspects.push_back(&mut self.descriptors, i);
     }

@@ -179,7 +179,7 @@ impl Window {
 
     /// A set-up did not succeed for certain. On a host that replaces, what is there now may be longer: a mapping that
     /// was to be replaced.
-    fn forget_length(&mut self, i: u32) {
+    pub(super) fn forget_length(&mut self, i: u32) {
         if self.config.host.overlap == Overlap::Replace {
             self.descriptors[i as usize].pages = 0;
         }

@@ -9,9 +9,9 @@ use std::vec;
 use std::vec::Vec;
 
 use dax_window::{
-    Access, Bypass, Config, Cursor, FileKey, FileRange, Frozen, HostRules, Intent, InvalidateKind, Outcome, Overlap,
-    Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step, Stream,
-    Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
+    Access, Bypass, Config, Cursor, FileKey, FileRange, Frozen, HostRules, Intent, InvalidateKind, Late, Outcome,
+    Overlap, Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step,
+    Stream, Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
 };
 
 pub(crate) const RANGE: u64 = 2 << 20;
@@ -51,6 +51,8 @@ pub(crate) struct Cell {
     pub(crate) closed: bool,
     /// A request may still be executed at any time: only this file's bytes may ever be here.
     pub(crate) poisoned: bool,
+    /// That request's answer came while the range was being removed.
+    pub(crate) answered: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,17 @@ pub(crate) struct SetupOut {
     pub(crate) owner: usize,
 }
 
+/// A request that was given up and whose answer may come.
+#[derive(Debug)]
+pub(crate) struct LateOut {
+    late: Late,
+    /// Its ranges, and whether the host has carried it out there.
+    ranges: Vec<(usize, bool)>,
+    /// What it maps, unless it is a removal.
+    map: Option<HostMap>,
+    upgrade: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) window: Window,
@@ -92,6 +105,9 @@ pub(crate) struct Rig {
     /// Who acts now.
     pub(crate) actor: usize,
     pub(crate) draining: bool,
+    /// Whether requests that are given up are kept until their answers come, or are lost for good.
+    pub(crate) patient: bool,
+    pub(crate) late: Vec<LateOut>,
     /// Set-ups sent and removals done for each range: never more removals than set-ups.
     pub(crate) sent: Vec<(u64, u64)>,
 }
@@ -110,6 +126,7 @@ impl Rig {
             written_back: false,
             closed: false,
             poisoned: false,
+            answered: false,
         };
         Self {
             rules: config.host,
@@ -126,6 +143,8 @@ impl Rig {
             waits: Vec::new(),
             actor: 0,
             draining: false,
+            patient: false,
+            late: Vec::new(),
             sent: vec![(0, 0); n],
         }
     }
@@ -318,6 +337,7 @@ impl Rig {
                     written_back: false,
                     closed: false,
                     poisoned: false,
+                    answered: false,
                 };
                 self.sent[i].0 += 1;
             }
@@ -389,7 +409,17 @@ impl Rig {
     pub(crate) fn report_setup(&mut self, n: usize, entry: usize, outcome: Outcome, applied: bool) {
         let SetupOut { mut ticket, req, owner } = self.setups.swap_remove(n);
         let what = self.window.setup_entry(&ticket, entry).unwrap();
-        let hold = self.window.report_setup(&mut ticket, entry, outcome);
+        let i = what.range.get() as usize;
+        let upgrade = self.cells[i].book == Book::Upgrading;
+        let hold = if self.patient && outcome == Outcome::Lost {
+            let late = self.window.give_up_setup(&mut ticket, entry).unwrap();
+            let chunk = what.file_offset.0 / RANGE;
+            let map = HostMap { file: ticket.file().0, chunk, len: what.len, writable: what.writable };
+            self.late.push(LateOut { late, ranges: vec![(i, applied)], map: Some(map), upgrade });
+            None
+        } else {
+            self.window.report_setup(&mut ticket, entry, outcome)
+        };
         self.setup_ended(ticket.file().0, &what, outcome, applied);
         let wanted = entry == 0 && !ticket.is_ahead() && outcome == Outcome::Done;
         assert_eq!(hold.is_some(), wanted);
@@ -473,7 +503,14 @@ impl Rig {
         let ticket = self.removes.swap_remove(n).it;
         let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
         let retry = ticket.is_retry();
-        let freed = self.window.complete_remove(ticket, outcome);
+        let freed = if self.patient && outcome == Outcome::Lost {
+            let late = self.window.give_up_remove(ticket).unwrap();
+            let ranges = ranges.iter().enumerate().map(|(n, i)| (*i, applied & (1 << (n % 32)) != 0)).collect();
+            self.late.push(LateOut { late, ranges, map: None, upgrade: false });
+            0
+        } else {
+            self.window.complete_remove(ticket, outcome)
+        };
         let mut free = 0;
         for (n, i) in ranges.into_iter().enumerate() {
             let gone = applied & (1 << (n % 32)) != 0;
@@ -483,7 +520,10 @@ impl Rig {
                     self.host[i] = None;
                     self.sent[i].1 += 1;
                     assert!(self.sent[i].1 <= self.sent[i].0 || self.replaces());
-                    if self.cells[i].poisoned {
+                    if self.cells[i].answered {
+                        self.settle(i);
+                        self.doubt(i);
+                    } else if self.cells[i].poisoned {
                         self.retire(i);
                     } else {
                         self.cells[i].book = Book::Free;
@@ -506,7 +546,56 @@ impl Rig {
                     if (retry && !self.replaces()) || (self.draining && !keyed) {
                         self.retire(i);
                     } else {
+                        self.settle(i);
                         self.doubt(i);
+                    }
+                }
+            }
+            free += usize::from(self.cells[i].book == Book::Free);
+        }
+        assert_eq!(free, freed);
+    }
+
+    /// The answer that a range waited for has come, and nothing is under way that is older.
+    fn settle(&mut self, i: usize) {
+        if self.cells[i].answered {
+            self.cells[i].answered = false;
+            self.cells[i].poisoned = false;
+        }
+    }
+
+    /// The answer to a request that was given up comes: the host carries it out now if it has not yet, or refuses.
+    pub(crate) fn late_answer(&mut self, n: usize, carried_out: bool, clear: bool) {
+        let LateOut { late, ranges, map, upgrade } = self.late.swap_remove(n);
+        let before = ranges.iter().filter(|(_, applied)| *applied).count();
+        let done = carried_out || before == ranges.len();
+        if done {
+            for (i, _) in ranges.iter().filter(|(_, applied)| !applied) {
+                self.host[*i] = map;
+            }
+        }
+        let outcome = match (clear, done, before) {
+            (true, true, _) => Outcome::Done,
+            (true, false, 0) => Outcome::Refused(5),
+            _ => Outcome::Unknown,
+        };
+        let freed = self.window.late(late, outcome);
+        let mut free = 0;
+        for (i, _) in ranges {
+            match self.cells[i].book {
+                Book::Removing => self.cells[i].answered = true,
+                Book::Retired => {
+                    self.cells[i].poisoned = false;
+                    match (map, outcome) {
+                        (None, Outcome::Done) => self.cells[i].book = Book::Free,
+                        (Some(_), Outcome::Refused(_)) if !upgrade => self.cells[i].book = Book::Free,
+                        _ => self.doubt(i),
+                    }
+                }
+                _ => {
+                    self.cells[i].poisoned = false;
+                    if let (Some(map), Outcome::Done) = (map, outcome) {
+                        self.cells[i].map = map;
                     }
                 }
             }
@@ -521,6 +610,7 @@ impl Rig {
         let retry = ticket.is_retry();
         self.window.abort_remove(ticket, unmapped);
         for i in ranges {
+            self.settle(i);
             let cell = &mut self.cells[i];
             cell.installed &= !unmapped;
             if retry {
@@ -542,6 +632,7 @@ impl Rig {
             if applied & (1 << (n % 32)) != 0 {
                 self.host[i] = None;
             }
+            self.settle(i);
             if self.cells[i].installed || self.cells[i].dirty {
                 self.cells[i].book = Book::Doubtful;
             } else {
@@ -770,6 +861,9 @@ impl Rig {
         while !self.frozen.is_empty() {
             self.end_invalidate(0, false);
         }
+        while !self.late.is_empty() {
+            self.late_answer(0, true, true);
+        }
         self.check();
         for wait in &self.waits {
             assert_ne!(wait.seq, self.window.event_seq(), "{wait:?} was never told");
@@ -786,6 +880,9 @@ impl Rig {
         self.check();
         let stats = self.window.stats();
         assert_eq!(stats.free + stats.retired, stats.ranges, "{stats:?}");
+        if self.patient {
+            assert!(self.cells.iter().all(|cell| !cell.poisoned), "a range waits for an answer that has come");
+        }
         for (cell, host) in self.cells.iter().zip(&self.host) {
             assert!(host.is_none() || cell.book == Book::Retired, "left behind: {cell:?} {host:?}");
         }
