@@ -16,9 +16,10 @@ pub const MIN_WINDOW: u64 = 2 << 20;
 /// How the daemon keeps itself inside the share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SandboxKind {
-    /// Not at all. The only one that works everywhere, and the default when not root.
+    /// Not at all: a fault of the daemon, or of virtiofsd in it, could let a guest reach whatever its user may.
     None,
-    /// A mount, process and network namespace of its own with the share as its root; the default for root.
+    /// A mount, process and network namespace of its own with the share as its root. Who is not root gets a user
+    /// namespace with it, in which the files of other users show as those of nobody.
     Namespace,
     /// A changed root directory; for root only.
     Chroot,
@@ -88,6 +89,10 @@ impl From<LogLevel> for log::LevelFilter {
 /// host meanwhile, and one of an overlay would be copied: such files are read by READ unless --map-all says otherwise.
 /// The last page of a file that it fills only in part is never mapped: guests read it by READ.
 ///
+/// Where the daemon may have no namespaces of its own, as in many containers, it runs without a sandbox. Names, links
+/// and special files of a guest are checked all the same; what is lost is the second wall: then a fault of the daemon
+/// gives the guest the rights of the user who runs it. As root, that is everything: give it a user of its own.
+///
 /// Give a virtual machine one such share only: QEMU shows each daemon the files of the others.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "virtiofsd-dax", version, max_term_width = 110, verbatim_doc_comment)]
@@ -142,7 +147,8 @@ pub struct Options {
     #[arg(long)]
     pub xattr: bool,
 
-    /// How the daemon confines itself [default: namespace for root, none for others]
+    /// How the daemon confines itself [default: namespace where that works, which is tried; else none, and the log
+    /// says so]
     #[arg(long, value_enum)]
     pub sandbox: Option<SandboxKind>,
 

@@ -43,6 +43,40 @@ pub fn is_overlay(file: &impl AsFd) -> io::Result<bool> {
     Ok(status.f_type == OVERLAY)
 }
 
+/// Whether something succeeds in a process of its own, which ends with it. Only for a process with one thread.
+///
+/// # Errors
+///
+/// What the host says.
+pub fn succeeds_in_a_process_of_its_own(act: impl FnOnce() -> bool) -> io::Result<bool> {
+    let child = virtiofsd::util::sfork()?;
+    if child == 0 {
+        let status = if act() { 0 } else { 1 };
+        // SAFETY: it ends the process, and touches no memory of ours. Nothing of the parent's is undone on the way.
+        unsafe { libc::_exit(status) }
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to a number of ours, which the call fills.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
+}
+
+/// Gives up, for this thread and those it starts, whatever a file that is run would lend.
+///
+/// # Errors
+///
+/// What the host says.
+pub fn no_new_privileges() -> io::Result<()> {
+    // SAFETY: it takes numbers only.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives this thread a working directory and a file mode mask of its own, which virtiofsd changes for some requests.
 ///
 /// # Errors

@@ -68,7 +68,14 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
         }
     };
     command.arg("--socket-path").arg(socket).arg("--shared-dir").arg(plan.share);
-    command.args(["--sandbox", "none", "--log-level", "info"]).args(plan.daemon);
+    match plan.small_disk {
+        // It has a mount namespace of its own as it is, and the rig looks into that.
+        Some(_) => _ = command.args(["--sandbox", "none"]),
+        // Ours tries by itself what it may.
+        None if matches!(machine.device, Device::Plain) => _ = command.args(["--sandbox", plain_sandbox()]),
+        None => {}
+    }
+    command.args(["--log-level", "info"]).args(plan.daemon);
     if let Some(len) = plan.small_disk {
         command = with_small_disk(&command, &plan.share.join(SMALL_DISK), len)?;
     }
@@ -113,6 +120,17 @@ fn with_small_disk(daemon: &Command, folder: &Path, len: u64) -> Result<Command>
         };
     }
     Ok(command)
+}
+
+/// The sandbox that an unmodified daemon can have: it does not try by itself. Some systems allow the namespaces and refuse
+/// the mount, so that is what is tried.
+fn plain_sandbox() -> &'static str {
+    const NAMESPACES: [&str; 4] = ["--mount", "--pid", "--net", "--fork"];
+    const USER: [&str; 2] = ["--user", "--map-root-user"];
+    let user = if rustix::process::geteuid().is_root() { &[][..] } else { &USER[..] };
+    let mut trial = Command::new("unshare");
+    trial.args(user).args(NAMESPACES).args(["mount", "-t", "proc", "proc", "/proc"]);
+    if trial.output().is_ok_and(|output| output.status.success()) { "namespace" } else { "none" }
 }
 
 /// Whether somebody listens at a socket. Asked of the system, since a daemon of this kind takes one connection only and

@@ -1,5 +1,6 @@
 //! The daemon as a process, driven over its socket by a front end that keeps a record.
 
+mod confined;
 mod escape;
 mod guest;
 mod hostile;
