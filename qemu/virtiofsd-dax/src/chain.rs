@@ -101,11 +101,15 @@ pub struct ReplyRoom {
 ///
 /// # Errors
 ///
-/// If the chain leads outside the guest's memory, is too long, or has room for a reply before its request ends.
+/// If the chain leads outside the guest's memory, is too long, does not end, or has room for a reply before its request
+/// ends.
 pub fn take(memory: &GuestMemoryLoadGuard<Memory>, chain: Chain, scratch: &mut Scratch) -> io::Result<ReplyRoom> {
     let mut request: Vec<VolatileSlice<'_, BitmapMmapRegion>> = Vec::new();
     let mut room = ReplyRoom::none(memory);
+    let mut ends = false;
     for descriptor in chain {
+        // Of a loop, and of one that leads nowhere, the last that is given has a next.
+        ends = !descriptor.has_next();
         let len = descriptor.len() as usize;
         let slice = memory.get_slice(descriptor.addr(), len).map_err(io::Error::other)?;
         if descriptor.is_write_only() {
@@ -116,6 +120,9 @@ pub fn take(memory: &GuestMemoryLoadGuard<Memory>, chain: Chain, scratch: &mut S
         } else {
             return Err(io::Error::other("a readable descriptor after a writable one"));
         }
+    }
+    if !ends {
+        return Err(io::Error::other("a chain without an end"));
     }
     scratch.fill(request.into_iter())?;
     Ok(room)

@@ -162,15 +162,17 @@ impl<F: HostFs> Share<F> {
         }
         let inode = self.0.fs.getattr(ctx, node, None)?.0.ino;
         let shrink = self.0.table.shrink(inode);
-        let size = self.0.fs.getattr(ctx, node, None)?.0.size;
-        let key = if self.0.table.has_inode(inode) { Some(self.known(ctx, node)?.key) } else { None };
-        match shrink.cut(key, len(size)) {
-            Ok(()) => Ok(Some(shrink)),
-            Err(error) => {
-                log::error!("node {node}: it keeps its size, since it cannot be unmapped: {error}");
-                Err(io::Error::from_raw_os_error(libc::EIO))
-            }
+        let size = len(self.0.fs.getattr(ctx, node, None)?.0.size);
+        let kept = |error| {
+            log::error!("node {node}: it keeps its size, since it cannot be unmapped: {error}");
+            io::Error::from_raw_os_error(libc::EIO)
+        };
+        // A mapping that is made just now comes either before this, and is cut, or after, and ends with the file.
+        shrink.announce(size).map_err(kept)?;
+        if self.0.table.has_inode(inode) {
+            shrink.cut(self.known(ctx, node)?.key, size).map_err(kept)?;
         }
+        Ok(Some(shrink))
     }
 
     /// Must come before the guest hears of anything that may have made a file longer; `inode` is the file's number if

@@ -169,18 +169,23 @@ pub struct Shrink<'a> {
 }
 
 impl Shrink<'_> {
-    /// Unmaps what lies past `size` bytes of the file, which `key` names if it is mapped; nothing there is mapped again
-    /// as long as this lives.
+    /// From now on nothing that lies past `size` bytes of the file is mapped, as long as this lives. Only then can be
+    /// told whether anything is.
     ///
     /// # Errors
     ///
     /// What the front end says: then the file must keep its size.
-    pub fn cut(&self, key: Option<FileKey>, size: u64) -> Result<(), WindowError> {
-        let cut = self.table.with(|mapper, frontend| match key {
-            Some(key) => mapper.before_shrink(frontend, key, size),
-            None => mapper.announce_shrink(frontend, self.inode, size),
-        });
-        cut.unwrap_or(Ok(()))
+    pub fn announce(&self, size: u64) -> Result<(), WindowError> {
+        self.table.with(|mapper, frontend| mapper.announce_shrink(frontend, self.inode, size)).unwrap_or(Ok(()))
+    }
+
+    /// Unmaps what lies past `size` bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// What the front end says: then the file must keep its size.
+    pub fn cut(&self, key: FileKey, size: u64) -> Result<(), WindowError> {
+        self.table.with(|mapper, frontend| mapper.before_shrink(frontend, key, size)).unwrap_or(Ok(()))
     }
 }
 

@@ -500,6 +500,13 @@ fn mappings_and_truncations_that_race_leave_nothing_past_the_end() {
         }
         guest.together(1, &requests);
         guest.qemu().check_ends();
+        // The first mapping of a file races, too.
+        assert_eq!(guest.request(REMOVEMAPPING, node, &removal(&[(0, u64::MAX)])).error, 0);
+        assert_eq!(guest.request(SETATTR, node, &setattr_size(1 << 20)).error, 0);
+        let (maps, cuts) = ((SETUPMAPPING, node, setup(0, 1 << 20, 0)), (SETATTR, node, setattr_size(0)));
+        guest.together(1, &if round % 2 == 0 { [maps, cuts] } else { [cuts, maps] });
+        guest.qemu().check_ends();
+        assert_eq!(guest.request(SETATTR, node, &setattr_size(1 << 20)).error, 0);
     }
     assert_eq!(guest.end().0, Some(0));
 }
