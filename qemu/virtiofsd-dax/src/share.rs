@@ -371,8 +371,17 @@ impl<F: HostFs> FileSystem for Share<F> {
         let size = attr.size;
         let resizes = valid.contains(SetattrValid::SIZE);
         let shrink = if resizes { self.shrink(ctx, inode, |_| size)? } else { None };
-        let (mut attr, timeout) = self.0.fs.setattr(ctx, inode, attr, handle, valid)?;
+        let set = self.0.fs.setattr(ctx, inode, attr, handle, valid);
         drop(shrink);
+        let (mut attr, timeout) = set.map_err(|error| {
+            // In a user namespace of its own, the daemon's host has no such owner: to the guest that is no other
+            // error than that the daemon may not.
+            let gives = valid.intersects(SetattrValid::UID | SetattrValid::GID) && !sys::is_root();
+            match error.raw_os_error() {
+                Some(libc::EINVAL) if gives => io::Error::from_raw_os_error(libc::EPERM),
+                _ => error,
+            }
+        })?;
         self.describe(ctx, inode, &mut attr)?;
         Ok((attr, timeout))
     }

@@ -12,6 +12,7 @@ use std::{
 
 pub(super) const ATTRIBUTES: Scenario = Scenario {
     name: "ops::attributes",
+    daemon: &["--allow-setuid"],
     at: |stage, point| {
         let metadata = stage.share.join("ops/attributes").metadata()?;
         match point {
