@@ -500,3 +500,24 @@ fn mappings_and_truncations_that_race_leave_nothing_past_the_end() {
     }
     assert_eq!(guest.end().0, Some(0));
 }
+
+#[test]
+fn a_file_that_is_replaced_or_removed_keeps_its_mapping_until_it_shrinks() {
+    let mut guest = session(&[]);
+    guest.file("file", 16384, 0o666);
+    guest.file("other", 100, 0o666);
+    let (node, _) = guest.lookup("file");
+    assert_eq!(set_up(&mut guest, node, 0, 16384, 0), 0);
+    guest.asked();
+    let rename = [&longs(&[1])[..], b"other\0file\0"].concat();
+    assert_eq!(guest.request(12, 1, &rename).error, 0);
+    let (replacing, _) = guest.lookup("file");
+    assert_ne!(replacing, node);
+    assert_eq!(guest.request(SETATTR, replacing, &setattr_size(0)).error, 0);
+    assert_eq!(guest.request(10, 1, b"file\0").error, 0);
+    assert_eq!(guest.asked(), [], "the file that is mapped has not changed");
+    guest.qemu().check_ends();
+    assert_eq!(guest.request(SETATTR, node, &setattr_size(0)).error, 0, "it has no name, and can be cut");
+    assert!(matches!(guest.asked()[..], [vhost_user_guest::Asked::Unmap(0, 16384), ..]));
+    guest.qemu().check_ends();
+}
