@@ -3,29 +3,14 @@
 use std::io;
 
 use vhost_user_backend::bitmap::BitmapMmapRegion;
-use virtio_queue::DescriptorChain;
 use virtiofsd::filesystem::Context;
 use virtiofsd::fuse::InHeader;
 use virtiofsd::soft_idmap::Id as _;
-use vm_memory::{
-    ByteValued as _, Bytes as _, GuestAddress, GuestMemory as _, GuestMemoryAtomic, GuestMemoryLoadGuard,
-    GuestMemoryMmap, VolatileSlice,
-};
+use vm_memory::{ByteValued as _, Bytes as _, GuestAddress, GuestMemory as _, GuestMemoryLoadGuard, VolatileSlice};
 
+use crate::memory::{Chain, IN_HEADER, Memory};
 use crate::opcode;
 use crate::scratch::Scratch;
-
-/// The guest's memory.
-pub type Memory = GuestMemoryMmap<BitmapMmapRegion>;
-/// The guest's memory, which may be replaced while it is used.
-pub type SharedMemory = GuestMemoryAtomic<Memory>;
-/// One request and the room for its reply.
-pub type Chain = DescriptorChain<GuestMemoryLoadGuard<Memory>>;
-
-/// Length of `fuse_in_header` in bytes.
-pub const IN_HEADER: usize = 40;
-/// Length of `fuse_out_header` in bytes.
-pub const OUT_HEADER: usize = 16;
 
 /// How much of a request's body the daemon looks at itself, in bytes: the fixed part of what it carries out.
 const BODY: usize = 512;

@@ -13,8 +13,9 @@ use virtio_queue::QueueT as _;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
-use crate::chain::{OUT_HEADER, Request, SharedMemory};
+use crate::chain::Request;
 use crate::fault::{self, Action, Faults};
+use crate::memory::{OUT_HEADER, SharedMemory};
 use crate::opcode;
 use crate::pool::Pool;
 use crate::queue::{Queue, Slot, Taken, Vring};

@@ -4,7 +4,7 @@
 //! into its window, carried out over vhost-user's shared-memory messages that QEMU knows since 11.1.
 //!
 //! From the guest to the front end: [`device`] has the queues, [`queue`] takes requests from them by way of [`chain`]
-//! and gives replies back, [`pool`] has the threads that do so, [`scratch`] the memory a request lies in meanwhile.
+//! and gives replies back, [`pool`] has the threads that do so, [`scratch`] the memory a request lies in meanwhile; [`memory`] is the guest's.
 //! [`worker`] decides what a request means. [`share`] is virtiofsd's file system with what it lacks: checked [`names`],
 //! a [`policy`], DAX in its attributes, and mappings that are cut before a file shrinks. [`access`] is the rule who may
 //! map what. [`table`] is the window as all threads share it, [`mapper`] the exact table of what is mapped in it,
@@ -20,6 +20,7 @@ pub mod fault;
 pub mod frontend;
 pub mod logging;
 pub mod mapper;
+pub mod memory;
 pub mod names;
 pub mod opcode;
 pub mod policy;

@@ -11,7 +11,8 @@ use vhost_user_backend::{VringMutex, VringState, VringT as _};
 use virtio_queue::{QueueOwnedT as _, QueueT as _};
 use vm_memory::GuestAddressSpace as _;
 
-use crate::chain::{self, Chain, ReplyRoom, Request, SharedMemory};
+use crate::chain::{self, ReplyRoom, Request};
+use crate::memory::{Chain, SharedMemory};
 use crate::opcode;
 use crate::scratch::Scratch;
 

@@ -10,10 +10,10 @@ use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
 use virtiofsd::passthrough::PassthroughFs;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 
-use crate::chain::{Memory, SharedMemory};
 use crate::cli::Options;
 use crate::device::{self, Device};
 use crate::fault::Faults;
+use crate::memory::{Memory, SharedMemory};
 use crate::record::Record;
 use crate::share::{HostFs, Share};
 use crate::socket::{self, SocketFile};

@@ -11,7 +11,7 @@ use virtio_queue::{DescriptorChain, Queue, QueueT as _};
 use virtiofsd::descriptor_utils::{Reader, Writer};
 use vm_memory::{Address as _, Bytes as _, GuestAddress, GuestMemory as _, VolatileSlice};
 
-use crate::chain::{IN_HEADER, Memory, OUT_HEADER};
+use crate::memory::{IN_HEADER, Memory, OUT_HEADER};
 
 /// Longest request and longest reply, in bytes: what virtiofsd serves at most in one, and its header.
 pub const LONGEST: usize = (1 << 20) + 0x1000;

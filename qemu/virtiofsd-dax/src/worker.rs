@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::Backend;
 use virtiofsd::server::Server;
 
-use crate::chain::{OUT_HEADER, Request};
+use crate::chain::Request;
 use crate::mapper::Setup;
+use crate::memory::OUT_HEADER;
 use crate::opcode;
 use crate::record::Record;
 use crate::scratch::Scratch;
