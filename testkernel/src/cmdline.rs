@@ -1,6 +1,7 @@
 //! The kernel's command line: `key=value` words separated by spaces, values percent-encoded.
 
 use alloc::{string::String, vec::Vec};
+use testkernel_protocol::command_line::{self as words, decode, interrupts, mode};
 
 /// What the kernel is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(crate) struct CommandLine {
 /// A sentence about the first word that has a known key and a bad value, or about what a mode lacks.
 pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
     let mut line = CommandLine::default();
-    let mut mode = None;
+    let mut chosen = None;
     let mut arguments = Vec::new();
     let mut test = None;
     for word in text.split_ascii_whitespace() {
@@ -72,18 +73,18 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
         };
         let value = decode(raw).ok_or_else(|| alloc::format!("`{word}` is not percent-encoded UTF-8"))?;
         match key {
-            "mode" => mode = Some(value),
-            "arg" => arguments.push(value),
-            "test" => test = Some(value),
-            "irq" => {
+            words::MODE => chosen = Some(value),
+            words::ARGUMENT => arguments.push(value),
+            words::TEST => test = Some(value),
+            words::INTERRUPTS => {
                 line.interrupts = match value.as_str() {
-                    "poll" => Interrupts::Poll,
-                    "msix" => Interrupts::MsiX,
-                    "line" => Interrupts::Line,
+                    interrupts::POLL => Interrupts::Poll,
+                    interrupts::MSIX => Interrupts::MsiX,
+                    interrupts::LINE => Interrupts::Line,
                     _ => return Err(alloc::format!("irq={value} is none of poll, msix and line")),
                 }
             }
-            "deadline" => {
+            words::DEADLINE => {
                 let seconds =
                     value.parse().map_err(|_| alloc::format!("deadline={value} is not a number of seconds"))?;
                 line.deadline = Some(seconds);
@@ -94,11 +95,11 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
             _ => line.others.push((key.into(), value)),
         }
     }
-    line.mode = match mode.as_deref() {
-        None | Some("tour") => Mode::Tour,
-        Some("run") if arguments.is_empty() => return Err("mode=run needs arg=COMMAND".into()),
-        Some("run") => Mode::Run(arguments),
-        Some("test") => Mode::Test(test.ok_or("mode=test needs test=SUITE::NAME")?),
+    line.mode = match chosen.as_deref() {
+        None | Some(mode::TOUR) => Mode::Tour,
+        Some(mode::RUN) if arguments.is_empty() => return Err("mode=run needs arg=COMMAND".into()),
+        Some(mode::RUN) => Mode::Run(arguments),
+        Some(mode::TEST) => Mode::Test(test.ok_or("mode=test needs test=SUITE::NAME")?),
         Some(other) => return Err(alloc::format!("mode={other} is none of tour, run and test")),
     };
     Ok(line)
@@ -109,22 +110,6 @@ impl CommandLine {
     pub(crate) fn parameter(&self, key: &str) -> Option<&str> {
         self.others.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
-}
-
-/// Undoes percent-encoding; `None` for a stray `%` or what isn't UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        if byte == b'%' {
-            let high = char::from(*rest.next()?).to_digit(16)?;
-            let low = char::from(*rest.next()?).to_digit(16)?;
-            bytes.push((high * 16 + low) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Parses `512@0xfeb00e00:12`; the size may have a suffix K or M.

@@ -1,12 +1,13 @@
 //! The commands of `mode=run`. Their output goes to the host byte for byte.
 
 use crate::{
-    bench, cmdline,
+    benchmarks, cmdline,
     digest::Sha256,
     events::{self, Output},
     listing,
+    machine::Machine,
     mount::{self, Fs},
-    scenarios::{Machine, Outcome, Stop},
+    outcome::{Outcome, Stop},
     show,
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -44,8 +45,8 @@ pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
             events::output(HELP.as_bytes());
             return Ok(());
         }
-        ["bench"] => return bench::run(machine),
-        ["bench", "thrash"] => return bench::thrash(machine),
+        ["bench"] => return benchmarks::run(machine),
+        ["bench", "thrash"] => return benchmarks::thrash(machine),
         ["ls"] | ["ls", _] => ls,
         ["cat", _] => cat,
         ["sha256", _, ..] => sha256,

@@ -4,7 +4,7 @@ use crate::{
     arch::{
         apic,
         ioapic::{self, Line, RouteError, Trigger},
-        traps::DeviceVector,
+        vectors::DeviceVector,
     },
     cmdline::{Interrupts, MmioWord},
     hal::KernelMemory,
@@ -210,7 +210,10 @@ impl Device {
 
 fn line(irq: u32) -> Result<DeviceInterrupt, DeviceError> {
     let vector = DeviceVector::take().ok_or(DeviceError::NoVector)?;
-    let line = ioapic::route(irq, vector, apic::id(), Trigger::Level)?;
+    let line = ioapic::route(irq, vector.number(), apic::id(), Trigger::Level)?;
+    // Every interrupt masks the line from its first on; whoever made the device content unmasks it.
+    vector.set_line(line);
+    line.unmask();
     Ok(DeviceInterrupt { vector, line: Some(line) })
 }
 

@@ -4,8 +4,9 @@ use crate::{
     devices::{self, DeviceInterrupt, Place},
     events,
     hal::KernelMemory,
+    machine::Machine,
+    outcome::Stop,
     platform::KernelPlatform,
-    scenarios::{Machine, Stop},
 };
 use alloc::format;
 use virtio_fs::{Config, Interrupts, VirtioFs};

@@ -1,18 +1,19 @@
 //! The kernel's own start, from the boot loader's word to the command.
 
 use crate::{
-    arch::{apic, clock, gdt, ioapic, traps},
+    arch::{apic, clock, gdt, ioapic, traps, vectors::DeviceVector},
     boot::start_info::StartInfo,
     cmdline::{self, Mode},
     commands, console, events, exit,
+    machine::Machine,
     memory::{frames, paging},
-    pci,
-    scenarios::{self, Machine, Outcome, Stop},
-    tour, watchdog,
+    outcome::{Outcome, Stop},
+    panic, pci, scenarios, tour, watchdog,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
 use spin::Once;
+use testkernel_protocol::event::Event;
 
 static START_INFO: Once<StartInfo> = Once::new();
 
@@ -25,7 +26,7 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         Err(message) => exit::fail(&message),
     };
     gdt::init(0);
-    traps::init();
+    traps::init(traps::Handlers { tick: watchdog::check, fatal: panic::exception });
     // SAFETY: called once, here, on the boot page tables; nothing else is in use yet.
     unsafe { frames::init(info) };
     // SAFETY: as above.
@@ -41,7 +42,7 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     x86_64::instructions::interrupts::enable();
 
     let (free, total) = frames::counts();
-    events::hello(total as u64 * crate::memory::PAGE);
+    events::send(&Event::Hello {});
     log::info!(
         "test kernel {}: {} MiB of RAM ({} MiB free), time-stamp counter at {} MHz",
         env!("CARGO_PKG_VERSION"),
@@ -82,9 +83,12 @@ fn end(outcome: Outcome) -> ! {
 
 /// Has COM1 wake the processor. Without it a wait ends with the timer's next tick, so a failure is only worth a line.
 fn listen_to_the_host() {
-    let Some(vector) = traps::DeviceVector::take() else { return };
-    match ioapic::route(console::IRQ, vector, apic::id(), ioapic::Trigger::Edge) {
-        Ok(_) => console::enable_receive_interrupt(),
+    let Some(vector) = DeviceVector::take() else { return };
+    match ioapic::route(console::IRQ, vector.number(), apic::id(), ioapic::Trigger::Edge) {
+        Ok(line) => {
+            line.unmask();
+            console::enable_receive_interrupt();
+        }
         Err(error) => log::warn!("COM1 stays without an interrupt: {error}"),
     }
 }

@@ -5,8 +5,9 @@ use crate::{
     digest::Sha256,
     events::Output,
     listing,
+    machine::Machine,
     mount::{self, Fs},
-    scenarios::{Machine, Outcome},
+    outcome::Outcome,
     show::{self, Bytes},
 };
 use alloc::{string::String, vec::Vec};

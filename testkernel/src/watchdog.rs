@@ -3,10 +3,11 @@
 //! It cannot see a processor that has interrupts off for ever; the host's own deadline is for that.
 
 use crate::{
-    arch::{clock::Clock, gdt, traps::TrapFrame},
-    console::{self, say},
+    arch::{clock::Clock, frame::TrapFrame, gdt},
+    console::say,
     exit,
     memory::layout::MAX_PROCESSORS,
+    panic,
 };
 use core::{
     fmt,
@@ -59,7 +60,7 @@ pub(crate) fn check(frame: &TrapFrame) {
         return;
     }
     // SAFETY: the interrupted code never runs again.
-    unsafe { console::seize() };
+    unsafe { panic::seize() };
     say!("{frame}");
     exit::fail(&format_args!("the watchdog's deadline has passed; the kernel was at rip {:#x}{Doing}", frame.rip))
 }

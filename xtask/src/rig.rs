@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod kernel;
 pub(crate) mod logs;
 pub(crate) mod machine;
+pub(crate) mod plan;
 pub(crate) mod qmp;
 pub(crate) mod record;
 pub(crate) mod tools;

@@ -6,10 +6,11 @@ mod size;
 use crate::{
     paths::Paths,
     rig::{
-        boot::{self, Deadlines, Host, Plan},
+        boot::{self, Host},
         daemon::Daemon,
-        kernel, logs,
+        logs,
         machine::{self, Device, Machine},
+        plan::{Deadlines, Plan},
         tools::Tools,
         verdict::{self, Success, Witness},
     },
@@ -24,6 +25,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use testkernel_protocol::command_line::{ARGUMENT, DEADLINE, INTERRUPTS, MODE, mode, word};
 
 const MIB: u64 = 1 << 20;
 /// The smallest window: one range of the driver's.
@@ -168,10 +170,10 @@ fn scratch(paths: &Paths) -> Result<tempfile::TempDir> {
 }
 
 fn words(args: &RunArgs, machine: &Machine) -> Vec<String> {
-    let mut words = vec![kernel::word("mode", if args.command.is_empty() { "tour" } else { "run" })];
-    words.extend(args.command.iter().map(|argument| kernel::word("arg", argument)));
-    words.push(kernel::word("deadline", &args.timeout.to_string()));
-    words.push(kernel::word("irq", machine.interrupts));
+    let mut words = vec![word(MODE, if args.command.is_empty() { mode::TOUR } else { mode::RUN })];
+    words.extend(args.command.iter().map(|argument| word(ARGUMENT, argument)));
+    words.push(word(DEADLINE, &args.timeout.to_string()));
+    words.push(word(INTERRUPTS, machine.interrupts));
     words
 }
 

@@ -1,9 +1,14 @@
 //! Devices that stop answering.
 
-use super::{Machine, Outcome, Stop, ensure, files, wait_for_host};
-use crate::{content::Content, mount};
+use crate::{
+    machine::Machine,
+    mount,
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{files, host::wait_for_host},
+};
 use alloc::{format, vec};
 use core::time::Duration;
+use testkernel_protocol::content::Content;
 use virtio_fs::{Config, Error, OpenOptions};
 
 /// Machine: any with a file system. Sync `stop-daemon`: the host stops the daemon (SIGSTOP). Two requests end at their

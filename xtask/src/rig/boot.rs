@@ -4,7 +4,8 @@ use super::{
     channel::{self, Lines, Socket},
     daemon::{self, Daemon},
     events::{self, Event},
-    machine::{Machine, path_option},
+    machine::path_option,
+    plan::Plan,
     qmp,
     record::Record,
     tools::Tools,
@@ -20,46 +21,9 @@ use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
+use testkernel_protocol::{console, event, exit};
 
 const TICK: Duration = Duration::from_millis(10);
-
-/// How long each part of a boot may take, on the host's clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// From QEMU's start to the kernel's first word.
-    pub(crate) boot: Duration,
-    /// From there to its verdict.
-    pub(crate) test: Duration,
-    /// From there to the end of QEMU, and then to that of the daemon.
-    pub(crate) end: Duration,
-}
-
-/// What is booted.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan<'a> {
-    /// The machine.
-    pub(crate) machine: Machine,
-    /// QEMU's accelerator.
-    pub(crate) accelerator: &'a str,
-    /// Bytes of RAM.
-    pub(crate) memory: u64,
-    /// The folder that is shared.
-    pub(crate) share: &'a Path,
-    /// Bytes of a file system of its own that the daemon has mounted in the share, if any ([`super::daemon::SMALL_DISK`]).
-    pub(crate) small_disk: Option<u64>,
-    /// Further arguments of the daemon.
-    pub(crate) daemon: &'a [&'a str],
-    /// Whether the daemon keeps a record, if it can: it takes time.
-    pub(crate) record: bool,
-    /// Where the logs go.
-    pub(crate) folder: &'a Path,
-    /// The words of the kernel's command line.
-    pub(crate) words: Vec<String>,
-    /// What our daemon is to do wrong, as its `--fault` wants it.
-    pub(crate) faults: &'a [&'a str],
-    /// How long it may take.
-    pub(crate) deadlines: Deadlines,
-}
 
 /// The host's part while the kernel runs.
 pub(crate) trait Host {
@@ -248,9 +212,9 @@ fn start_qemu(tools: &Tools, plan: &Plan<'_>, sockets: &Path, fs_socket: &Path) 
         command.arg("-chardev").arg(path_option(&format!("socket,id={name},path="), &sockets.join(name)));
     }
     command.args(["-serial", "chardev:serial", "-qmp", "chardev:qmp"]);
-    command.args(["-device", "isa-debugcon,iobase=0xe9,chardev=events"]);
-    command.args(["-device", "isa-debugcon,iobase=0xea,chardev=output"]);
-    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=events", event::PORT)]);
+    command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=output", event::OUTPUT_PORT)]);
+    command.args(["-device", &format!("isa-debug-exit,iobase={:#x},iosize=4", exit::PORT)]);
     command.args(plan.machine.device_arguments(fs_socket));
     command.arg("-kernel").arg(&tools.kernel).arg("-append").arg(plan.words.join(" "));
     fs::write(plan.folder.join("qemu.command"), format!("{}\n", shown(&command)))?;
@@ -342,7 +306,7 @@ impl Running {
         if let Err(error) = host.sync(name, self.daemon.as_mut()) {
             self.complaints.push(format!("at `{name}`: {error:#}"));
         }
-        let told = self.serial.as_mut().map(|serial| serial.write_all(format!("go {name}\n").as_bytes()));
+        let told = self.serial.as_mut().map(|serial| serial.write_all(format!("{}\n", console::go(name)).as_bytes()));
         if !matches!(told, Some(Ok(()))) {
             self.complaints.push(format!("at `{name}`: the kernel cannot be told to go on"));
         }

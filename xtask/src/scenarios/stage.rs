@@ -2,7 +2,7 @@
 
 use crate::rig::{
     boot::{Host, Report},
-    daemon::{Daemon, SMALL_DISK},
+    daemon::Daemon,
     record::Record,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +14,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+use testkernel_protocol::share::SMALL_DISK;
 
 /// The host's side of one boot.
 #[derive(Debug)]
