@@ -11,6 +11,8 @@ pub(crate) enum Mode {
     Tour,
     /// `mode=run` with `arg=` words: one command and its arguments.
     Run(Vec<String>),
+    /// `mode=shell`: the commands that the host sends.
+    Shell,
     /// `mode=test` with `test=SUITE::NAME`: one scenario.
     Test(String),
 }
@@ -49,6 +51,8 @@ pub(crate) struct CommandLine {
     pub(crate) interrupts: Interrupts,
     /// Seconds after which the kernel's own watchdog ends the run; `deadline=SECONDS`.
     pub(crate) deadline: Option<u64>,
+    /// Whether the interrupt controller is put into x2APIC mode first; `apic=x2apic`.
+    pub(crate) x2apic: bool,
     /// virtio-mmio devices.
     pub(crate) mmio: Vec<MmioWord>,
     /// Other `key=value` pairs, for scenarios that take parameters.
@@ -84,6 +88,12 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
                     _ => return Err(alloc::format!("irq={value} is none of poll, msix and line")),
                 }
             }
+            words::APIC => {
+                if value != words::X2APIC {
+                    return Err(alloc::format!("apic={value} is not {}", words::X2APIC));
+                }
+                line.x2apic = true;
+            }
             words::DEADLINE => {
                 let seconds =
                     value.parse().map_err(|_| alloc::format!("deadline={value} is not a number of seconds"))?;
@@ -99,8 +109,9 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
         None | Some(mode::TOUR) => Mode::Tour,
         Some(mode::RUN) if arguments.is_empty() => return Err("mode=run needs arg=COMMAND".into()),
         Some(mode::RUN) => Mode::Run(arguments),
+        Some(mode::SHELL) => Mode::Shell,
         Some(mode::TEST) => Mode::Test(test.ok_or("mode=test needs test=SUITE::NAME")?),
-        Some(other) => return Err(alloc::format!("mode={other} is none of tour, run and test")),
+        Some(other) => return Err(alloc::format!("mode={other} is none of tour, run, shell and test")),
     };
     Ok(line)
 }
@@ -155,6 +166,7 @@ mod tests {
 
     #[test]
     fn a_test_is_named() {
+        assert_eq!(parse("mode=shell").unwrap().mode, Mode::Shell);
         assert_eq!(parse("mode=test test=dax::x").unwrap().mode, Mode::Test("dax::x".into()));
         assert!(parse("mode=test").is_err());
         assert!(parse("mode=run").is_err());
@@ -163,7 +175,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for bad in ["irq=smoke", "arg=%", "arg=%4", "arg=%zz", "arg=%ff", "deadline=soon", "virtio_mmio.device=512"] {
+        for bad in
+            ["irq=smoke", "apic=x3", "arg=%", "arg=%4", "arg=%zz", "arg=%ff", "deadline=soon", "virtio_mmio.device=512"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

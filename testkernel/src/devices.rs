@@ -197,6 +197,22 @@ impl Device {
         }
     }
 
+    /// Has the device's messages go to a processor that does not exist, so that every interrupt is lost.
+    ///
+    /// # Errors
+    /// When it does not interrupt by messages.
+    pub(crate) fn lose_interrupts(&self) -> Result<(), DeviceError> {
+        /// No local controller has this id.
+        const NOBODY: u64 = 0xfe;
+        match &mut self.inner.lock().bus {
+            Bus::Pci(transport) if transport.msix_vectors() > 0 => {
+                Ok(transport
+                    .set_msix_message(0, MsixMessage { address: MESSAGE_ADDRESS | NOBODY << 12, data: 0x30 })?)
+            }
+            Bus::Pci(_) | Bus::Mmio(_) => Err(DeviceError::NoInterrupt),
+        }
+    }
+
     /// Gives a queue its MSI-X entry, if interrupts come that way.
     fn give_vector(&self, queue: u16) {
         let inner = &mut *self.inner.lock();

@@ -26,6 +26,7 @@ const LONG_ENOUGH: u32 = 1_000_000;
 static LINE: Mutex<()> = Mutex::new(());
 /// Whether the verdict is given, after which nothing else is said.
 static CLOSED: AtomicBool = AtomicBool::new(false);
+
 /// Bytes of output so far.
 static SENT: AtomicU64 = AtomicU64::new(0);
 
@@ -111,9 +112,9 @@ pub(crate) fn output(bytes: &[u8]) {
     SENT.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }
 
-/// Bytes of output so far.
-pub(crate) fn output_bytes() -> u64 {
-    SENT.load(Ordering::Relaxed)
+/// The shell waits for a command.
+pub(crate) fn ready() {
+    send(&Event::Ready { output: SENT.load(Ordering::Relaxed) });
 }
 
 /// `core::fmt::Write` onto the raw output.

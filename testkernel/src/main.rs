@@ -51,9 +51,13 @@ mod platform;
 #[cfg(target_os = "none")]
 mod scenarios;
 #[cfg(target_os = "none")]
+mod shell;
+#[cfg(target_os = "none")]
 mod show;
 #[cfg(target_os = "none")]
 mod tour;
+#[cfg(any(target_os = "none", test))]
+mod units;
 #[cfg(target_os = "none")]
 mod watchdog;
 

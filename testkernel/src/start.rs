@@ -3,12 +3,12 @@
 use crate::{
     arch::{apic, clock, gdt, ioapic, traps, vectors::DeviceVector},
     boot::start_info::StartInfo,
-    cmdline::{self, Mode},
+    cmdline::{self, CommandLine, Mode},
     commands, console, events, exit,
     machine::Machine,
     memory::{frames, paging},
     outcome::{Outcome, Stop},
-    panic, pci, scenarios, tour, watchdog,
+    panic, pci, scenarios, shell, tour, watchdog,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -36,8 +36,12 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     if !clock::init() {
         exit::fail(&"the interval timer does not count, so there is no clock");
     }
+    let line = command_line(info);
+    if line.x2apic && !apic::enter_x2apic() {
+        exit::fail(&"this processor has no x2APIC mode");
+    }
     if let Err(error) = apic::init() {
-        exit::fail(&format_args!("cannot start the interrupt controller: {error}"));
+        exit::fail(&format_args!("the interrupt controller cannot be used: {error}"));
     }
     x86_64::instructions::interrupts::enable();
 
@@ -50,13 +54,6 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         free >> 8,
         clock::frequency() / 1_000_000
     );
-    let Some(text) = info.command_line() else {
-        exit::fail(&"the command line is not UTF-8");
-    };
-    let line = match cmdline::parse(text) {
-        Ok(line) => Box::leak(Box::new(line)),
-        Err(message) => exit::fail(&message),
-    };
     for word in &line.ignored {
         log::info!("the word `{word}` on the command line means nothing here");
     }
@@ -69,7 +66,19 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     match &line.mode {
         Mode::Test(name) => scenarios::run(&machine, name),
         Mode::Tour => end(tour::run(&machine)),
+        Mode::Shell => end(shell::run(&machine)),
         Mode::Run(words) => end(commands::run(&machine, words)),
+    }
+}
+
+/// The command line, parsed.
+fn command_line(info: &'static StartInfo) -> &'static CommandLine {
+    let Some(text) = info.command_line() else {
+        exit::fail(&"the command line is not UTF-8");
+    };
+    match cmdline::parse(text) {
+        Ok(line) => Box::leak(Box::new(line)),
+        Err(message) => exit::fail(&message),
     }
 }
 

@@ -54,6 +54,11 @@ pub(crate) fn start(patience: Option<Duration>) {
     DEADLINE_NS.store(Clock::now_ns().saturating_add(nanoseconds), Ordering::Relaxed);
 }
 
+/// Takes the deadline back, until the next [`start`].
+pub(crate) fn pause() {
+    DEADLINE_NS.store(u64::MAX, Ordering::Relaxed);
+}
+
 /// Looks at the clock; called by the timer's interrupt.
 pub(crate) fn check(frame: &TrapFrame) {
     if Clock::now_ns() < DEADLINE_NS.load(Ordering::Relaxed) {

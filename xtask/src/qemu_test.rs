@@ -175,7 +175,7 @@ fn chosen(listed: &[String], args: &QemuTestArgs) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-/// A boot keeps QEMU, its main loop and a daemon busy.
+/// A boot keeps hardly more than one processor busy: while the daemon works, the kernel waits.
 fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -26,6 +26,8 @@ pub const MICROVM_PLAIN: &str = "microvm-plain";
 pub const Q35_GPU: &str = "q35-gpu";
 /// A GPU with 8 GiB of host memory.
 pub const Q35_GPU_8G: &str = "q35-gpu-8g";
+/// A window of 16 MiB, two processors that have the x2APIC mode, message-signalled interrupts.
+pub const Q35_X2APIC: &str = "q35-x2apic";
 /// Nothing but what the rig needs.
 pub const Q35_BARE: &str = "q35-bare";
 
@@ -57,5 +59,9 @@ pub const BOTH_DAEMONS: &[&str] = &[Q35_DAX, Q35_PLAIN];
 pub const GPU: &[&str] = &[Q35_GPU];
 /// With a GPU that has more than 4 GiB.
 pub const LARGE_GPU: &[&str] = &[Q35_GPU_8G];
+/// With processors that have the x2APIC mode.
+pub const X2APIC: &[&str] = &[Q35_X2APIC];
+/// With message-signalled interrupts.
+pub const WITH_MESSAGES: &[&str] = &[Q35_DAX_MSIX, Q35_PLAIN];
 /// Without a device.
 pub const BARE: &[&str] = &[Q35_BARE];

@@ -33,6 +33,7 @@ macro_rules! for_each_scenario {
             machine {
                 copy: BARE;
                 faults_resume: BARE;
+                x2apic: X2APIC;
             }
             discovery {
                 pci_window_found: WITH_WINDOW;
@@ -92,6 +93,12 @@ macro_rules! for_each_scenario {
             }
             robust {
                 daemon_stops: BOTH_DAEMONS;
+                daemon_killed: WITH_WINDOW;
+                daemon_slow: WITH_WINDOW;
+                interrupts_lost: WITH_MESSAGES;
+                reset_under_load: BOTH_DAEMONS;
+                host_replaces: WITH_WINDOW;
+                host_cuts: WITH_WINDOW;
             }
             mmap {
                 read_fault_4k: WITH_WINDOW;

@@ -1,6 +1,9 @@
 //! Reading, writing and mapping.
 
-use super::{File, LARGE, SMALL, each, grow_tlb, limits::Ram, passes, rate, report};
+use super::{
+    limits::Ram,
+    measure::{File, LARGE, SMALL, each, grow_tlb, passes, rate, report},
+};
 use crate::{
     arch::{clock::Clock, traps, user},
     memory::{heap, paging::USER_START},

@@ -1,7 +1,7 @@
 //! What this kernel does between two buffers in its own RAM, without the driver. One is as large as the file, since what
 //! many different pages cost is no fault of the driver's.
 
-use super::LARGE;
+use super::measure::LARGE;
 use crate::arch::copy::Copy;
 use alloc::{vec, vec::Vec};
 use core::hint::black_box;

@@ -1,6 +1,6 @@
 //! Making, opening, listing and removing names, and the empty round trip.
 
-use super::{FILE, FOLDER, each_request};
+use super::measure::{FILE, FOLDER, each_request};
 use crate::{
     mount::Fs,
     outcome::{Outcome, ensure},

@@ -2,6 +2,8 @@
 
 mod copy;
 mod faults;
+mod x2apic;
 
 pub(crate) use copy::copy;
 pub(crate) use faults::faults_resume;
+pub(crate) use x2apic::x2apic;

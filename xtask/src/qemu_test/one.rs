@@ -3,7 +3,7 @@
 use super::output::{Outcome, TestResult};
 use crate::{
     rig::{
-        boot::{self, Report},
+        boot::{self, DaemonEnd, Report},
         logs,
         machine::Machine,
         plan::{Deadlines, Plan},
@@ -17,8 +17,10 @@ use crate::{
     },
 };
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -110,7 +112,10 @@ impl Runner<'_> {
             deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(seconds + scenario.grace), end: END },
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);
-        let report = boot::boot(self.tools, &plan, &mut stage)?;
+        let mut report = boot::boot(self.tools, &plan, &mut stage)?;
+        if scenario.daemon_dies && was_killed(report.daemon) {
+            (report.daemon, report.record) = (DaemonEnd::None, None);
+        }
         if longer.is_some() {
             numbers.extend(report.metrics());
         }
@@ -122,6 +127,11 @@ impl Runner<'_> {
 pub(super) fn lost(name: &'static str, machine: &Machine) -> TestResult {
     let outcome = Outcome::Failed { message: "the kernel has no such scenario".into(), details: String::new() };
     TestResult { name, machine: machine.name, outcome, seconds: 0.0, numbers: Vec::new() }
+}
+
+/// Whether the daemon ended by SIGKILL, as it does when the scenario kills it.
+fn was_killed(daemon: DaemonEnd) -> bool {
+    matches!(daemon, DaemonEnd::Exited(status) if status.signal() == Some(Signal::KILL.as_raw()))
 }
 
 /// The host's own look, when everything else agrees.

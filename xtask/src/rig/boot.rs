@@ -39,8 +39,28 @@ pub(crate) trait Host {
     /// When they cannot be passed on, which ends the run.
     fn output(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// The shell waits for a command; asked again and again until there is one.
+    ///
+    /// # Errors
+    /// When none can be had, which ends the run.
+    fn command(&mut self) -> Result<Option<Command>> {
+        Ok(Some(Command::End))
+    }
+
+    /// A command of the shell failed, and the shell goes on.
+    fn failed(&mut self, _message: &str) {}
+
     /// Lines for people.
     fn log(&mut self, bytes: &[u8]);
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Run a command of these words.
+    Run(Vec<String>),
+    /// End.
+    End,
 }
 
 /// A part of a boot.
@@ -48,8 +68,10 @@ pub(crate) trait Host {
 pub(crate) enum Phase {
     /// Before the kernel's first word.
     Boot,
-    /// Before its verdict.
+    /// Before its verdict, while it has something to do.
     Test,
+    /// While its shell waits for a command, for as long as a person likes.
+    Prompt,
     /// After it.
     End,
 }
@@ -157,6 +179,8 @@ pub(crate) fn boot(tools: &Tools, plan: &Plan<'_>, host: &mut impl Host) -> Resu
         events: Vec::new(),
         broken: Vec::new(),
         complaints: Vec::new(),
+        prompt: None,
+        output: 0,
     };
     let end = running.attend(plan, host);
     if end.is_err() {
@@ -233,6 +257,9 @@ struct Running {
     events: Vec<Event>,
     broken: Vec<String>,
     complaints: Vec<String>,
+    /// The shell waits for a command, once so many bytes of output have come.
+    prompt: Option<u64>,
+    output: u64,
 }
 
 impl Running {
@@ -248,6 +275,7 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             interrupt::check()?;
+            self.answer_prompt(host)?;
             let now = self.phase();
             if now != phase {
                 (phase, since) = (now, Instant::now());
@@ -258,6 +286,7 @@ impl Running {
             let limit = match phase {
                 Phase::Boot => plan.deadlines.boot,
                 Phase::Test => plan.deadlines.test,
+                Phase::Prompt => Duration::MAX,
                 Phase::End => plan.deadlines.end,
             };
             if since.elapsed() >= limit {
@@ -272,6 +301,8 @@ impl Running {
     fn phase(&self) -> Phase {
         if self.events.contains(&Event::Done) {
             Phase::End
+        } else if self.prompt.is_some() {
+            Phase::Prompt
         } else if self.events.contains(&Event::Hello {}) {
             Phase::Test
         } else {
@@ -286,15 +317,21 @@ impl Running {
                     match events::parse(&line) {
                         Ok(event) => {
                             self.events.push(event.clone());
-                            if let Event::Sync { name } = event {
-                                self.sync(&name, host);
+                            match event {
+                                Event::Sync { name } => self.sync(&name, host),
+                                Event::Ready { output } => self.prompt = Some(output),
+                                Event::Error { message } => host.failed(&message),
+                                _ => {}
                             }
                         }
                         Err(broken) => self.broken.push(broken),
                     }
                 }
             }
-            Message::Output(bytes) => host.output(&bytes)?,
+            Message::Output(bytes) => {
+                self.output += bytes.len() as u64;
+                host.output(&bytes)?;
+            }
             Message::Serial(bytes) => host.log(&bytes),
             Message::SerialIs(stream) => self.serial = Some(stream),
             Message::MonitorIs(stream) => self.monitor = Some(stream),
@@ -310,6 +347,27 @@ impl Running {
         if !matches!(told, Some(Ok(()))) {
             self.complaints.push(format!("at `{name}`: the kernel cannot be told to go on"));
         }
+    }
+
+    /// Gives the shell its next command, once all output of the last one has been passed on.
+    fn answer_prompt(&mut self, host: &mut impl Host) -> Result<()> {
+        if self.prompt.is_none_or(|output| self.output < output) {
+            return Ok(());
+        }
+        let line = match host.command()? {
+            None => return Ok(()),
+            Some(Command::Run(words)) => match console::command(&words) {
+                Some(line) => line,
+                None => {
+                    host.failed(&format!("a command has at most {} bytes", console::MAX_LINE));
+                    return Ok(());
+                }
+            },
+            Some(Command::End) => console::end().to_owned(),
+        };
+        self.prompt = None;
+        let serial = self.serial.as_mut().context("the kernel has no console to be told a command")?;
+        writeln!(serial, "{line}").context("the kernel cannot be told a command")
     }
 
     /// Takes what was under way when QEMU ended.

@@ -70,7 +70,7 @@ const fn with_window(name: &'static str, about: &'static str, window: u64) -> Ma
 }
 
 /// Every machine.
-pub(crate) const MACHINES: [Machine; 14] = [
+pub(crate) const MACHINES: [Machine; 15] = [
     with_window(names::Q35_DAX, "PCI, a DAX window of 256 MiB", 256 * MIB),
     with_window(names::Q35_DAX_SMALL, "PCI, a DAX window of 16 MiB", 16 * MIB),
     with_window(names::Q35_DAX_1G, "PCI, a DAX window of 1 GiB", GIB),
@@ -94,6 +94,16 @@ pub(crate) const MACHINES: [Machine; 14] = [
     Machine {
         interrupts: interrupts::LINE,
         ..with_window(names::Q35_DAX_LINE, "PCI, a DAX window of 256 MiB, an interrupt line", 256 * MIB)
+    },
+    Machine {
+        interrupts: interrupts::MSIX,
+        processors: 2,
+        model: Some("qemu64,+x2apic"),
+        ..with_window(
+            names::Q35_X2APIC,
+            "PCI, a DAX window of 16 MiB, two processors with x2APIC, message-signalled interrupts",
+            16 * MIB,
+        )
     },
     Machine {
         name: names::Q35_PLAIN,

@@ -88,7 +88,7 @@ fn qemu_ended(report: &Report) -> Result<(), Failure> {
         End::Deadline(phase, limit) => {
             let what = match phase {
                 Phase::Boot => "the kernel said nothing",
-                Phase::Test => "the kernel gave no verdict",
+                Phase::Test | Phase::Prompt => "the kernel gave no verdict",
                 Phase::End => "QEMU did not end after the kernel's verdict",
             };
             return Err(Failure::new(Witness::Clock, format!("{what} within {} s", limit.as_secs())));

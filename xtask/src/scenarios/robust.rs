@@ -1,24 +1,9 @@
-//! Daemons and devices that fail.
+//! Faults of the daemon, the device and the host: an error in time, nothing wrong, and the kernel goes on.
 
-use crate::scenarios::scenario::{PLAIN, Scenario};
-use anyhow::bail;
-use testkernel_protocol::content::Content;
+mod daemon;
+mod device;
+mod host;
 
-pub(crate) fn daemon_stops() -> Scenario {
-    Scenario {
-        at: |stage, point| {
-            match point {
-                "stop-daemon" => stage.stop_daemon(),
-                "resume-daemon" => stage.resume_daemon(),
-                _ => bail!("the kernel waits for `{point}`, not `stop-daemon` or `resume-daemon`"),
-            }
-            Ok(())
-        },
-        after: |stage, _| {
-            stage.passed_by("stop-daemon")?;
-            stage.passed_by("resume-daemon")?;
-            stage.holds("files/size-4097", &Content::of("files/size-4097").bytes(0, 4097))
-        },
-        ..PLAIN
-    }
-}
+pub(crate) use daemon::{daemon_killed, daemon_slow, daemon_stops};
+pub(crate) use device::{interrupts_lost, reset_under_load};
+pub(crate) use host::{host_cuts, host_replaces};

@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'static [&'static str],
+    /// Whether the host kills the daemon, whose end and record then say nothing.
+    pub(crate) daemon_dies: bool,
     /// What must come of it.
     pub(crate) expect: Expect,
     /// What the host does while the kernel waits at a point of this name.
@@ -46,6 +48,7 @@ pub(crate) const PLAIN: Scenario = Scenario {
     words: &[],
     small_disk: None,
     daemon: &[],
+    daemon_dies: false,
     expect: Expect::Pass,
     at: stage::no_such_point,
     after: |_, _| Ok(()),

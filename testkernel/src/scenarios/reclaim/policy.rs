@@ -11,7 +11,6 @@ use crate::{
     },
 };
 use alloc::vec;
-use core::time::Duration;
 use testkernel_protocol::{content::Content, share};
 use virtio_fs::{Config, OpenOptions};
 
