@@ -10,5 +10,7 @@ pub(crate) mod machine;
 pub(crate) mod plan;
 pub(crate) mod qmp;
 pub(crate) mod record;
+pub(crate) mod regular;
+pub(crate) mod scratch;
 pub(crate) mod tools;
 pub(crate) mod verdict;

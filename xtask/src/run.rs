@@ -12,6 +12,7 @@ use crate::{
         logs,
         machine::{self, Device, Machine},
         plan::{Deadlines, Plan},
+        scratch::Scratch,
         tools::Tools,
         verdict::{self, Success, Witness},
     },
@@ -78,7 +79,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
     let named = args.share.as_deref().map(usable_share).transpose()?;
     let context = Context::new(&args.qemu)?;
     let tools = Tools::ensure(&context, machine.device == Device::Plain)?;
-    let scratch = scratch(&paths)?;
+    let scratch = Scratch::new(&paths.target.join("run"))?;
     let (share, demo) = match named {
         Some(share) => (share, None),
         None => {
@@ -98,11 +99,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         folder: &folder,
         words: words(args, &machine),
         faults: &[],
-        deadlines: Deadlines {
-            boot: Duration::from_secs(60),
-            test: Duration::from_secs(args.timeout.saturating_add(15)),
-            end: Duration::from_secs(15),
-        },
+        deadlines: Deadlines::on(&args.accel, Duration::from_secs(args.timeout.saturating_add(15))),
     };
     let input = is_shell(args).then(shell::Input::standard);
     let mut passed = Passed { verbose: args.verbose, input, failed: 0 };
@@ -166,12 +163,6 @@ fn usable_share(share: &Path) -> Result<PathBuf> {
     }
     fs::read_dir(share).with_context(|| format!("the share {} cannot be used", share.display()))?;
     Ok(share.canonicalize()?)
-}
-
-fn scratch(paths: &Paths) -> Result<tempfile::TempDir> {
-    let parent = paths.target.join("run");
-    fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    tempfile::tempdir_in(&parent).with_context(|| format!("cannot create a folder in {}", parent.display()))
 }
 
 /// Whether the command is the shell.

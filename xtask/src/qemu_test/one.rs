@@ -28,8 +28,6 @@ use testkernel_protocol::command_line::{DEADLINE, INTERRUPTS, MODE, SECONDS, TES
 
 /// RAM of the machines.
 const MEMORY: u64 = 512 << 20;
-const BOOT: Duration = Duration::from_secs(60);
-const END: Duration = Duration::from_secs(15);
 
 /// What every test needs.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +86,7 @@ impl Runner<'_> {
         let mut words = vec![
             word(MODE, mode::TEST),
             word(TEST, name),
-            word(DEADLINE, &seconds.to_string()),
+            word(DEADLINE, &(seconds * u64::from(Deadlines::slower(self.accelerator))).to_string()),
             word(INTERRUPTS, machine.interrupts),
         ];
         if let Some(window) = machine.window() {
@@ -109,7 +107,7 @@ impl Runner<'_> {
             folder,
             words,
             faults: scenario.faults,
-            deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(seconds + scenario.grace), end: END },
+            deadlines: Deadlines::on(self.accelerator, Duration::from_secs(seconds + scenario.grace)),
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);
         let mut report = boot::boot(self.tools, &plan, &mut stage)?;

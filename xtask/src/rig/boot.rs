@@ -8,6 +8,7 @@ use super::{
     plan::Plan,
     qmp,
     record::Record,
+    scratch::Scratch,
     tools::Tools,
 };
 use crate::process::{child::Guarded, interrupt, shown};
@@ -163,7 +164,7 @@ pub(crate) const LOGS: [(&str, &str); 4] = [
 pub(crate) fn boot(tools: &Tools, plan: &Plan<'_>, host: &mut impl Host) -> Result<Report> {
     fs::create_dir_all(plan.folder).with_context(|| format!("cannot create {}", plan.folder.display()))?;
     // Paths of sockets must be short, which those under the target directory may not be.
-    let sockets = tempfile::Builder::new().prefix("xtask-").tempdir().context("no temporary folder for sockets")?;
+    let sockets = Scratch::for_sockets()?;
     let (sender, receiver) = mpsc::channel();
     let listening = listen(sockets.path(), plan.folder, sender)?;
     let fs_socket = sockets.path().join("fs");

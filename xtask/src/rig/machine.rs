@@ -1,6 +1,10 @@
 //! The machines that QEMU plays.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
 use testkernel_protocol::{command_line::interrupts, machines as names};
 
 const MIB: u64 = 1 << 20;
@@ -225,7 +229,14 @@ impl Machine {
 
 /// An option of QEMU's that ends in a path; commas in it are doubled, as QEMU wants them.
 pub(crate) fn path_option(option: &str, path: &Path) -> OsString {
-    format!("{option}{}", path.to_string_lossy().replace(',', ",,")).into()
+    let mut bytes = option.as_bytes().to_vec();
+    for &byte in path.as_os_str().as_bytes() {
+        bytes.push(byte);
+        if byte == b',' {
+            bytes.push(byte);
+        }
+    }
+    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -251,5 +262,7 @@ mod tests {
     #[test]
     fn commas_in_paths_are_doubled() {
         assert_eq!(path_option("socket,path=", Path::new("/a,b/c")), "socket,path=/a,,b/c");
+        let odd = OsString::from_vec(b"/a\xff,'\n".to_vec());
+        assert_eq!(path_option("p=", Path::new(&odd)), OsString::from_vec(b"p=/a\xff,,'\n".to_vec()));
     }
 }

@@ -14,6 +14,25 @@ pub(crate) struct Deadlines {
     pub(crate) end: Duration,
 }
 
+/// How long a kernel may take to its first word, where the machine is emulated.
+const BOOT: Duration = Duration::from_secs(60);
+/// How long QEMU and the daemon may take to end.
+const END: Duration = Duration::from_secs(15);
+
+impl Deadlines {
+    /// For a test that may take so long where the machine is emulated, on an accelerator. KVM may be one that emulates every
+    /// privileged instruction, ten times slower than emulating all of them.
+    pub(crate) fn on(accelerator: &str, test: Duration) -> Self {
+        let slower = Self::slower(accelerator);
+        Self { boot: BOOT * slower, test: test * slower, end: END }
+    }
+
+    /// How many times longer things may take than where the machine is emulated.
+    pub(crate) fn slower(accelerator: &str) -> u32 {
+        if accelerator == "kvm" { 10 } else { 1 }
+    }
+}
+
 /// What is booted.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan<'a> {
@@ -39,4 +58,16 @@ pub(crate) struct Plan<'a> {
     pub(crate) faults: &'a [&'a str],
     /// How long it may take.
     pub(crate) deadlines: Deadlines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_follow_the_accelerator() {
+        let [emulated, kvm] = ["tcg", "kvm"].map(|accelerator| Deadlines::on(accelerator, Duration::from_secs(9)));
+        assert_eq!((emulated.boot, emulated.test), (BOOT, Duration::from_secs(9)));
+        assert_eq!((kvm.boot, kvm.test), (BOOT * 10, Duration::from_secs(90)));
+    }
 }

@@ -1,16 +1,16 @@
 //! Bytes, sizes and holes.
 
 use crate::{
-    rig::boot::Report,
+    rig::{boot::Report, regular},
     scenarios::{
         scenario::{PLAIN, Scenario},
         stage::Stage,
         steps::{all_served, has_size, told, told_one_of, unknown},
     },
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::fs::{SeekFrom, seek};
-use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
+use std::{os::unix::fs::MetadataExt, path::Path};
 use testkernel_protocol::content::Content;
 
 const MIB: usize = 1 << 20;
@@ -57,7 +57,7 @@ pub(crate) fn fallocate_holes() -> Scenario {
                 stage.note("a zeroed range", 1);
             }
             stage.holds(HOLES, &expected)?;
-            let map = map(&stage.share.join(HOLES))?;
+            let map = map(&stage.share, HOLES)?;
             ensure!(map.contains("hole 1048576 2097152"), "what was punched is no hole on the host: {map}");
             // 3 MiB are left of it, and 1 MiB is allocated past its end.
             let allocated = stage.share.join(HOLES).metadata()?.blocks() * 512;
@@ -120,14 +120,14 @@ pub(crate) fn tmpfile() -> Scenario {
 
 /// The kernel was told the data and the holes of a file that the host has.
 fn map_is_the_hosts(stage: &Stage, report: &Report, name: &str) -> Result<()> {
-    let (told, ours) = (told(report, &format!("map {name}"))?, map(&stage.share.join(name))?);
+    let (told, ours) = (told(report, &format!("map {name}"))?, map(&stage.share, name)?);
     ensure!(told == ours, "{name}: the kernel was told `{told}`, the host has `{ours}`");
     Ok(())
 }
 
 /// Data and holes: `data 0 4096 hole 4096 8192`.
-fn map(path: &Path) -> Result<String> {
-    let file = File::open(path).with_context(|| format!("the host cannot read {}", path.display()))?;
+fn map(share: &Path, name: &str) -> Result<String> {
+    let file = regular::open(share, Path::new(name))?;
     let size = file.metadata()?.len();
     let mut words = Vec::new();
     let mut at = 0;
@@ -147,16 +147,16 @@ fn map(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt;
+    use std::{fs::File, os::unix::fs::FileExt};
 
     #[test]
     fn a_map_covers_a_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let file = File::create(&path).unwrap();
-        assert_eq!(map(&path).unwrap(), "");
+        assert_eq!(map(dir.path(), "x").unwrap(), "");
         file.write_all_at(b"x", 9999).unwrap();
-        let map = map(&path).unwrap();
+        let map = map(dir.path(), "x").unwrap();
         assert!(map.ends_with(" 10000") && map.contains("data "), "{map}");
     }
 }
