@@ -10,7 +10,6 @@ use crate::{
     },
 };
 use alloc::{vec, vec::Vec};
-use core::sync::atomic::Ordering;
 use testkernel_protocol::{
     content::{Content, stream},
     share,
@@ -120,24 +119,22 @@ pub(crate) fn map_zero_copy(machine: &Machine) -> Outcome {
     const POKE: usize = 1 << 20;
     let fs = mount_with_window(machine)?;
     let file = fs.open(NAME, OpenOptions::new().read(true).write(true))?;
-    let view = file.map(AT, 2 << 20)?;
+    let view = file.map_mut(AT, 2 << 20)?;
     ensure!(view.len() == 2 << 20, "the view has {} bytes", view.len());
-    ensure!(view.is_writable(), "the view of a file that is open for writing is not writable");
     let Some(region) = fs.window_region() else { return Err(Stop::Fail("no window".into())) };
     let address = view.phys_addr();
     ensure!(region.range().contains(&address), "the view is at {address:#x}, outside the window");
     ensure!(view.as_ptr().addr().get() as u64 == address, "the view is not where its physical address says");
     let content = Content::of(NAME);
-    for (index, word) in view.words().iter().enumerate() {
+    for (index, value) in view.words().enumerate() {
         let at = AT / 8 + index as u64;
-        let value = word.load(Ordering::Relaxed);
         ensure!(value == content.word(at), "{NAME}: the word at {} is {value:#018x}", at * 8);
     }
     let before = fs.stats().requests;
     wait_for_host("poke")?;
-    let seen: Vec<u8> = view[POKE..POKE + 8].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    let seen: Vec<u8> = view.iter().skip(POKE).take(8).collect();
     ensure!(seen == b"HOSTPOKE", "the view shows {seen:?} instead of what the host wrote");
-    let stored = view.store(POKE + 4096, b"GUESTPOK")?;
+    let stored = view.store(POKE + 4096, b"GUESTPOK");
     ensure!(stored == 8, "{stored} bytes stored");
     wait_for_host("poked-back")?;
     let requests = fs.stats().requests - before;

@@ -51,7 +51,7 @@ pub(crate) fn pinned_range_is_skipped(machine: &Machine) -> Outcome {
 pub(crate) fn all_pinned_times_out(machine: &Machine) -> Outcome {
     const PATIENCE: Duration = Duration::from_millis(300);
     let share::File { name, size } = share::BIG;
-    let world = World::new(machine, Config { window_timeout: PATIENCE, ..Config::default() })?;
+    let world = World::new(machine, Config::default().window_timeout(PATIENCE))?;
     let ranges = world.fs.window_region().map_or(0, |region| region.len()) / LARGE_PAGE;
     let file = world.open(name, true)?;
     let content = Content::of(name);

@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// processor that gives the pin up, the cut waits for that.
 pub(crate) fn pinned_by_a_program(machine: &Machine) -> Outcome {
     let count = processors::start(1)?;
-    let world = World::new(machine, Config { window_timeout: LONG, ..Config::default() })?;
+    let world = World::new(machine, Config::default().window_timeout(LONG))?;
     let share::File { name, size } = share::BIG;
     let (file, big) = (world.open(MAP, true)?, world.open(name, false)?);
     let (content, at) = (Content::of(MAP), BASE + 2 * APART);

@@ -14,7 +14,7 @@ use alloc::{string::String, vec};
 use core::fmt::Write;
 use fuse_proto::{Errno, FallocateMode};
 use testkernel_protocol::content::stream;
-use virtio_fs::OpenOptions;
+use virtio_fs::{OpenOptions, Sparse};
 
 const MIB: u64 = 1 << 20;
 

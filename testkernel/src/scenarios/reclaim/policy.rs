@@ -22,7 +22,7 @@ const READ: OpenOptions = OpenOptions::new().read(true);
 pub(crate) fn guard(machine: &Machine) -> Outcome {
     let share::File { name, size } = share::BIG;
     for thrash_guard in [true, false] {
-        let fs = mount_with(machine, Config { thrash_guard, read_ahead: false, ..Config::default() })?;
+        let fs = mount_with(machine, Config::default().thrash_guard(thrash_guard).read_ahead(false))?;
         let file = fs.open(name, READ)?;
         let random = Content::of("where the guard looks");
         let mut buffer = vec![0; 4096];
@@ -33,13 +33,13 @@ pub(crate) fn guard(machine: &Machine) -> Outcome {
             files::check(name, Content::of(name), offset, &buffer)?;
         }
         let stats = fs.stats();
-        let tripped = stats.window.is_some_and(|window| window.guard_tripped);
-        events::metric("around_guard", stats.around.guard, "1");
-        let watched = (tripped, stats.around.guard > 0, stats.request_read_bytes > 0);
+        let tripped = stats.window.is_some_and(|window| window.guard_on);
+        events::metric("around_guard", stats.bypass.guard, "1");
+        let watched = (tripped, stats.bypass.guard > 0, stats.request_read_bytes > 0);
         ensure!(
             watched == (thrash_guard, thrash_guard, thrash_guard),
             "guard {thrash_guard}, on guard {tripped}: {} accesses sent round, {} bytes by READ",
-            stats.around.guard,
+            stats.bypass.guard,
             stats.request_read_bytes
         );
         drop(file);
@@ -53,7 +53,7 @@ pub(crate) fn guard(machine: &Machine) -> Outcome {
 pub(crate) fn read_ahead(machine: &Machine) -> Outcome {
     let name = share::BIG.name;
     for read_ahead in [true, false] {
-        let fs = mount_with(machine, Config { read_ahead, ..Config::default() })?;
+        let fs = mount_with(machine, Config::default().read_ahead(read_ahead))?;
         let file = fs.open(name, READ)?;
         let mut buffer = vec![0; 128 << 10];
         for offset in (0..24 * MIB).step_by(128 << 10) {
@@ -75,7 +75,7 @@ pub(crate) fn read_ahead(machine: &Machine) -> Outcome {
 /// end, and the next range is mapped with nobody evicted for it.
 pub(crate) fn background(machine: &Machine) -> Outcome {
     let name = share::BIG.name;
-    let fs = mount_with(machine, Config { read_ahead: false, thrash_guard: false, ..Config::default() })?;
+    let fs = mount_with(machine, Config::default().read_ahead(false).thrash_guard(false))?;
     let file = fs.open(name, READ)?;
     let mut buffer = vec![0; 4096];
     let mut read = |range: u64| -> Outcome {

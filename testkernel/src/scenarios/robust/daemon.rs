@@ -7,7 +7,7 @@ use crate::{
     scenarios::steps::{files, host::wait_for_host},
 };
 use alloc::{format, vec, vec::Vec};
-use core::{sync::atomic::Ordering, time::Duration};
+use core::time::Duration;
 use testkernel_protocol::{
     content::{Content, stream},
     share,
@@ -19,7 +19,7 @@ use virtio_fs::{Config, Error, OpenOptions};
 /// `resume-daemon`: the daemon goes on, late answers and all. The session stays dead, and a new one works.
 pub(crate) fn daemon_stops(machine: &Machine) -> Outcome {
     const NAME: &str = "files/size-4097";
-    let config = Config { request_timeout: Duration::from_secs(2), max_timeouts: 2, ..Config::default() };
+    let config = Config::default().request_timeout(Duration::from_secs(2)).max_timeouts(2);
     let fs = mount::mount(machine, config.clone())?;
     let file = fs.open(NAME, OpenOptions::new().read(true).write(true))?;
     wait_for_host("stop-daemon")?;
@@ -62,7 +62,7 @@ pub(crate) fn daemon_stops(machine: &Machine) -> Outcome {
 /// after it at once, and the session ends with that error. What is in view stays in view.
 pub(crate) fn daemon_killed(machine: &Machine) -> Outcome {
     let share::File { name, .. } = share::MAP;
-    let config = Config { request_timeout: Duration::from_secs(2), max_timeouts: 1, ..Config::default() };
+    let config = Config::default().request_timeout(Duration::from_secs(2)).max_timeouts(1);
     let fs = mount::mount(machine, config)?;
     let file = fs.open(name, OpenOptions::new().read(true))?;
     let view = file.map(0, 2 << 20)?;
@@ -73,7 +73,7 @@ pub(crate) fn daemon_killed(machine: &Machine) -> Outcome {
         let dead = fs.attr(format!("/missing-{number}"));
         ensure!(matches!(dead, Err(Error::Dead)), "a request to a device that was given up: {dead:?}");
     }
-    let bytes: Vec<u8> = view.iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    let bytes: Vec<u8> = view.iter().collect();
     ensure!(bytes.len() == 2 << 20, "{} bytes are in view", bytes.len());
     files::check(name, Content::of(name), 0, &bytes)?;
     drop((view, file));

@@ -45,7 +45,7 @@ pub(crate) fn stress(machine: &Machine) -> Outcome {
         Some(Err(_)) => return Err(Stop::Fail("seconds= is no number".into())),
     };
     let processors = processors::start(1)?;
-    let world = World::new(machine, Config { request_timeout: STUCK, window_timeout: STUCK, ..Config::default() })?;
+    let world = World::new(machine, Config::default().request_timeout(STUCK).window_timeout(STUCK))?;
     let create = |name: &str, len: u64| -> Result<Arc<File>, Stop> {
         let file = world.fs.open(name, OpenOptions::new().read(true).write(true).create_new(true))?;
         file.set_len(len)?;
