@@ -1,11 +1,7 @@
 //! A session with the server begins and ends.
 
-use crate::{
-    events,
-    machine::Machine,
-    mount,
-    outcome::{Outcome, Stop, ensure},
-};
+use super::{Machine, Outcome, Stop, ensure};
+use crate::{events, mount};
 use alloc::format;
 use virtio_fs::Config;
 

@@ -1,14 +1,13 @@
 //! msync and fsync of what was stored through page tables.
 
+use super::{
+    Machine, Outcome, ensure,
+    mmap::{APART, BASE, MAP, MIB, OTHER, World, expect_page, load, map, shared, store},
+    smp,
+};
 use crate::{
-    arch::{clock::Clock, smp, user},
-    machine::Machine,
+    arch::{clock::Clock, smp as processors, user},
     memory::PAGE,
-    outcome::{Outcome, ensure},
-    scenarios::steps::{
-        processors,
-        views::{APART, BASE, MAP, MIB, OTHER, World, expect_page, load, map, shared, store},
-    },
 };
 use alloc::sync::Arc;
 use core::{
@@ -74,7 +73,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     const STORED_DURING: u8 = 1;
     const STORED_AFTER: u8 = 2;
     const FAILED: u8 = 3;
-    processors::start(2)?;
+    smp::start(2)?;
     let world = World::new(machine, Config::default())?;
     let file = world.open(MAP, true)?;
     map(&world.process, &shared(&file, SMALL, 6 * MIB, true))?;
@@ -85,7 +84,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     {
         let (outcome, returned, warm) = (outcome.clone(), returned.clone(), warm.clone());
         let (tables, process) = (world.tables.clone(), world.process.clone());
-        smp::run_on(1, move || {
+        processors::run_on(1, move || {
             process.activate();
             // From here on this processor remembers that the page can be written.
             warm.store(user::store_word(SMALL, 1).is_ok(), Ordering::Release);
@@ -110,7 +109,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     }
     file.sync_data()?;
     returned.store(true, Ordering::Release);
-    processors::join(1, Duration::from_secs(10))?;
+    smp::join(1, Duration::from_secs(10))?;
     let outcome = outcome.load(Ordering::Acquire);
     ensure!(outcome == STORED_DURING, "the other processor did not store during the write-back: {outcome}");
     ensure!(file.dirty_pages() == 1, "{} pages are dirty, not the one that was stored to", file.dirty_pages());

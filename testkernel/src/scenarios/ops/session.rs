@@ -1,14 +1,11 @@
 //! Sessions: what is given back at their end, and many requests at a time.
 
+use super::{READ, end, holds, stream};
 use crate::{
     arch::clock::Clock,
-    machine::Machine,
+    content::Content,
     mount,
-    outcome::{Outcome, Stop, ensure},
-    scenarios::steps::{
-        files,
-        operations::{READ, end, holds},
-    },
+    scenarios::{Machine, Outcome, Stop, ensure, files},
 };
 use alloc::{format, vec, vec::Vec};
 use core::{
@@ -18,7 +15,6 @@ use core::{
     time::Duration,
 };
 use fuse_proto::{Errno, List, LockOwner, NodeId, OpenExtraFlags, OpenFlags, Operation, ReadFlags, ReleaseFlags, ops};
-use testkernel_protocol::content::{Content, stream};
 use virtio_fs::{Answer, Config, Error, InFlight};
 
 /// How long requests may take together.
