@@ -12,6 +12,7 @@ mod table;
 use crate::{
     progress::Step,
     rig::tools::Tools,
+    scenarios::Content,
     setup::{self, Context, linux::Linux},
 };
 use anyhow::{Context as _, Result, bail};
@@ -26,7 +27,6 @@ use std::{
     process::ExitCode,
 };
 use table::{ROWS, Row, Run};
-use testkernel_protocol::content::Content;
 
 /// Bytes of the file that everybody reads and writes: four of the smaller windows.
 const FILE_BYTES: usize = 64 << 20;

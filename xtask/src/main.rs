@@ -1,9 +1,10 @@
-//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test` and `bench`.
+//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test`, `bench` and `mutants`.
 //!
 //! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
 mod bench;
+mod mutants;
 mod paths;
 mod process;
 mod progress;
@@ -14,9 +15,11 @@ mod scenarios;
 mod setup;
 mod structure;
 mod test;
+mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use process::interrupt;
 use std::process::ExitCode;
 
 /// Boots a bare-metal kernel behind a virtio-fs DAX window, and proves that it works.
@@ -39,16 +42,19 @@ enum Command {
     QemuTest(qemu_test::QemuTestArgs),
     /// Measures, and compares with a Linux guest.
     Bench(bench::BenchArgs),
+    /// Breaks the code on purpose, in a copy, and sees whether the tests notice.
+    Mutants(mutants::MutantsArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::interrupt::install();
+    interrupt::install();
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // Whatever failed then failed because of it.
+            if interrupt::check().is_err() { ExitCode::from(interrupt::STATUS) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -60,5 +66,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test(args) => test::command(&args),
         Command::QemuTest(args) => qemu_test::command(&args),
         Command::Bench(args) => bench::command(&args),
+        Command::Mutants(args) => mutants::command(&args),
     }
 }

@@ -17,16 +17,22 @@ use std::{
 /// # Errors
 /// When it cannot be started or runs longer than `patience`, not when it fails.
 pub(crate) fn output(command: &mut Command, patience: Duration) -> Result<Output> {
+    output_or_none(command, patience)?
+        .with_context(|| format!("`{}` did not end within {} s", shown(command), patience.as_secs()))
+}
+
+/// The same; `None` if it runs longer than `patience`.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn output_or_none(command: &mut Command, patience: Duration) -> Result<Option<Output>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child::Guarded::spawn(command)?;
     let (stdout, stderr) = (child.read_stdout(), child.read_stderr());
-    let status = child.wait(patience)?;
-    let Some(status) = status else {
-        bail!("`{}` did not end within {} s", shown(command), patience.as_secs());
-    };
+    let Some(status) = child.wait(patience)? else { return Ok(None) };
     let join =
         |reader: std::thread::JoinHandle<Vec<u8>>| reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"));
-    Ok(Output { status, stdout: join(stdout)?, stderr: join(stderr)? })
+    Ok(Some(Output { status, stdout: join(stdout)?, stderr: join(stderr)? }))
 }
 
 /// Runs a command to its end with this program's own output.

@@ -3,7 +3,6 @@
 
 pub(crate) mod apt;
 pub(crate) mod build;
-pub(crate) mod cargo_fuzz;
 mod context;
 pub(crate) mod fetch;
 pub(crate) mod libraries;
@@ -13,6 +12,7 @@ pub(crate) mod qemu;
 mod qemu_args;
 pub(crate) mod released;
 pub(crate) mod rust;
+mod sandbox;
 pub(crate) mod sources;
 mod version;
 pub(crate) mod virtiofsd;

@@ -1,5 +1,5 @@
-//! The shape of the source: no circle between the files of a crate, no arrow upwards between layers or crates, and no
-//! long function that doesn't say why it is long.
+//! The shape of the source: no circle between the files of a crate, no arrow upwards between layers or crates, no long
+//! function that doesn't say why it is long, and no dependency that nothing uses.
 //!
 //! A file points at another one when it names something that is defined there, also through re-exports and glob
 //! imports, or calls a method that the other one adds to a shared type. Code for tests only (`#[cfg(test)]`) may point
@@ -14,10 +14,13 @@ mod length;
 mod module_tree;
 mod offence;
 mod source;
+mod unused;
 mod visit;
-mod workspace;
 
-use crate::paths::Paths;
+use crate::{
+    paths::Paths,
+    workspace::{self, Crate},
+};
 use anyhow::Result;
 use offence::Offence;
 use std::collections::BTreeSet;
@@ -33,11 +36,12 @@ pub(crate) fn check(paths: &Paths) -> Result<Vec<String>> {
 }
 
 /// All breaches in some crates.
-fn offences(crates: &[workspace::Crate]) -> Result<BTreeSet<Offence>> {
+fn offences(crates: &[Crate]) -> Result<BTreeSet<Offence>> {
     let mut found = crates::check(crates);
     for one in crates {
         let files = source::read(&one.folder)?;
         found.extend(length::check(one, &files));
+        found.extend(unused::check(one, &files));
         let mut arrows = arrows::Arrows::default();
         for root in &one.roots {
             let tree = module_tree::ModuleTree::new(&files, root, one)?;

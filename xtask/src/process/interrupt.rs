@@ -8,6 +8,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+/// This program's exit status then, as a shell has it for Ctrl-C.
+pub(crate) const STATUS: u8 = 130;
+
 fn flag() -> &'static Arc<AtomicBool> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     FLAG.get_or_init(Arc::default)
@@ -16,7 +19,7 @@ fn flag() -> &'static Arc<AtomicBool> {
 /// Begins to note them. A second signal ends the program at once.
 pub(crate) fn install() {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let twice = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag()));
+        let twice = signal_hook::flag::register_conditional_shutdown(signal, STATUS.into(), Arc::clone(flag()));
         let once = signal_hook::flag::register(signal, Arc::clone(flag()));
         if let Err(error) = twice.and(once) {
             eprintln!("warning: signal {signal} cannot be handled: {error}");

@@ -1,7 +1,7 @@
 //! A private apt: the machine's own apt with folders of its own, so that it needs no root and changes nothing of the
 //! system. What it fetches is signed by the archive and checked against the signature before it is unpacked.
 
-use super::sources::Source;
+use super::{sandbox::Sandbox, sources::Source};
 use crate::process::{self, last_words};
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
@@ -14,6 +14,9 @@ use std::{
 /// How long one download may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
+/// Where packages come that are fetched alone.
+const DEBS: &str = "debs";
+
 /// Why something could not be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -21,8 +24,14 @@ pub(crate) enum Trouble {
     Network,
     /// There is no room.
     Disk,
-    /// The signature is missing, wrong, or by a key that isn't known.
+    /// What came is not what was signed, or has a false signature.
+    Tampered,
+    /// The signature is missing, or by a key that isn't known.
     Signature,
+    /// The lists are past the date until which they are valid.
+    Old,
+    /// The lists are of a time that this machine's clock says is to come.
+    Clock,
     /// The archive has no such package.
     NoPackage,
     /// Anything else.
@@ -35,6 +44,19 @@ impl Trouble {
         let has = |list: &[&str]| list.iter().any(|word| words.contains(word));
         if has(&["No space left", "enough free space", "Disk quota"]) {
             Self::Disk
+        } else if has(&[
+            "Hash Sum mismatch",
+            "unexpected size",
+            "BADSIG",
+            "signatures were invalid",
+            "invalid signature",
+            "Clearsigned file isn't valid",
+        ]) {
+            Self::Tampered
+        } else if has(&["is expired (invalid since"]) {
+            Self::Old
+        } else if has(&["is not valid yet"]) {
+            Self::Clock
         } else if has(&["NO_PUBKEY", "GPG error", "is not signed", "no longer signed", "OpenPGP", "signatures"]) {
             Self::Signature
         } else if has(&["Unable to locate package", "has no installation candidate", "No candidate version"]) {
@@ -58,6 +80,14 @@ impl Trouble {
         match self {
             Self::Network => "the package archive in this machine's apt sources cannot be reached",
             Self::Disk => "the disk is full",
+            Self::Tampered => {
+                "what the package archive sent is not what it signed: it was tampered with on the way, or broke"
+            }
+            Self::Old => {
+                "the package archive is older than its signature lets it be, so what it has may be known to be unsafe; \
+                 if an old one is meant, name its suite with --accept-old-archive SUITE"
+            }
+            Self::Clock => "the package archive is of a time to come: this machine's clock is late",
             Self::Signature => "the package archive's signature cannot be verified with the keys of this machine",
             Self::NoPackage => "the package archive in this machine's apt sources does not have it",
             Self::Other => "apt failed",
@@ -103,18 +133,27 @@ impl Apt {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub(crate) fn new(dir: &Path, archive: &Source, suites: &[&str], keys: Option<&Path>) -> Result<Self> {
-        for folder in ["state/lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot create {}", dir.display()))?;
+    pub(crate) fn new(
+        dir: &Path,
+        archive: &Source,
+        suites: &[&str],
+        keys: Option<&Path>,
+        old: &[String],
+        user: Option<&Sandbox>,
+    ) -> Result<Self> {
+        for folder in ["state/lists/partial", "cache/archives/partial", DEBS] {
+            let folder = dir.join(folder);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            if let Some(user) = user {
+                user.give(&folder)?;
+            }
         }
-        let options = keys.map(|keys| format!(" signed-by={}", keys.display())).unwrap_or_default();
-        let list: String =
-            suites.iter().map(|suite| format!("deb [arch=amd64{options}] {} {suite} main\n", archive.uri)).collect();
+        let list: String = suites.iter().map(|suite| source_line(archive, suite, keys, old)).collect();
         fs::write(dir.join("sources.list"), list)?;
         // Nothing is installed, as far as this apt knows; its locks lie beside this file.
         fs::write(dir.join("status"), "")?;
         let config = dir.join("apt.conf");
-        fs::write(&config, configuration(dir))?;
+        fs::write(&config, configuration(dir, user))?;
         Ok(Self { dir: dir.to_path_buf(), config })
     }
 
@@ -162,14 +201,18 @@ impl Apt {
     pub(crate) fn fetch_alone(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let mut arguments = vec!["download"];
         arguments.extend(packages);
-        self.call("apt-get", &arguments)?;
-        debs(&self.dir)
+        self.call_in(&self.dir.join(DEBS), "apt-get", &arguments)?;
+        debs(&self.dir.join(DEBS))
     }
 
     fn call(&self, programme: &str, arguments: &[&str]) -> Result<Output> {
+        self.call_in(&self.dir, programme, arguments)
+    }
+
+    fn call_in(&self, folder: &Path, programme: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(programme);
         command.arg("--config-file").arg(&self.config).args(arguments);
-        command.current_dir(&self.dir).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
+        command.current_dir(folder).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         let output = process::output(&mut command, PATIENCE)?;
         if !output.status.success() {
             return Err(anyhow!(FetchError::of(&output)));
@@ -208,8 +251,21 @@ fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// One line of a list of sources.
+fn source_line(archive: &Source, suite: &str, keys: Option<&Path>, old: &[String]) -> String {
+    let mut options = String::from("arch=amd64");
+    if let Some(keys) = keys {
+        options.push_str(&format!(" signed-by={}", keys.display()));
+    }
+    if old.iter().any(|accepted| accepted == suite) {
+        options.push_str(" check-valid-until=no");
+    }
+    format!("deb [{options}] {} {suite} main\n", archive.uri)
+}
+
 /// Read after the machine's own configuration, whose proxies it keeps and whose hooks it drops.
-fn configuration(dir: &Path) -> String {
+fn configuration(dir: &Path, user: Option<&Sandbox>) -> String {
+    let user = user.map_or("root", |user| user.name.as_str());
     let dir = dir.display();
     let mut text = String::new();
     for hook in [
@@ -233,7 +289,7 @@ Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
 APT::Architecture "amd64";
 APT::Architectures {{ "amd64"; }};
-APT::Sandbox::User "root";
+APT::Sandbox::User "{user}";
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
 APT::Update::Error-Mode "any";
@@ -243,8 +299,7 @@ Acquire::Languages "none";
 Acquire::Retries "2";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
-// A snapshot of an archive is past its date; its signature is checked all the same.
-Acquire::Check-Valid-Until "false";
+Acquire::Check-Valid-Until "true";
 "#
     ));
     text
@@ -278,6 +333,24 @@ mod tests {
             ("E: You don't have enough free space in /x/cache/archives/.", Trouble::Disk),
             ("dpkg-deb: error: failed to write: No space left on device", Trouble::Disk),
             ("W: GPG error: http://m trixie InRelease: NO_PUBKEY 6ED0E7B82643E131", Trouble::Signature),
+            ("E: Failed to fetch http://m/x.deb  Hash Sum mismatch\n   Hashes of expected file:", Trouble::Tampered),
+            ("E: Failed to fetch http://m/x.deb  File has unexpected size (3 != 4). Mirror sync?", Trouble::Tampered),
+            (
+                "W: GPG error: http://m trixie InRelease: The following signatures were invalid: BADSIG 6ED",
+                Trouble::Tampered,
+            ),
+            (
+                "E: Clearsigned file isn't valid, got 'NOSPLIT' (does the network require authentication?)",
+                Trouble::Tampered,
+            ),
+            (
+                "E: Release file for http://m/dists/sid/InRelease is expired (invalid since 3d 2h 1min 9s).",
+                Trouble::Old,
+            ),
+            (
+                "E: Release file for http://m/dists/sid/InRelease is not valid yet (invalid for another 1d 2h).",
+                Trouble::Clock,
+            ),
             ("E: The repository 'http://m trixie InRelease' is not signed.", Trouble::Signature),
             ("E: Unable to locate package qemu-system-x86", Trouble::NoPackage),
             ("E: something new", Trouble::Other),
@@ -285,6 +358,22 @@ mod tests {
         for (words, trouble) in cases {
             assert_eq!(Trouble::of(words), trouble, "{words}");
         }
+    }
+
+    #[test]
+    fn an_old_archive_is_accepted_by_name_only() {
+        let archive = Source { uri: "http://m/d".into(), suite: "s".into(), components: Vec::new(), signed_by: None };
+        let old = ["sid".to_owned()];
+        assert_eq!(
+            source_line(&archive, "sid", None, &old),
+            "deb [arch=amd64 check-valid-until=no] http://m/d sid main\n"
+        );
+        let keys = Some(Path::new("/k.gpg"));
+        assert_eq!(
+            source_line(&archive, "trixie", keys, &old),
+            "deb [arch=amd64 signed-by=/k.gpg] http://m/d trixie main\n"
+        );
+        assert!(configuration(Path::new("/d"), None).contains("Check-Valid-Until \"true\""));
     }
 
     #[test]

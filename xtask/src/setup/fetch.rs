@@ -4,6 +4,7 @@ use super::{
     Context,
     apt::{self, Apt, FetchError, Trouble},
     context::SCRATCH,
+    sandbox::Sandbox,
     sources::{self, Source},
     version::{self, Version},
 };
@@ -99,15 +100,17 @@ fn from_debian(
             bail!("this machine ({}) has no Debian archive in its apt sources to fetch it from", release.name);
         };
         let scratch = scratch(&rig)?;
+        let downloads = Downloads::new(context, scratch.path())?;
         let host_keys =
             archive.signed_by.clone().or_else(|| KEYS.map(PathBuf::from).into_iter().find(|file| file.exists()));
-        let fetched = from_archive(scratch.path(), &archive, host_keys.as_deref(), get, &step);
+        let fetched = downloads.packages_of(&archive, host_keys.as_deref(), get, &step);
         let debs = match fetched {
             Err(error) if trouble(&error) == Some(Trouble::Signature) => {
                 step.at("Fetching the Debian archive's keys from this machine's own release");
-                let keys = keys_from_own_release(scratch.path(), &sources, &release)
+                let keys = downloads
+                    .keys_of_own_release(&sources, &release)
                     .with_context(|| format!("{error:#}, and newer keys cannot be had"))?;
-                from_archive(scratch.path(), &archive, Some(&keys), get, &step)?
+                downloads.packages_of(&archive, Some(&keys), get, &step)?
             }
             other => other?,
         };
@@ -139,7 +142,7 @@ pub(crate) fn own_packages(
         let rig = context.paths.rig();
         let (sources, release) = (sources::of_this_machine(&context.etc)?, sources::release(&context.etc)?);
         let scratch = scratch(&rig)?;
-        let debs = from_own_release(scratch.path(), &sources, &release, packages)?;
+        let debs = Downloads::new(context, scratch.path())?.packages_of_own_release(&sources, &release, packages)?;
         let (root, result) = (scratch.path().join("root"), scratch.path().join("result"));
         apt::unpack(&debs, &root)?;
         fs::create_dir(&result)?;
@@ -160,58 +163,81 @@ pub(crate) fn scratch(rig: &Path) -> Result<tempfile::TempDir> {
         .with_context(|| format!("cannot create a folder in {}", rig.display()))
 }
 
-fn from_archive(
-    scratch: &Path,
-    archive: &Source,
-    keys: Option<&Path>,
-    get: Get<'_>,
-    step: &Step,
-) -> Result<Vec<PathBuf>> {
-    let mut seen = None;
-    for suites in SUITES {
-        let Some(suite) = suites.last() else { continue };
-        let dir = scratch.join(suite);
-        if dir.exists() {
-            fs::remove_dir_all(&dir)?;
+/// Where downloads go, and by which rules.
+struct Downloads<'a> {
+    folder: PathBuf,
+    /// Where the user without rights cannot pass through to the rig's folder: a folder elsewhere, removed with this.
+    _elsewhere: Option<tempfile::TempDir>,
+    user: Option<Sandbox>,
+    /// The suites that may be past their date.
+    old: &'a [String],
+}
+
+impl<'a> Downloads<'a> {
+    fn new(context: &'a Context, scratch: &Path) -> Result<Self> {
+        let user = Sandbox::find(&context.etc);
+        let (mut folder, mut elsewhere) = (scratch.to_path_buf(), None);
+        if user.is_some() && !Sandbox::let_through(scratch)? {
+            let outside = tempfile::tempdir().context("cannot create a folder for downloads")?;
+            if Sandbox::let_through(outside.path())? {
+                folder = outside.path().to_path_buf();
+                elsewhere = Some(outside);
+            }
         }
-        step.at(format!("Reading the package lists of {suite}"));
-        let apt = Apt::new(&dir, archive, suites, keys)?;
+        Ok(Self { folder, _elsewhere: elsewhere, user, old: &context.qemu.accept_old_archive })
+    }
+
+    fn apt(&self, dir: &Path, archive: &Source, suites: &[&str], keys: Option<&Path>) -> Result<Apt> {
+        Apt::new(dir, archive, suites, keys, self.old, self.user.as_ref())
+    }
+
+    fn packages_of(&self, archive: &Source, keys: Option<&Path>, get: Get<'_>, step: &Step) -> Result<Vec<PathBuf>> {
+        let mut seen = None;
+        for suites in SUITES {
+            let Some(suite) = suites.last() else { continue };
+            let dir = self.folder.join(suite);
+            if dir.exists() {
+                fs::remove_dir_all(&dir)?;
+            }
+            step.at(format!("Reading the package lists of {suite}"));
+            let apt = self.apt(&dir, archive, suites, keys)?;
+            apt.update()?;
+            match get(&apt, suite, step)? {
+                Offer::Fetched(debs) => return Ok(debs),
+                Offer::Nothing(older) => seen = older.or(seen),
+            }
+        }
+        match seen {
+            Some(version) => bail!("the newest that the Debian archive in this machine's apt sources has is {version}"),
+            None => bail!("the Debian archive in this machine's apt sources does not have it"),
+        }
+    }
+
+    fn packages_of_own_release(
+        &self,
+        sources: &[Source],
+        release: &sources::Release,
+        packages: &[&str],
+    ) -> Result<Vec<PathBuf>> {
+        let Some(archive) = sources::own_archive(sources, release) else {
+            bail!("the apt sources of this machine ({}) name no archive of its own release", release.name);
+        };
+        let dir = self.folder.join("own");
+        let apt = self.apt(&dir, &archive, &[&release.codename], archive.signed_by.as_deref())?;
         apt.update()?;
-        match get(&apt, suite, step)? {
-            Offer::Fetched(debs) => return Ok(debs),
-            Offer::Nothing(older) => seen = older.or(seen),
-        }
+        apt.fetch_alone(packages)
     }
-    match seen {
-        Some(version) => bail!("the newest that the Debian archive in this machine's apt sources has is {version}"),
-        None => bail!("the Debian archive in this machine's apt sources does not have it"),
+
+    /// The package of keys of this machine's own release, which that release signs.
+    fn keys_of_own_release(&self, sources: &[Source], release: &sources::Release) -> Result<PathBuf> {
+        let debs = self.packages_of_own_release(sources, release, &["debian-archive-keyring"])?;
+        let root = self.folder.join("keys");
+        apt::unpack(&debs, &root)?;
+        KEYS.into_iter()
+            .map(|file| root.join(file.trim_start_matches('/')))
+            .find(|file| file.is_file())
+            .context("the package debian-archive-keyring holds no keyring")
     }
-}
-
-fn from_own_release(
-    scratch: &Path,
-    sources: &[Source],
-    release: &sources::Release,
-    packages: &[&str],
-) -> Result<Vec<PathBuf>> {
-    let Some(archive) = sources::own_archive(sources, release) else {
-        bail!("the apt sources of this machine ({}) name no archive of its own release", release.name);
-    };
-    let dir = scratch.join("own");
-    let apt = Apt::new(&dir, &archive, &[&release.codename], archive.signed_by.as_deref())?;
-    apt.update()?;
-    apt.fetch_alone(packages)
-}
-
-/// The package of keys of this machine's own release, which that release signs.
-fn keys_from_own_release(scratch: &Path, sources: &[Source], release: &sources::Release) -> Result<PathBuf> {
-    let debs = from_own_release(scratch, sources, release, &["debian-archive-keyring"])?;
-    let root = scratch.join("keys");
-    apt::unpack(&debs, &root)?;
-    KEYS.into_iter()
-        .map(|file| root.join(file.trim_start_matches('/')))
-        .find(|file| file.is_file())
-        .context("the package debian-archive-keyring holds no keyring")
 }
 
 fn need_apt() -> Result<()> {

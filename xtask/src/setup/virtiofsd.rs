@@ -1,7 +1,7 @@
 //! An unmodified virtiofsd, which serves no window: the machine's own, the distribution's package, or the released crate.
 
 use super::{Context, fetch, libraries, private::Programme, qemu, released};
-use crate::process;
+use crate::process::{self, interrupt};
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,7 @@ pub(crate) fn ensure(context: &Context) -> Result<Virtiofsd> {
     }
     let verify = |root: &Path| look_in(root).map(drop).context("the virtiofsd that was fetched does not run");
     if let Err(error) = fetch::debian_packages(context, &["virtiofsd"], None, &place(context), verify) {
+        interrupt::check()?;
         eprintln!("no package of virtiofsd ({error:#}): building the released crate instead");
         install(context).context("virtiofsd is missing; put one in PATH, or let it be fetched")?;
     }

@@ -1,6 +1,7 @@
 //! Circles between the files of a crate.
 
-use super::{arrows::Arrows, offence::Offence, workspace::Crate};
+use super::{arrows::Arrows, offence::Offence};
+use crate::workspace::Crate;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,

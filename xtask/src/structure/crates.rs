@@ -1,6 +1,7 @@
 //! Arrows between crates.
 
-use super::{offence::Offence, workspace::Crate};
+use super::offence::Offence;
+use crate::workspace::Crate;
 use std::collections::BTreeSet;
 
 /// The crates that are published, each with those it may know directly; it may know what they know, too.

@@ -1,6 +1,7 @@
 //! Layers inside a crate: folders of its source, each of which may point at those below it.
 
-use super::{arrows::Arrows, offence::Offence, workspace::Crate};
+use super::{arrows::Arrows, offence::Offence};
+use crate::workspace::Crate;
 use std::{
     collections::{BTreeSet, VecDeque},
     path::Path,

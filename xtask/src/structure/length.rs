@@ -1,6 +1,7 @@
 //! Long functions.
 
-use super::{offence::Offence, source::Files, workspace::Crate};
+use super::{offence::Offence, source::Files};
+use crate::workspace::Crate;
 use std::collections::BTreeSet;
 
 /// A function may have so many lines, from its name to its last brace.

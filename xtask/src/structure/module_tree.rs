@@ -3,8 +3,8 @@
 use super::{
     source::Files,
     visit::{Method, Scope},
-    workspace::Crate,
 };
+use crate::workspace::Crate;
 use anyhow::{Context, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},

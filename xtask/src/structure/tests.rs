@@ -1,6 +1,7 @@
 //! Small trees of files, each with one thing wrong, or with something that only looks wrong.
 
-use super::{known, offences, workspace::Crate};
+use super::{known, offences};
+use crate::workspace::Crate;
 use std::{fs, path::Path};
 
 /// Writes a crate and says how it is wrong.
@@ -20,7 +21,16 @@ fn write(root: &Path, name: &str, files: &[(&str, &str)]) -> Crate {
     }
     let roots = files.iter().filter(|(file, _)| ["src/lib.rs", "tests/all/main.rs"].contains(file));
     let roots = roots.map(|(file, _)| folder.join(file)).collect();
-    Crate { name: name.into(), folder, place, roots, needs: Vec::new() }
+    Crate {
+        name: name.into(),
+        folder,
+        place,
+        roots,
+        needs: Vec::new(),
+        dependencies: Vec::new(),
+        published: true,
+        rust_version: None,
+    }
 }
 
 const NONE: [&str; 0] = [];
@@ -224,6 +234,16 @@ fn crates_know_only_what_is_below() {
             "place new-one"
         ]
     );
+}
+
+#[test]
+fn what_a_manifest_names_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one =
+        write(dir.path(), "famfs", &[("src/lib.rs", "use log::info; // unused_one is not used"), ("build.rs", "")]);
+    one.dependencies = ["log", "lo", "famfs"].map(str::to_owned).to_vec();
+    let found: Vec<_> = offences(&[one]).unwrap().into_iter().map(|offence| offence.key).collect();
+    assert_eq!(found, ["unused famfs lo"]);
 }
 
 #[test]

@@ -1,104 +1,104 @@
 //! The step that fuzzes for a few seconds a target: long enough to see what a change broke, not to find what is rare.
+//!
+//! The targets are plain programmes with libFuzzer in them. They are built with the compiler's own coverage pass, as
+//! cargo-fuzz does it, but without cargo-fuzz, a nightly toolchain or a sanitizer.
 
 use super::runner::{Bench, Done};
 use crate::{
-    process::{self, cargo, child::Guarded},
+    paths::Paths,
+    process::{self, child::Guarded},
     qemu_test::Tally,
-    setup::cargo_fuzz::{self, CargoFuzz},
 };
 use anyhow::{Context, Result, bail};
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-/// The crate whose decoders are fuzzed; `fuzz/` in it is a workspace of its own.
-const CRATE: &str = "fuse-proto";
-/// What the first inputs are made of.
-const CAPTURE: &str = "testdata/fuse-wire-linux-7.2-dax.jsonl.gz";
 /// How long each target runs, in seconds.
 const SECONDS: u32 = 3;
 /// One input that takes this many seconds is a failure. Each takes microseconds.
 const INPUT_SECONDS: u32 = 30;
-/// One target may take this long, with cargo's look whether it must be built.
+/// One target may take this long.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The crate has no unsafe code, so checks of overflow and bounds see what a sanitizer would; without one, thirty times as
+/// The example of a crate that writes first inputs, given a capture and a folder, and the captures of the crates.
+const SEEDS: &str = "fuzz_seeds";
+const CAPTURES: [(&str, &str); 1] = [("fuse-proto", "testdata/fuse-wire-linux-7.2-dax.jsonl.gz")];
+/// The crates have no unsafe code, so checks of overflow and bounds see what a sanitizer would; without one, thirty times as
 /// many inputs are tried. Building with several units is faster.
-const BUILD: [&str; 4] = ["--sanitizer", "none", "--codegen-units", "16"];
+const FLAGS: &str = "--cfg fuzzing -Cdebug-assertions -Ccodegen-units=16 -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// Runs every target for a few seconds, each of which counts as one test.
 pub(super) fn step(bench: &mut Bench) -> Result<Done> {
-    if let Some(reason) = missing() {
-        return Ok(Done::Skipped(reason));
+    // libFuzzer is written in C++.
+    if env::var_os("CXX").is_none() && process::in_path("c++").is_none() {
+        return Ok(Done::Skipped(
+            "there is no C++ compiler `c++`; the package g++ has one, or name one in $CXX".into(),
+        ));
     }
-    let programme = {
-        let _lock = bench.context.lock()?;
-        cargo_fuzz::ensure(&bench.context)
-    };
-    let fuzz = match programme {
-        Ok(programme) => Fuzz::new(bench, programme),
-        Err(error) => return Ok(Done::Skipped(format!("{error:#}"))),
-    };
-    let targets = fuzz.targets()?;
-    let seeds = fuzz.seeds(bench);
-    if bench.check(seeds)?.failed != 0 {
-        bail!("the first inputs cannot be made");
-    }
-    // Cargo-fuzz itself takes whatever versions there are.
-    let mut fetch = bench.cargo(["+nightly", "fetch", "--locked", "--manifest-path"]);
-    fetch.arg(fuzz.folder.join("Cargo.toml"));
-    if bench.check(fetch)?.failed != 0 {
-        bail!("the dependencies of the fuzz targets, as locked, cannot be had");
-    }
-    if bench.check(fuzz.command(bench, "build")?)?.failed != 0 {
-        bail!("the fuzz targets do not build");
-    }
+    let triple = host_triple()?;
     let mut tally = Tally::default();
-    for target in targets {
-        let name = format!("{CRATE}::{target}");
-        match fuzz.run(bench, &target)? {
-            Ok(inputs) => {
-                println!("test {name} ... ok ({inputs} inputs)");
-                tally.passed += 1;
-            }
-            Err(reason) => {
-                println!("test {name} ... FAILED\n{reason}");
-                tally.failed += 1;
+    for fuzz in Fuzz::all(&bench.context.paths)? {
+        fuzz.write_seeds(bench)?;
+        if bench.check(fuzz.build(bench, &triple))?.failed != 0 {
+            bail!("the fuzz targets of {} do not build", fuzz.name);
+        }
+        for target in fuzz.targets()? {
+            let name = format!("{}::{target}", fuzz.name);
+            match fuzz.run(&triple, &target)? {
+                Ok(inputs) => {
+                    println!("test {name} ... ok ({inputs} inputs)");
+                    tally.passed += 1;
+                }
+                Err(reason) => {
+                    println!("test {name} ... FAILED\n{reason}");
+                    tally.failed += 1;
+                }
             }
         }
     }
     Ok(Done::Ran(tally))
 }
 
-/// What the machine lacks that cannot be put under the target directory.
-fn missing() -> Option<String> {
-    let mut nightly = Command::new("cargo");
-    nightly.arg("+nightly");
-    cargo::clean(&mut nightly);
-    if process::version_line(&mut nightly).is_none() {
-        return Some("there is no nightly toolchain; `rustup toolchain install nightly` gets it".into());
-    }
-    // libFuzzer is written in C++.
-    (env::var_os("CXX").is_none() && process::in_path("c++").is_none())
-        .then(|| "there is no C++ compiler `c++`; the package g++ has one, or name one in $CXX".into())
+/// What this machine's own programmes are built for. Named to cargo, it keeps the flags away from build scripts.
+fn host_triple() -> Result<String> {
+    let mut command = Command::new("rustc");
+    process::cargo::clean(&mut command);
+    let output = process::quiet(command.arg("-vV"), Duration::from_secs(60))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)).context("rustc does not name its host")
 }
 
+/// The fuzz targets of a crate: a workspace of its own in the crate's folder `fuzz`.
 struct Fuzz {
-    programme: CargoFuzz,
-    /// The workspace of the fuzz targets.
+    /// The crate.
+    name: String,
+    /// The workspace.
     folder: PathBuf,
-    /// What they are built into, with their inputs and what they say.
+    /// What the targets are built into, with their inputs and what they say.
     target: PathBuf,
 }
 
 impl Fuzz {
-    fn new(bench: &Bench, programme: CargoFuzz) -> Self {
-        let paths = &bench.context.paths;
-        let folder = paths.root.join("crates").join(CRATE).join("fuzz");
-        Self { programme, folder, target: paths.target.join("fuzz") }
+    /// Those of all crates.
+    fn all(paths: &Paths) -> Result<Vec<Self>> {
+        let crates = paths.root.join("crates");
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&crates).with_context(|| format!("cannot read {}", crates.display()))? {
+            let entry = entry?;
+            let folder = entry.path().join("fuzz");
+            if folder.join("Cargo.toml").is_file() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                all.push(Self { target: paths.target.join("fuzz").join(&name), name, folder });
+            }
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
     }
 
     /// The names of all targets.
@@ -117,29 +117,39 @@ impl Fuzz {
         Ok(names)
     }
 
-    /// Writes the first inputs into the folder of those that were found.
-    fn seeds(&self, bench: &Bench) -> Command {
-        let mut command = bench.cargo(["run", "--quiet", "--locked", "--package", CRATE, "--example", "fuzz_seeds"]);
-        let capture = self.folder.with_file_name(CAPTURE);
-        command.arg("--").arg(capture).arg(self.target.join("corpus"));
+    /// Writes the first inputs into the folder of those that were found, where there is a capture to make them of.
+    fn write_seeds(&self, bench: &Bench) -> Result<()> {
+        let Some((_, capture)) = CAPTURES.iter().find(|(name, _)| *name == self.name) else { return Ok(()) };
+        let mut command = bench.cargo(["run", "--quiet", "--locked", "--package", &self.name, "--example", SEEDS]);
+        command.arg("--").arg(self.folder.with_file_name(capture)).arg(self.target.join("corpus"));
+        if bench.check(command)?.failed != 0 {
+            bail!("the first inputs of {} cannot be made", self.name);
+        }
+        Ok(())
+    }
+
+    fn build(&self, bench: &Bench, triple: &str) -> Command {
+        let mut command = bench.cargo(["build", "--release", "--locked", "--target", triple, "--manifest-path"]);
+        command.arg(self.folder.join("Cargo.toml"));
+        command.env("CARGO_TARGET_DIR", &self.target).env("RUSTFLAGS", FLAGS);
         command
     }
 
-    fn command(&self, bench: &Bench, verb: &str) -> Result<Command> {
-        let mut command = bench.cargo(["+nightly", "fuzz", verb, "--fuzz-dir"]);
-        command.arg(&self.folder).args(BUILD).arg("--target-dir").arg(&self.target);
-        self.programme.apply(&mut command)?;
-        Ok(command)
+    fn programme(&self, triple: &str, target: &str) -> PathBuf {
+        self.target.join(triple).join("release").join(target)
     }
 
     /// Runs one target: how many inputs it took, or what it failed on.
-    fn run(&self, bench: &Bench, target: &str) -> Result<Result<u64, String>> {
-        let artifacts = self.target.join("artifacts").join(target);
-        fs::create_dir_all(&artifacts).with_context(|| format!("cannot create {}", artifacts.display()))?;
+    fn run(&self, triple: &str, target: &str) -> Result<Result<u64, String>> {
+        let [artifacts, corpus] = ["artifacts", "corpus"].map(|kind| self.target.join(kind).join(target));
+        for folder in [&artifacts, &corpus] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         let log = self.target.join(format!("{target}.log"));
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = self.command(bench, "run")?;
-        command.arg(target).arg(self.target.join("corpus").join(target)).arg("--");
+        let programme = self.programme(triple, target);
+        let mut command = Command::new(&programme);
+        command.arg(corpus);
         command.arg(format!("-max_total_time={SECONDS}")).arg(format!("-timeout={INPUT_SECONDS}"));
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
         println!("$ {}", process::shown(&command));
@@ -150,22 +160,17 @@ impl Fuzz {
         let said = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
         let said = String::from_utf8_lossy(&said);
         Ok(judge(status.success(), &said).map_err(|found| {
-            let again = found.reproducer.map_or_else(String::new, |input| self.again(target, &input));
+            let again = found.reproducer.map_or_else(String::new, |input| again(&programme, &input));
             format!("{}\n{again}the whole output is {}", found.words, log.display())
         }))
     }
+}
 
-    /// How to run a target on one input.
-    fn again(&self, target: &str, input: &str) -> String {
-        let mut command = Command::new("cargo");
-        command.args(["+nightly", "fuzz", "run", "--fuzz-dir"]).arg(&self.folder).args(BUILD);
-        command.arg("--target-dir").arg(&self.target).args([target, input]);
-        let path = match &self.programme {
-            CargoFuzz::InPath => String::new(),
-            CargoFuzz::Private(folder) => format!("PATH=$PATH:{} ", folder.display()),
-        };
-        format!("the input is {input}\nrerun: {path}{}\n", process::shown(&command))
-    }
+/// How to run a target on one input.
+fn again(programme: &Path, input: &str) -> String {
+    let mut command = Command::new(programme);
+    command.arg(input);
+    format!("the input is {input}\nrerun: {}\n", process::shown(&command))
 }
 
 /// Why a run of a target counts as failed.
@@ -235,12 +240,15 @@ mod tests {
     #[test]
     fn every_target_is_found_and_declared() {
         let paths = crate::paths::Paths::find().unwrap();
-        let folder = paths.root.join("crates").join(CRATE).join("fuzz");
-        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
-        let targets = Fuzz { programme: CargoFuzz::InPath, folder, target: PathBuf::new() }.targets().unwrap();
-        assert_eq!(manifest.matches("[[bin]]").count(), targets.len());
-        for target in &targets {
-            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+        let all = Fuzz::all(&paths).unwrap();
+        assert!(all.iter().any(|fuzz| fuzz.name == "fuse-proto"));
+        for fuzz in all {
+            let manifest = fs::read_to_string(fuzz.folder.join("Cargo.toml")).unwrap();
+            let targets = fuzz.targets().unwrap();
+            assert_eq!(manifest.matches("[[bin]]").count(), targets.len());
+            for target in &targets {
+                assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+            }
         }
     }
 }

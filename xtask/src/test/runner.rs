@@ -3,7 +3,7 @@
 use super::summary;
 use crate::{
     process::{self, cargo, child::Guarded},
-    qemu_test::{QemuTestArgs, Tally},
+    qemu_test::Tally,
     setup::{Context, libraries},
 };
 use anyhow::{Context as _, Result, bail};
@@ -29,10 +29,22 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) context: Context,
-    pub(super) libraries: Option<libraries::Libraries>,
+    libraries: Option<libraries::Libraries>,
+    /// Whether tests are only built, not run.
+    build_only: bool,
 }
 
 impl Bench {
+    /// With what this machine has.
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, libraries: None, build_only: false }
+    }
+
+    /// The same for a build of tests without running them.
+    pub(super) fn building(&mut self, only: bool) {
+        self.build_only = only;
+    }
+
     /// `cargo` with some words.
     pub(super) fn cargo<const N: usize>(&self, words: [&str; N]) -> Command {
         let mut command = cargo::cargo(&self.context.paths);
@@ -71,6 +83,11 @@ impl Bench {
     /// # Errors
     /// When they cannot be started or hang.
     pub(super) fn count(&self, mut command: Command) -> Result<Tally> {
+        if self.build_only {
+            command.arg("--no-run");
+            let built = self.check(command)?;
+            return Ok(Tally { passed: 0, ..built });
+        }
         println!("$ {}", process::shown(&command));
         let mut child = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let pipe = child.take_stdout().context("the tests have no output")?;
@@ -92,10 +109,5 @@ impl Bench {
             tally.failed = 1;
         }
         Ok(tally)
-    }
-
-    /// The scenarios in QEMU.
-    pub(super) fn qemu(&self) -> Result<Tally> {
-        crate::qemu_test::run(&self.context, &QemuTestArgs::everything(&self.context.qemu))
     }
 }

@@ -1,15 +1,16 @@
 //! The steps.
 
 use super::{
-    fuzz,
+    fuzz, package,
     runner::{Bench, Done},
 };
 use crate::{
     process::{self, cargo},
     qemu_test::Tally,
     setup::rust,
+    workspace,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{fs, process::Command};
 
 /// A step.
@@ -19,16 +20,49 @@ pub(super) struct Step {
     pub(super) name: &'static str,
     /// What it checks.
     pub(super) about: &'static str,
-    /// Runs it.
-    pub(super) run: fn(&mut Bench) -> Result<Done>,
+    /// How it runs.
+    pub(super) work: Work,
+    /// Whether it runs a test suite on the host.
+    pub(super) suite: bool,
+}
+
+/// How a step runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    /// The boots, in a process of their own beside the steps that follow.
+    Boots,
+    /// Beside the boots.
+    Beside(fn(&mut Bench) -> Result<Done>),
+    /// With nothing beside it.
+    Alone(fn(&mut Bench) -> Result<Done>),
+}
+
+impl Work {
+    /// The function, where there is one.
+    pub(super) fn of_suite(self) -> Option<fn(&mut Bench) -> Result<Done>> {
+        match self {
+            Self::Boots => None,
+            Self::Beside(work) | Self::Alone(work) => Some(work),
+        }
+    }
+}
+
+impl Step {
+    const fn check(name: &'static str, about: &'static str, work: fn(&mut Bench) -> Result<Done>) -> Self {
+        Self { name, about, work: Work::Beside(work), suite: false }
+    }
+
+    const fn suite(name: &'static str, about: &'static str, work: fn(&mut Bench) -> Result<Done>) -> Self {
+        Self { name, about, work: Work::Beside(work), suite: true }
+    }
 }
 
 /// What runs on bare metal beside the crates.
 const KERNEL: &str = "testkernel";
 /// What runs on Linux beside the host tools, and needs the daemon's libraries.
 const DAEMON: &str = "virtiofsd-dax";
-/// The guest's half of comparisons with Linux.
-const LINUX_GUEST: &str = "linux-guest";
+/// What its tests are made with, built as it is.
+const DAEMON_TESTS: [&str; 2] = [DAEMON, "vhost-user-guest"];
 /// Crates whose unit tests Miri runs in little time.
 const MIRI: [&str; 2] = ["virtio-shm", "fs-dax"];
 /// The window, whose explorations and random histories are for the host: Miri runs a short history of each kind.
@@ -38,35 +72,38 @@ const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 /// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
-/// All steps, the quick ones first.
-pub(super) const STEPS: [Step; 11] = [
+/// All steps, the quick ones first; the boots as early as can be, since the others run beside them.
+pub(super) const STEPS: [Step; 13] = [
+    Step::check(
+        "structure",
+        "no circle between files, no arrow upwards, no long function without its reason, nothing unused in a manifest",
+        structure,
+    ),
+    Step::check("format", "the code is formatted", format),
+    Step { name: "qemu", about: "the scenarios in QEMU", work: Work::Boots, suite: false },
+    Step::check("clippy", "no lint complains, on the host and on bare metal", clippy),
+    Step::check("alone", "each no_std crate builds by itself for every bare-metal target", alone),
+    Step::check("oldest", "the no_std crates build with the oldest compiler that they promise", oldest),
+    Step::suite("host-tests", "unit tests, models, in-process peers, examples in the documentation", host_tests),
+    Step::suite("daemon-tests", "the daemon's tests", daemon_tests),
+    Step::check("docs", "the documentation builds without a warning", docs),
+    Step::check(
+        "package",
+        "the published crates are whole, and hold nothing that is not theirs to publish",
+        package::step,
+    ),
+    Step::check(
+        "miri",
+        "no undefined behaviour where Miri is fast enough to look; FUSE messages, but random ones, on big-endian s390x",
+        miri,
+    ),
+    Step::check("fuzz", "every decoder takes any bytes, for a few seconds each", fuzz::step),
     Step {
-        name: "structure",
-        about: "no circle between files, no arrow upwards, no long function without its reason",
-        run: structure,
+        name: "bench",
+        about: "every benchmark measures something, once",
+        work: Work::Alone(bench_once),
+        suite: false,
     },
-    Step { name: "format", about: "the code is formatted", run: format },
-    Step { name: "clippy", about: "no lint complains, on the host and on bare metal", run: clippy },
-    Step { name: "alone", about: "each no_std crate builds by itself for every bare-metal target", run: alone },
-    Step {
-        name: "host-tests",
-        about: "unit tests, models, in-process peers, examples in the documentation",
-        run: host_tests,
-    },
-    Step { name: "daemon-tests", about: "the daemon's tests", run: daemon_tests },
-    Step { name: "docs", about: "the documentation builds without a warning", run: docs },
-    Step {
-        name: "miri",
-        about: "no undefined behaviour where Miri is fast enough to look; FUSE messages, but random ones, on big-endian s390x",
-        run: miri,
-    },
-    Step {
-        name: "fuzz",
-        about: "every decoder of FUSE messages takes any bytes, for a few seconds each",
-        run: fuzz::step,
-    },
-    Step { name: "qemu", about: "the scenarios in QEMU", run: |bench| Ok(Done::Ran(bench.qemu()?)) },
-    Step { name: "bench", about: "every benchmark measures something, once", run: bench_once },
 ];
 
 fn structure(bench: &mut Bench) -> Result<Done> {
@@ -87,11 +124,9 @@ fn format(bench: &mut Bench) -> Result<Done> {
 
 fn clippy(bench: &mut Bench) -> Result<Done> {
     let deny = ["--", "--deny", "warnings"];
-    let mut host = bench.cargo(["clippy", "--locked", "--all-targets"]);
-    host.args(["--package", KERNEL, "--package", LINUX_GUEST]);
-    for name in default_members(bench)? {
-        host.args(["--package", &name]);
-    }
+    // All in one: what several of them depend on is checked once.
+    let mut host = bench.cargo(["clippy", "--locked", "--workspace", "--all-targets"]);
+    bench.with_libraries(&mut host)?;
     host.args(deny);
     let mut tally = bench.check(host)?;
     let mut metal = bench.cargo(["clippy", "--locked", "--target", rust::KERNEL_TARGET, "--package", KERNEL]);
@@ -100,10 +135,7 @@ fn clippy(bench: &mut Bench) -> Result<Done> {
     }
     metal.args(deny);
     tally = tally.plus(bench.check(metal)?);
-    let mut daemon = bench.cargo(["clippy", "--locked", "--release", "--all-targets", "--package", DAEMON]);
-    bench.with_libraries(&mut daemon)?;
-    daemon.args(deny);
-    Ok(Done::Ran(tally.plus(bench.check(daemon)?)))
+    Ok(Done::Ran(tally))
 }
 
 fn alone(bench: &mut Bench) -> Result<Done> {
@@ -123,17 +155,43 @@ fn alone(bench: &mut Bench) -> Result<Done> {
     Ok(Done::Ran(tally))
 }
 
+/// Skipped where rustup has no such compiler: nothing else can tell.
+fn oldest(bench: &mut Bench) -> Result<Done> {
+    let crates: Vec<_> = workspace::crates(&bench.context.paths)?.into_iter().filter(|one| one.published).collect();
+    let Some(version) = crates.iter().filter_map(|one| one.rust_version.as_deref()).max() else {
+        bail!("no published crate names its oldest compiler");
+    };
+    let toolchain = format!("+{version}");
+    let mut asked = Command::new("cargo");
+    asked.arg(&toolchain);
+    cargo::clean(&mut asked);
+    // Without this rustup would fetch it by itself.
+    asked.env("RUSTUP_AUTO_INSTALL", "0");
+    if process::version_line(&mut asked).is_none() {
+        return Ok(Done::Skipped(format!(
+            "there is no Rust {version}; `rustup toolchain install {version} --profile minimal` gets it"
+        )));
+    }
+    let mut command = bench.cargo([toolchain.as_str(), "check", "--locked", "--lib"]);
+    for one in &crates {
+        command.args(["--package", &one.name]);
+    }
+    Ok(Done::Ran(bench.check(command)?))
+}
+
 fn host_tests(bench: &mut Bench) -> Result<Done> {
-    let mut command =
-        bench.cargo(["test", "--locked", "--no-fail-fast", "--package", KERNEL, "--package", LINUX_GUEST]);
-    for name in default_members(bench)? {
-        command.args(["--package", &name]);
+    let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--workspace"]);
+    for name in DAEMON_TESTS {
+        command.args(["--exclude", name]);
     }
     Ok(Done::Ran(bench.count(command)?))
 }
 
 fn daemon_tests(bench: &mut Bench) -> Result<Done> {
-    let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--release", "--package", DAEMON]);
+    let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--release"]);
+    for name in DAEMON_TESTS {
+        command.args(["--package", name]);
+    }
     bench.with_libraries(&mut command)?;
     Ok(Done::Ran(bench.count(command)?))
 }
@@ -144,7 +202,7 @@ fn docs(bench: &mut Bench) -> Result<Done> {
     for name in crates(bench)? {
         public.args(["--package", &name]);
     }
-    let mut daemon = bench.cargo(["doc", "--locked", "--no-deps", "--release", "--package", DAEMON]);
+    let mut daemon = bench.cargo(["doc", "--locked", "--no-deps", "--package", DAEMON]);
     bench.with_libraries(&mut daemon)?;
     let mut tally = Tally::default();
     for command in [&mut host, &mut public, &mut daemon] {
@@ -199,12 +257,5 @@ fn crates(bench: &Bench) -> Result<Vec<String>> {
         }
     }
     names.sort();
-    Ok(names)
-}
-
-/// What a plain `cargo test` tests: the crates, what runs them in a process, and this program.
-fn default_members(bench: &Bench) -> Result<Vec<String>> {
-    let mut names = crates(bench)?;
-    names.extend(["transport-vhost-user", "xtask"].map(Into::into));
     Ok(names)
 }

@@ -20,6 +20,16 @@ pub(super) fn parse(line: &str) -> Option<Tally> {
     Some(tally)
 }
 
+/// Reads `3 passed, 0 failed, 1 skipped`.
+pub(super) fn parse_total(line: &str) -> Option<Tally> {
+    let mut counts = ["passed", "failed", "skipped"].into_iter().zip(line.split(", ")).map(|(word, part)| {
+        let (number, named) = part.split_once(' ')?;
+        if named == word { number.parse().ok() } else { None }
+    });
+    let mut next = || counts.next().flatten();
+    Some(Tally { passed: next()?, failed: next()?, skipped: next()? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +41,14 @@ mod tests {
         let line = "test result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(parse(line), Some(Tally { passed: 1, failed: 3, skipped: 0 }));
         assert_eq!(parse("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn totals() {
+        let tally = Tally { passed: 3, failed: 0, skipped: 1 };
+        assert_eq!(parse_total(&tally.to_string()), Some(tally));
+        for other in ["", "3 passed", "3 failed, 0 passed, 1 skipped", "x passed, 0 failed, 1 skipped"] {
+            assert_eq!(parse_total(other), None, "{other}");
+        }
     }
 }

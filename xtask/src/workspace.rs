@@ -13,17 +13,23 @@ use std::{
 
 /// One crate.
 #[derive(Clone, Debug)]
-pub(super) struct Crate {
+pub(crate) struct Crate {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its folder.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Its folder, counted from the repository's root.
-    pub(super) place: PathBuf,
+    pub(crate) place: PathBuf,
     /// The first file of each of its targets.
-    pub(super) roots: Vec<PathBuf>,
+    pub(crate) roots: Vec<PathBuf>,
     /// The names of the crates of this workspace that it depends on, for tests too.
-    pub(super) needs: Vec<String>,
+    pub(crate) needs: Vec<String>,
+    /// All that it depends on, by the names that its source has for them.
+    pub(crate) dependencies: Vec<String>,
+    /// Whether it may be published.
+    pub(crate) published: bool,
+    /// The oldest compiler that builds it.
+    pub(crate) rust_version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +41,9 @@ struct Metadata {
 struct Package {
     name: String,
     manifest_path: PathBuf,
+    rust_version: Option<String>,
+    /// The registries that it may be published to; none means all.
+    publish: Option<Vec<String>>,
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,
 }
@@ -47,6 +56,7 @@ struct Target {
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
+    rename: Option<String>,
     path: Option<PathBuf>,
 }
 
@@ -54,7 +64,7 @@ struct Dependency {
 ///
 /// # Errors
 /// When cargo cannot read the manifests.
-pub(super) fn crates(paths: &Paths) -> Result<Vec<Crate>> {
+pub(crate) fn crates(paths: &Paths) -> Result<Vec<Crate>> {
     let mut command = cargo::cargo(paths);
     command.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
     let output = process::quiet(&mut command, Duration::from_secs(60)).context("cargo cannot read the manifests")?;
@@ -64,11 +74,16 @@ pub(super) fn crates(paths: &Paths) -> Result<Vec<Crate>> {
 
 fn one(package: Package, root: &Path) -> Result<Crate> {
     let folder = package.manifest_path.parent().context("a manifest has no folder")?.to_path_buf();
+    let source_name = |one: &Dependency| one.rename.as_ref().unwrap_or(&one.name).replace('-', "_");
+    let dependencies = package.dependencies.iter().map(source_name).collect();
     let needs = package.dependencies.into_iter().filter(|needed| needed.path.is_some() && needed.name != package.name);
     Ok(Crate {
         place: folder.strip_prefix(root).unwrap_or(&folder).to_path_buf(),
         roots: package.targets.into_iter().map(|target| target.src_path).collect(),
         needs: needs.map(|needed| needed.name).collect(),
+        dependencies,
+        published: package.publish.is_none(),
+        rust_version: package.rust_version,
         name: package.name,
         folder,
     })

@@ -1,7 +1,0 @@
-//! Files whose memory has failed.
-
-use crate::scenarios::scenario::{PLAIN, Scenario};
-
-pub(crate) fn failed_file() -> Scenario {
-    PLAIN
-}

@@ -1,5 +1,0 @@
-//! Several processors.
-
-mod stress;
-
-pub(crate) use stress::stress;
