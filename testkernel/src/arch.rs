@@ -1,13 +1,6 @@
-//! The processor and what belongs to it: descriptor tables, traps, interrupt controllers, ports, time.
+//! The processor and what belongs to it. Each architecture is a folder; the rest of the kernel names none.
 
-pub(crate) mod apic;
-pub(crate) mod clock;
-pub(crate) mod copy;
-pub(crate) mod cpu;
-pub(crate) mod gdt;
-pub(crate) mod ioapic;
-mod mem;
-pub(crate) mod port;
-pub(crate) mod smp;
-pub(crate) mod traps;
-pub(crate) mod user;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::x86_64::*;

@@ -1,6 +1,7 @@
 //! The kernel's command line: `key=value` words separated by spaces, values percent-encoded.
 
 use alloc::{string::String, vec::Vec};
+use testkernel_protocol::command_line::{self as words, decode, interrupts, mode};
 
 /// What the kernel is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(crate) enum Mode {
     Tour,
     /// `mode=run` with `arg=` words: one command and its arguments.
     Run(Vec<String>),
+    /// `mode=shell`: the commands that the host sends.
+    Shell,
     /// `mode=test` with `test=SUITE::NAME`: one scenario.
     Test(String),
 }
@@ -48,6 +51,8 @@ pub(crate) struct CommandLine {
     pub(crate) interrupts: Interrupts,
     /// Seconds after which the kernel's own watchdog ends the run; `deadline=SECONDS`.
     pub(crate) deadline: Option<u64>,
+    /// Whether the interrupt controller is put into x2APIC mode first; `apic=x2apic`.
+    pub(crate) x2apic: bool,
     /// virtio-mmio devices.
     pub(crate) mmio: Vec<MmioWord>,
     /// Other `key=value` pairs, for scenarios that take parameters.
@@ -62,7 +67,7 @@ pub(crate) struct CommandLine {
 /// A sentence about the first word that has a known key and a bad value, or about what a mode lacks.
 pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
     let mut line = CommandLine::default();
-    let mut mode = None;
+    let mut chosen = None;
     let mut arguments = Vec::new();
     let mut test = None;
     for word in text.split_ascii_whitespace() {
@@ -72,18 +77,24 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
         };
         let value = decode(raw).ok_or_else(|| alloc::format!("`{word}` is not percent-encoded UTF-8"))?;
         match key {
-            "mode" => mode = Some(value),
-            "arg" => arguments.push(value),
-            "test" => test = Some(value),
-            "irq" => {
+            words::MODE => chosen = Some(value),
+            words::ARGUMENT => arguments.push(value),
+            words::TEST => test = Some(value),
+            words::INTERRUPTS => {
                 line.interrupts = match value.as_str() {
-                    "poll" => Interrupts::Poll,
-                    "msix" => Interrupts::MsiX,
-                    "line" => Interrupts::Line,
+                    interrupts::POLL => Interrupts::Poll,
+                    interrupts::MSIX => Interrupts::MsiX,
+                    interrupts::LINE => Interrupts::Line,
                     _ => return Err(alloc::format!("irq={value} is none of poll, msix and line")),
                 }
             }
-            "deadline" => {
+            words::APIC => {
+                if value != words::X2APIC {
+                    return Err(alloc::format!("apic={value} is not {}", words::X2APIC));
+                }
+                line.x2apic = true;
+            }
+            words::DEADLINE => {
                 let seconds =
                     value.parse().map_err(|_| alloc::format!("deadline={value} is not a number of seconds"))?;
                 line.deadline = Some(seconds);
@@ -94,12 +105,13 @@ pub(crate) fn parse(text: &str) -> Result<CommandLine, String> {
             _ => line.others.push((key.into(), value)),
         }
     }
-    line.mode = match mode.as_deref() {
-        None | Some("tour") => Mode::Tour,
-        Some("run") if arguments.is_empty() => return Err("mode=run needs arg=COMMAND".into()),
-        Some("run") => Mode::Run(arguments),
-        Some("test") => Mode::Test(test.ok_or("mode=test needs test=SUITE::NAME")?),
-        Some(other) => return Err(alloc::format!("mode={other} is none of tour, run and test")),
+    line.mode = match chosen.as_deref() {
+        None | Some(mode::TOUR) => Mode::Tour,
+        Some(mode::RUN) if arguments.is_empty() => return Err("mode=run needs arg=COMMAND".into()),
+        Some(mode::RUN) => Mode::Run(arguments),
+        Some(mode::SHELL) => Mode::Shell,
+        Some(mode::TEST) => Mode::Test(test.ok_or("mode=test needs test=SUITE::NAME")?),
+        Some(other) => return Err(alloc::format!("mode={other} is none of tour, run, shell and test")),
     };
     Ok(line)
 }
@@ -109,22 +121,6 @@ impl CommandLine {
     pub(crate) fn parameter(&self, key: &str) -> Option<&str> {
         self.others.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
-}
-
-/// Undoes percent-encoding; `None` for a stray `%` or what isn't UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        if byte == b'%' {
-            let high = char::from(*rest.next()?).to_digit(16)?;
-            let low = char::from(*rest.next()?).to_digit(16)?;
-            bytes.push((high * 16 + low) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Parses `512@0xfeb00e00:12`; the size may have a suffix K or M.
@@ -170,6 +166,7 @@ mod tests {
 
     #[test]
     fn a_test_is_named() {
+        assert_eq!(parse("mode=shell").unwrap().mode, Mode::Shell);
         assert_eq!(parse("mode=test test=dax::x").unwrap().mode, Mode::Test("dax::x".into()));
         assert!(parse("mode=test").is_err());
         assert!(parse("mode=run").is_err());
@@ -178,7 +175,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for bad in ["irq=smoke", "arg=%", "arg=%4", "arg=%zz", "arg=%ff", "deadline=soon", "virtio_mmio.device=512"] {
+        for bad in
+            ["irq=smoke", "apic=x3", "arg=%", "arg=%4", "arg=%zz", "arg=%ff", "deadline=soon", "virtio_mmio.device=512"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,13 +1,15 @@
 //! The commands of `mode=run`. Their output goes to the host byte for byte.
 
 use crate::{
-    bench, cmdline,
+    benchmarks, cmdline,
     digest::Sha256,
     events::{self, Output},
     listing,
+    machine::Machine,
     mount::{self, Fs},
-    scenarios::{Machine, Outcome, Stop},
+    outcome::{Outcome, Stop},
     show,
+    units::{Bytes, Mode, Time},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Write;
@@ -30,22 +32,84 @@ stats                 shows what the driver did
 bench                 measures, with files that it makes and removes
 bench thrash          measures what needs a window smaller than 64 MiB
 help                  shows this
+shell                 runs the commands that are typed, or piped in, one a line
 ";
 
-/// Runs one command.
+/// Runs one command, with a session of its own.
 ///
 /// # Errors
 /// One sentence for whoever typed it.
 pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // What is wrong with the command is said before anything is mounted.
-    let command: fn(&Fs, &[&str]) -> Outcome = match words.as_slice() {
-        ["help"] => {
-            events::output(HELP.as_bytes());
-            return Ok(());
+    let mut session = Session { machine, fs: None };
+    let outcome = session.run(words);
+    session.end()?;
+    outcome
+}
+
+/// What a command does.
+enum Action {
+    /// Something without a file system.
+    Alone(fn(&Machine) -> Outcome),
+    /// Something with one.
+    Mounted(fn(&Fs, &[&str]) -> Outcome),
+}
+
+/// Commands that share a file system, which the first one that needs it mounts.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    machine: &'a Machine,
+    fs: Option<Fs>,
+}
+
+impl<'a> Session<'a> {
+    /// One that has mounted nothing yet.
+    pub(crate) fn new(machine: &'a Machine) -> Self {
+        Self { machine, fs: None }
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// One sentence for whoever typed it.
+    pub(crate) fn run(&mut self, words: &[String]) -> Outcome {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // What is wrong with the command is said before anything is mounted.
+        match action(&words)? {
+            Action::Alone(action) => {
+                // It may want the device for itself.
+                self.end()?;
+                action(self.machine)
+            }
+            Action::Mounted(action) => {
+                let fs = match self.fs.take() {
+                    Some(fs) => fs,
+                    None => mount::mount(self.machine, Config::default())?,
+                };
+                let outcome = action(&fs, &words[1..]);
+                self.fs = Some(fs);
+                outcome
+            }
         }
-        ["bench"] => return bench::run(machine),
-        ["bench", "thrash"] => return bench::thrash(machine),
+    }
+
+    /// Unmounts.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub(crate) fn end(&mut self) -> Outcome {
+        match self.fs.take() {
+            Some(fs) => Ok(fs.unmount()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The command that the words are.
+fn action(words: &[&str]) -> Result<Action, Stop> {
+    Ok(Action::Mounted(match words {
+        ["help"] => return Ok(Action::Alone(help)),
+        ["bench"] => return Ok(Action::Alone(benchmarks::run)),
+        ["bench", "thrash"] => return Ok(Action::Alone(benchmarks::thrash)),
         ["ls"] | ["ls", _] => ls,
         ["cat", _] => cat,
         ["sha256", _, ..] => sha256,
@@ -61,26 +125,39 @@ pub(crate) fn run(machine: &Machine, words: &[String]) -> Outcome {
             let name = words.first().copied().unwrap_or_default();
             return Err(Stop::Fail(format!("there is no command `{name}`; `help` shows those there are")));
         }
-    };
-    let fs = mount::mount(machine, Config::default())?;
-    let outcome = command(&fs, &words[1..]);
-    fs.unmount()?;
-    outcome
+    }))
+}
+
+fn help(_: &Machine) -> Outcome {
+    events::output(HELP.as_bytes());
+    Ok(())
 }
 
 fn ls(fs: &Fs, words: &[&str]) -> Outcome {
     let path = words.first().copied().unwrap_or("/");
     let attr = fs.attr(path).map_err(|error| about(path, &error))?;
     if !attr.is_dir() {
-        writeln!(Output, "{} {:>12} {path}", show::Mode(attr.mode), attr.size)?;
+        writeln!(Output, "{} {:>12} {path}", Mode(attr.mode), attr.size)?;
         return Ok(());
     }
-    for (entry, attr) in listing::list(fs, path).map_err(|error| about(path, &error))? {
-        write!(Output, "{} {:>12} ", show::Mode(attr.mode), attr.size)?;
+    let (mut failed, mut first) = (0, None);
+    for (entry, attr) in listing::list_each(fs, path).map_err(|error| about(path, &error))? {
+        match attr {
+            Ok(attr) => write!(Output, "{} {:>12} ", Mode(attr.mode), attr.size)?,
+            Err(error) => {
+                write!(Output, "?????????? {:>12} ", '?')?;
+                failed += 1;
+                first.get_or_insert(about(&String::from_utf8_lossy(&entry.name), &error));
+            }
+        }
         events::output(&entry.name);
         events::output(b"\n");
     }
-    Ok(())
+    match first {
+        Some(Stop::Fail(message)) if failed > 1 => Err(Stop::Fail(format!("{message}; and {} more", failed - 1))),
+        Some(stop) => Err(stop),
+        None => Ok(()),
+    }
 }
 
 fn cat(fs: &Fs, words: &[&str]) -> Outcome {
@@ -100,13 +177,13 @@ fn stat(fs: &Fs, words: &[&str]) -> Outcome {
     let path = words[0];
     let attr = fs.attr(path).map_err(|error| about(path, &error))?;
     writeln!(Output, "{path}")?;
-    writeln!(Output, "  size     {}", attr.size)?;
+    writeln!(Output, "  size     {} ({})", attr.size, Bytes(attr.size))?;
     writeln!(Output, "  blocks   {}", attr.blocks)?;
-    writeln!(Output, "  mode     {} ({:o})", show::Mode(attr.mode), attr.mode)?;
+    writeln!(Output, "  mode     {} ({:o})", Mode(attr.mode), attr.mode)?;
     writeln!(Output, "  inode    {}", attr.ino)?;
     writeln!(Output, "  links    {}", attr.nlink)?;
     writeln!(Output, "  owner    {}:{}", attr.uid, attr.gid)?;
-    writeln!(Output, "  modified {}", show::Time(attr.mtime))?;
+    writeln!(Output, "  modified {}", Time { seconds: attr.mtime.secs, nanoseconds: attr.mtime.nanos })?;
     Ok(())
 }
 

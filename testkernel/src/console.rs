@@ -8,14 +8,13 @@ use core::{
 };
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use spin::{Mutex, MutexGuard, Once};
+use testkernel_protocol::console::MAX_LINE;
 use uart_16550::{Config, Uart16550, backend::PioBackend, spec::registers::IER};
 
 /// I/O port of COM1.
 const COM1: u16 = 0x3f8;
 /// The interrupt number of COM1.
 pub(crate) const IRQ: u32 = 4;
-/// The longest message from the host, in bytes.
-const MAX_LINE: usize = 256;
 
 static UART: Once<Mutex<Uart16550<PioBackend>>> = Once::new();
 static EMERGENCY: AtomicBool = AtomicBool::new(false);
@@ -71,7 +70,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// A line from the host, without its end. `None` until one is complete; longer lines are cut at 256 bytes.
+/// A line from the host, without its end. `None` until one is complete; longer lines are cut at [`MAX_LINE`].
 #[derive(Debug, Default)]
 pub(crate) struct LineReader {
     bytes: alloc::vec::Vec<u8>,

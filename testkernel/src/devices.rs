@@ -4,7 +4,7 @@ use crate::{
     arch::{
         apic,
         ioapic::{self, Line, RouteError, Trigger},
-        traps::DeviceVector,
+        vectors::DeviceVector,
     },
     cmdline::{Interrupts, MmioWord},
     hal::KernelMemory,
@@ -197,6 +197,22 @@ impl Device {
         }
     }
 
+    /// Has the device's messages go to a processor that does not exist, so that every interrupt is lost.
+    ///
+    /// # Errors
+    /// When it does not interrupt by messages.
+    pub(crate) fn lose_interrupts(&self) -> Result<(), DeviceError> {
+        /// No local controller has this id.
+        const NOBODY: u64 = 0xfe;
+        match &mut self.inner.lock().bus {
+            Bus::Pci(transport) if transport.msix_vectors() > 0 => {
+                Ok(transport
+                    .set_msix_message(0, MsixMessage { address: MESSAGE_ADDRESS | NOBODY << 12, data: 0x30 })?)
+            }
+            Bus::Pci(_) | Bus::Mmio(_) => Err(DeviceError::NoInterrupt),
+        }
+    }
+
     /// Gives a queue its MSI-X entry, if interrupts come that way.
     fn give_vector(&self, queue: u16) {
         let inner = &mut *self.inner.lock();
@@ -210,7 +226,10 @@ impl Device {
 
 fn line(irq: u32) -> Result<DeviceInterrupt, DeviceError> {
     let vector = DeviceVector::take().ok_or(DeviceError::NoVector)?;
-    let line = ioapic::route(irq, vector, apic::id(), Trigger::Level)?;
+    let line = ioapic::route(irq, vector.number(), apic::id(), Trigger::Level)?;
+    // Every interrupt masks the line from its first on; whoever made the device content unmasks it.
+    vector.set_line(line);
+    line.unmask();
     Ok(DeviceInterrupt { vector, line: Some(line) })
 }
 

@@ -1,17 +1,5 @@
-//! What the host's side of the rig reads: one JSON object a line on QEMU's debug console at port 0xe9, and the plain
-//! bytes of a command's output on a second one at port 0xea.
-//!
-//! | event | fields | meaning |
-//! | --- | --- | --- |
-//! | `hello` | `version`, `memory_bytes`, `machine` | the kernel runs |
-//! | `start` | `test` | a scenario begins |
-//! | `metric` | `name`, `value`, `unit` | a number |
-//! | `info` | `name`, `value` | a fact in words |
-//! | `sync` | `name` | the kernel waits for `go NAME` on COM1 |
-//! | `skip` | `reason` | the scenario does not apply here |
-//! | `pass` | | the scenario or command succeeded |
-//! | `fail` | `message` | it did not |
-//! | `done` | | nothing follows |
+//! What the host's side of the rig reads: events on one debug console of QEMU's, and the plain bytes of a command's output
+//! on a second one.
 
 use crate::{
     arch::{clock::Clock, cpu, port},
@@ -19,57 +7,97 @@ use crate::{
 };
 use core::{
     fmt::{self, Display, Write},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
+use spin::Mutex;
+use testkernel_protocol::{
+    console::{self, Line},
+    event::{Event, OUTPUT_PORT, PORT},
+};
 
-/// Port of the events' debug console.
-const EVENTS: u16 = 0xe9;
-/// Port of the raw output's debug console.
-const OUTPUT: u16 = 0xea;
+/// An event of texts that can be displayed.
+pub(crate) type Message<'a> = Event<&'a dyn Display>;
 
-/// A value in an event.
-#[derive(Clone, Copy)]
-pub(crate) enum Value<'a> {
-    /// A string, from anything that can be displayed.
-    Text(&'a dyn Display),
-    /// A number.
-    Number(u64),
+/// Looks at the lock before it is taken by force.
+const LONG_ENOUGH: u32 = 1_000_000;
+
+/// Held while a line is written, so that those of several processors don't mix.
+static LINE: Mutex<()> = Mutex::new(());
+/// Whether the verdict is given, after which nothing else is said.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Bytes of output so far.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+/// Sends an event.
+pub(crate) fn send(event: &Message<'_>) {
+    let _guard = LINE.lock();
+    if !CLOSED.load(Ordering::Acquire) {
+        write(event);
+    }
 }
 
-/// Sends one event.
-pub(crate) fn send(event: &str, fields: &[(&str, Value<'_>)]) {
-    let mut out = Events;
+/// Sends the verdict and `done`, after which no other event is sent. Only the first caller's verdict is: `false` for any
+/// other.
+pub(crate) fn close(verdict: &Message<'_>) -> bool {
+    let _guard = LINE.lock();
+    if CLOSED.swap(true, Ordering::AcqRel) {
+        return false;
+    }
+    write(verdict);
+    write(&Event::Done);
+    true
+}
+
+/// Takes the events' port away from whoever writes to it: for a panic or a fault, after which nobody else runs.
+///
+/// # Safety
+/// The interrupted code must never run again.
+pub(crate) unsafe fn seize() {
+    // Another processor finishes its line soon; one that this processor was writing never ends.
+    for _ in 0..LONG_ENOUGH {
+        if LINE.try_lock().is_some() {
+            return;
+        }
+        core::hint::spin_loop();
+    }
+    // SAFETY: the holder of the lock, if there is one, never runs again.
+    unsafe { LINE.force_unlock() };
+    port::write_bytes(PORT, b"\n");
+}
+
+fn write(event: &Message<'_>) {
     // Writing to a port cannot fail; a `Display` that does leaves a line that the host calls broken.
-    let _ = write_event(&mut out, event, fields);
+    let _ = event.write(&mut Port(PORT));
 }
 
-/// The kernel runs.
-pub(crate) fn hello(memory_bytes: u64) {
-    let version = env!("CARGO_PKG_VERSION");
-    send("hello", &[("version", Value::Text(&version)), ("memory_bytes", Value::Number(memory_bytes))]);
+/// A scenario begins.
+pub(crate) fn start(test: &str) {
+    send(&Event::Start { test: &test });
 }
 
 /// A number that was measured.
 pub(crate) fn metric(name: &str, value: u64, unit: &str) {
-    send("metric", &[("name", Value::Text(&name)), ("value", Value::Number(value)), ("unit", Value::Text(&unit))]);
+    send(&Event::Metric { name: &name, value, unit: &unit });
 }
 
 /// A fact in words.
 pub(crate) fn info(name: &str, value: &dyn Display) {
-    send("info", &[("name", Value::Text(&name)), ("value", Value::Text(value))]);
+    send(&Event::Info { name: &name, value });
 }
 
-/// Tells the host that a point is reached and waits until it answers `go NAME`; `false` if it doesn't in time.
+/// Tells the host that a point is reached and waits until it says to go on; `false` if it doesn't in time.
 pub(crate) fn sync(name: &str, patience: Duration) -> bool {
-    send("sync", &[("name", Value::Text(&name))]);
+    send(&Event::Sync { name: &name });
     let deadline = Clock::now_ns().saturating_add(patience.as_nanos() as u64);
     let mut reader = LineReader::default();
     loop {
         while let Some(line) = reader.poll() {
-            if line.strip_prefix("go ") == Some(name) {
+            if console::parse(&line) == Some(Line::Go(name.into())) {
                 return true;
             }
-            log::warn!("the host said {line:?} while `go {name}` was awaited");
+            log::warn!("the host said {line:?} while `{}` was awaited", console::go(name));
         }
         if Clock::now_ns() >= deadline {
             return false;
@@ -80,7 +108,13 @@ pub(crate) fn sync(name: &str, patience: Duration) -> bool {
 
 /// Writes bytes of a command's output, as they are.
 pub(crate) fn output(bytes: &[u8]) {
-    port::write_bytes(OUTPUT, bytes);
+    port::write_bytes(OUTPUT_PORT, bytes);
+    SENT.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+}
+
+/// The shell waits for a command.
+pub(crate) fn ready() {
+    send(&Event::Ready { output: SENT.load(Ordering::Relaxed) });
 }
 
 /// `core::fmt::Write` onto the raw output.
@@ -94,44 +128,12 @@ impl Write for Output {
     }
 }
 
-/// `core::fmt::Write` onto the events' port.
-struct Events;
+/// `core::fmt::Write` onto a port.
+struct Port(u16);
 
-impl Write for Events {
+impl Write for Port {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        port::write_bytes(EVENTS, text.as_bytes());
-        Ok(())
-    }
-}
-
-fn write_event(out: &mut dyn Write, event: &str, fields: &[(&str, Value<'_>)]) -> fmt::Result {
-    write!(out, "{{\"event\":\"{event}\"")?;
-    for (name, value) in fields {
-        match value {
-            Value::Text(text) => {
-                write!(out, ",\"{name}\":\"")?;
-                write!(Escaped(out), "{text}")?;
-                out.write_str("\"")?;
-            }
-            Value::Number(number) => write!(out, ",\"{name}\":{number}")?,
-        }
-    }
-    out.write_str("}\n")
-}
-
-/// Escapes what JSON strings cannot hold (RFC 8259, section 7).
-struct Escaped<'a>(&'a mut dyn Write);
-
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(|c: char| c < ' ' || c == '"' || c == '\\') {
-            let mut characters = part.chars();
-            match characters.next_back() {
-                Some(last @ ('"' | '\\')) => write!(self.0, "{}\\{last}", characters.as_str())?,
-                Some(last) if last < ' ' => write!(self.0, "{}\\u{:04x}", characters.as_str(), u32::from(last))?,
-                _ => self.0.write_str(part)?,
-            }
-        }
+        port::write_bytes(self.0, text.as_bytes());
         Ok(())
     }
 }

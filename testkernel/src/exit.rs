@@ -1,39 +1,30 @@
-//! The end of a run.
+//! The end of a run. Only the first end counts: nothing is sent after it, and every processor stops.
 
 use crate::{
-    arch::{cpu, port},
-    events::{self, Value},
+    arch::{cpu, port, smp},
+    events::{self, Message},
 };
 use core::fmt::Display;
-
-/// Port of QEMU's isa-debug-exit device; QEMU ends with status `2 * value + 1`.
-const DEBUG_EXIT: u16 = 0xf4;
-/// Ends QEMU with status 33, which none of QEMU's own failures has.
-const PASSED: u32 = 16;
-/// Ends QEMU with status 35.
-const FAILED: u32 = 17;
+use testkernel_protocol::{
+    event::Event,
+    exit::{FAILED, PASSED, PORT},
+};
 
 /// Reports success and ends the machine.
 pub(crate) fn pass() -> ! {
-    events::send("pass", &[]);
-    events::send("done", &[]);
-    leave(PASSED)
+    end(&Event::Pass, PASSED)
 }
 
 /// Reports that a scenario does not apply here and ends the machine; its status is that of success.
 pub(crate) fn skip(reason: &dyn Display) -> ! {
     log::info!("skipped: {reason}");
-    events::send("skip", &[("reason", Value::Text(reason))]);
-    events::send("done", &[]);
-    leave(PASSED)
+    end(&Event::Skip { reason }, PASSED)
 }
 
 /// Reports failure and ends the machine.
 pub(crate) fn fail(message: &dyn Display) -> ! {
     log::error!("{message}");
-    events::send("fail", &[("message", Value::Text(message))]);
-    events::send("done", &[]);
-    leave(FAILED)
+    end(&Event::Fail { message }, FAILED)
 }
 
 /// Ends the machine with no word to the host, as a kernel that went wrong would.
@@ -41,8 +32,17 @@ pub(crate) fn abandon() -> ! {
     leave(PASSED)
 }
 
+fn end(verdict: &Message<'_>, value: u32) -> ! {
+    if !events::close(verdict) {
+        cpu::stop();
+    }
+    leave(value)
+}
+
+/// Ends QEMU, which runs the machine on for a moment after the write: every processor waits there. Without the device it
+/// waits for ever, and the host's deadline ends it.
 fn leave(value: u32) -> ! {
-    port::write_u32(DEBUG_EXIT, value);
-    // No such device: a triple fault ends a QEMU that was started with -no-reboot.
-    cpu::triple_fault()
+    smp::stop_others();
+    port::write_u32(PORT, value);
+    cpu::stop()
 }

@@ -8,19 +8,27 @@ use virtio_fs::{DirEntry, Error};
 /// The entries of a folder with their attributes, sorted by name as bytes.
 ///
 /// # Errors
-/// Those of the driver.
+/// Those of the driver, the first one of an entry's among them.
 pub(crate) fn list(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Attr)>, Error> {
+    list_each(fs, path)?.into_iter().map(|(entry, attr)| Ok((entry, attr?))).collect()
+}
+
+/// As [`list`], with an error for each entry whose attributes cannot be had.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub(crate) fn list_each(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Result<Attr, Error>)>, Error> {
     let folder = fs.lookup(path)?;
     let mut entries = Vec::new();
     for entry in folder.read_dir()?.with_attributes() {
         let entry = entry?;
         let attr = match entry.attr {
-            Some(attr) => attr,
+            Some(attr) => Ok(attr),
             None => {
                 let mut inside = Vec::from(path.as_bytes());
                 inside.push(b'/');
                 inside.extend_from_slice(&entry.name);
-                fs.lookup_no_follow(&inside)?.attr()?
+                fs.lookup_no_follow(&inside).and_then(|node| node.attr())
             }
         };
         entries.push((entry, attr));

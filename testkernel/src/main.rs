@@ -11,7 +11,7 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod arch;
 #[cfg(target_os = "none")]
-mod bench;
+mod benchmarks;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(any(target_os = "none", test))]
@@ -20,8 +20,6 @@ mod cmdline;
 mod commands;
 #[cfg(target_os = "none")]
 mod console;
-#[cfg(any(target_os = "none", test))]
-mod content;
 #[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
@@ -34,12 +32,16 @@ mod exit;
 mod hal;
 #[cfg(target_os = "none")]
 mod listing;
+#[cfg(target_os = "none")]
+mod machine;
 #[cfg(any(target_os = "none", test))]
 mod memory;
 #[cfg(target_os = "none")]
 mod mmap;
 #[cfg(target_os = "none")]
 mod mount;
+#[cfg(target_os = "none")]
+mod outcome;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
@@ -49,9 +51,13 @@ mod platform;
 #[cfg(target_os = "none")]
 mod scenarios;
 #[cfg(target_os = "none")]
+mod shell;
+#[cfg(target_os = "none")]
 mod show;
 #[cfg(target_os = "none")]
 mod tour;
+#[cfg(any(target_os = "none", test))]
+mod units;
 #[cfg(target_os = "none")]
 mod watchdog;
 

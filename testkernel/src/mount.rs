@@ -1,11 +1,12 @@
 //! The file system device, found and mounted.
 
 use crate::{
-    devices::{self, DeviceInterrupt, Place},
+    devices::{self, Device, DeviceInterrupt, Place},
     events,
     hal::KernelMemory,
+    machine::Machine,
+    outcome::Stop,
     platform::KernelPlatform,
-    scenarios::{Machine, Stop},
 };
 use alloc::format;
 use virtio_fs::{Config, Interrupts, VirtioFs};
@@ -36,8 +37,19 @@ pub(crate) fn mount(machine: &Machine, config: Config) -> Result<Fs, Stop> {
 /// # Errors
 /// As [`mount`].
 pub(crate) fn mount_and_connect(machine: &Machine, config: Config) -> Result<(Fs, Option<DeviceInterrupt>), Stop> {
-    let place = find(machine)?;
-    let device = devices::open(place)?;
+    mount_device(machine, devices::open(find(machine)?)?, config)
+}
+
+/// As [`mount_and_connect`], with a device that was opened.
+///
+/// # Errors
+/// When it cannot be mounted.
+pub(crate) fn mount_device(
+    machine: &Machine,
+    device: Device,
+    config: Config,
+) -> Result<(Fs, Option<DeviceInterrupt>), Stop> {
+    let place = device.place();
     let interrupt = device.connect(machine.command_line.interrupts)?;
     // They end the processor's sleep, and whoever slept acknowledges them.
     let interrupts = if interrupt.is_some() { Interrupts::Deferred } else { Interrupts::Off };

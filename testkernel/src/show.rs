@@ -1,56 +1,8 @@
-//! Things as people read them.
+//! Bytes, sessions and statistics as people read them.
 
-use crate::mount::Fs;
+use crate::{mount::Fs, units::Bytes};
 use core::fmt;
-use fuse_proto::{FileType, Timestamp};
 use virtio_fs::Stats;
-
-/// A file's mode as `ls -l` shows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mode(pub(crate) u32);
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match FileType::from_mode(self.0) {
-            Some(FileType::Directory) => 'd',
-            Some(FileType::Regular) => '-',
-            Some(FileType::Symlink) => 'l',
-            _ => '?',
-        };
-        write!(f, "{kind}")?;
-        for shift in [6, 3, 0] {
-            for (bit, letter) in [(4, 'r'), (2, 'w'), (1, 'x')] {
-                write!(f, "{}", if self.0 >> shift & bit != 0 { letter } else { '-' })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A time in seconds since 1970.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Time(pub(crate) Timestamp);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:09} s after the beginning of 1970", self.0.secs, self.0.nanos)
-    }
-}
-
-/// A number of bytes in the largest unit that keeps it whole.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bytes(pub(crate) u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes >= 1 << 30 && bytes % (1 << 30) == 0 => write!(f, "{} GiB", bytes >> 30),
-            bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => write!(f, "{} MiB", bytes >> 20),
-            bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => write!(f, "{} KiB", bytes >> 10),
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
 
 /// Bytes in rows of 16, hexadecimal and as text. `offset` is that of the first byte.
 pub(crate) fn dump(out: &mut dyn fmt::Write, offset: u64, bytes: &[u8]) -> fmt::Result {

@@ -1,18 +1,19 @@
 //! The kernel's own start, from the boot loader's word to the command.
 
 use crate::{
-    arch::{apic, clock, gdt, ioapic, traps},
+    arch::{apic, clock, gdt, ioapic, traps, vectors::DeviceVector},
     boot::start_info::StartInfo,
-    cmdline::{self, Mode},
+    cmdline::{self, CommandLine, Mode},
     commands, console, events, exit,
+    machine::Machine,
     memory::{frames, paging},
-    pci,
-    scenarios::{self, Machine, Outcome, Stop},
-    tour, watchdog,
+    outcome::{Outcome, Stop},
+    panic, pci, scenarios, shell, tour, watchdog,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
 use spin::Once;
+use testkernel_protocol::event::Event;
 
 static START_INFO: Once<StartInfo> = Once::new();
 
@@ -25,7 +26,7 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         Err(message) => exit::fail(&message),
     };
     gdt::init(0);
-    traps::init();
+    traps::init(traps::Handlers { tick: watchdog::check, fatal: panic::exception });
     // SAFETY: called once, here, on the boot page tables; nothing else is in use yet.
     unsafe { frames::init(info) };
     // SAFETY: as above.
@@ -35,13 +36,17 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     if !clock::init() {
         exit::fail(&"the interval timer does not count, so there is no clock");
     }
+    let line = command_line(info);
+    if line.x2apic && !apic::enter_x2apic() {
+        exit::fail(&"this processor has no x2APIC mode");
+    }
     if let Err(error) = apic::init() {
-        exit::fail(&format_args!("cannot start the interrupt controller: {error}"));
+        exit::fail(&format_args!("the interrupt controller cannot be used: {error}"));
     }
     x86_64::instructions::interrupts::enable();
 
     let (free, total) = frames::counts();
-    events::hello(total as u64 * crate::memory::PAGE);
+    events::send(&Event::Hello {});
     log::info!(
         "test kernel {}: {} MiB of RAM ({} MiB free), time-stamp counter at {} MHz",
         env!("CARGO_PKG_VERSION"),
@@ -49,13 +54,6 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
         free >> 8,
         clock::frequency() / 1_000_000
     );
-    let Some(text) = info.command_line() else {
-        exit::fail(&"the command line is not UTF-8");
-    };
-    let line = match cmdline::parse(text) {
-        Ok(line) => Box::leak(Box::new(line)),
-        Err(message) => exit::fail(&message),
-    };
     for word in &line.ignored {
         log::info!("the word `{word}` on the command line means nothing here");
     }
@@ -68,7 +66,19 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     match &line.mode {
         Mode::Test(name) => scenarios::run(&machine, name),
         Mode::Tour => end(tour::run(&machine)),
+        Mode::Shell => end(shell::run(&machine)),
         Mode::Run(words) => end(commands::run(&machine, words)),
+    }
+}
+
+/// The command line, parsed.
+fn command_line(info: &'static StartInfo) -> &'static CommandLine {
+    let Some(text) = info.command_line() else {
+        exit::fail(&"the command line is not UTF-8");
+    };
+    match cmdline::parse(text) {
+        Ok(line) => Box::leak(Box::new(line)),
+        Err(message) => exit::fail(&message),
     }
 }
 
@@ -82,9 +92,12 @@ fn end(outcome: Outcome) -> ! {
 
 /// Has COM1 wake the processor. Without it a wait ends with the timer's next tick, so a failure is only worth a line.
 fn listen_to_the_host() {
-    let Some(vector) = traps::DeviceVector::take() else { return };
-    match ioapic::route(console::IRQ, vector, apic::id(), ioapic::Trigger::Edge) {
-        Ok(_) => console::enable_receive_interrupt(),
+    let Some(vector) = DeviceVector::take() else { return };
+    match ioapic::route(console::IRQ, vector.number(), apic::id(), ioapic::Trigger::Edge) {
+        Ok(line) => {
+            line.unmask();
+            console::enable_receive_interrupt();
+        }
         Err(error) => log::warn!("COM1 stays without an interrupt: {error}"),
     }
 }

@@ -5,9 +5,11 @@ use crate::{
     digest::Sha256,
     events::Output,
     listing,
+    machine::Machine,
     mount::{self, Fs},
-    scenarios::{Machine, Outcome},
-    show::{self, Bytes},
+    outcome::Outcome,
+    show,
+    units::{Bytes, Mode},
 };
 use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
@@ -37,7 +39,7 @@ pub(crate) fn run(machine: &Machine) -> Outcome {
     let entries = listing::list(&fs, "/")?;
     for (entry, attr) in entries.iter().take(SHOWN) {
         let name = String::from_utf8_lossy(&entry.name);
-        writeln!(Output, "  {} {:>10} {name}", show::Mode(attr.mode), attr.size)?;
+        writeln!(Output, "  {} {:>10} {name}", Mode(attr.mode), attr.size)?;
     }
     if entries.len() > SHOWN {
         writeln!(Output, "  ... and {} more", entries.len() - SHOWN)?;

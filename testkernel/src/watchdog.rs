@@ -3,10 +3,11 @@
 //! It cannot see a processor that has interrupts off for ever; the host's own deadline is for that.
 
 use crate::{
-    arch::{clock::Clock, gdt, traps::TrapFrame},
-    console::{self, say},
+    arch::{clock::Clock, frame::TrapFrame, gdt},
+    console::say,
     exit,
     memory::layout::MAX_PROCESSORS,
+    panic,
 };
 use core::{
     fmt,
@@ -53,13 +54,18 @@ pub(crate) fn start(patience: Option<Duration>) {
     DEADLINE_NS.store(Clock::now_ns().saturating_add(nanoseconds), Ordering::Relaxed);
 }
 
+/// Takes the deadline back, until the next [`start`].
+pub(crate) fn pause() {
+    DEADLINE_NS.store(u64::MAX, Ordering::Relaxed);
+}
+
 /// Looks at the clock; called by the timer's interrupt.
 pub(crate) fn check(frame: &TrapFrame) {
     if Clock::now_ns() < DEADLINE_NS.load(Ordering::Relaxed) {
         return;
     }
     // SAFETY: the interrupted code never runs again.
-    unsafe { console::seize() };
+    unsafe { panic::seize() };
     say!("{frame}");
     exit::fail(&format_args!("the watchdog's deadline has passed; the kernel was at rip {:#x}{Doing}", frame.rip))
 }

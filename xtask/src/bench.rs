@@ -12,7 +12,6 @@ mod table;
 use crate::{
     progress::Step,
     rig::tools::Tools,
-    scenarios::Content,
     setup::{self, Context, linux::Linux},
 };
 use anyhow::{Context as _, Result, bail};
@@ -27,6 +26,7 @@ use std::{
     process::ExitCode,
 };
 use table::{ROWS, Row, Run};
+use testkernel_protocol::content::Content;
 
 /// Bytes of the file that everybody reads and writes: four of the smaller windows.
 const FILE_BYTES: usize = 64 << 20;

@@ -54,10 +54,18 @@ pub(crate) struct QemuTestArgs {
 }
 
 /// One test: a scenario and the machines that it runs on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Test {
-    scenario: scenarios::Scenario,
-    machines: [Option<machine::Machine>; machine::MACHINES.len()],
+    scenario: scenarios::Test,
+    machines: Vec<machine::Machine>,
+    /// Whether the kernel's binary has no half of it.
+    lost: bool,
+}
+
+impl Test {
+    fn name(&self) -> &'static str {
+        self.scenario.scenario.name
+    }
 }
 
 /// Runs `cargo xtask qemu-test`.
@@ -72,7 +80,7 @@ pub(crate) fn command(args: &QemuTestArgs) -> Result<ExitCode> {
     if args.list {
         let kernel = setup::build::kernel(&context)?;
         for test in chosen(&kernel::scenarios(&kernel)?, args)? {
-            println!("{}", test.scenario.name);
+            println!("{}", test.name());
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -101,17 +109,16 @@ pub(crate) fn run(context: &Context, args: &QemuTestArgs) -> Result<Tally> {
                 scope.spawn(|| -> Result<()> {
                     while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let mut done = Vec::new();
-                        for machine in test.machines.iter().flatten() {
-                            let lost = !listed.iter().any(|name| name == test.scenario.name);
-                            done.push(if lost {
-                                one::lost(&test.scenario, machine)
+                        for machine in &test.machines {
+                            done.push(if test.lost {
+                                one::lost(test.name(), machine)
                             } else {
                                 one.run(&test.scenario, machine)?
                             });
                         }
                         // A worker that panicked poisoned nothing that matters: results are only ever added.
                         let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        output::print(test.scenario.name, &done);
+                        output::print(test.name(), &done);
                         results.extend(done);
                     }
                     Ok(())
@@ -124,13 +131,13 @@ pub(crate) fn run(context: &Context, args: &QemuTestArgs) -> Result<Tally> {
         Ok(())
     })?;
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let position = |result: &TestResult| tests.iter().position(|test| test.scenario.name == result.name);
+    let position = |result: &TestResult| tests.iter().position(|test| test.name() == result.name);
     results.sort_by_key(position);
     if let Some(file) = &args.json {
         output::write_json(file, &results)?;
     }
     Ok(Tally::of(tests.iter().map(|test| {
-        Outcome::of_all(results.iter().filter(|result| result.name == test.scenario.name).map(|result| &result.outcome))
+        Outcome::of_all(results.iter().filter(|result| result.name == test.name()).map(|result| &result.outcome))
     })))
 }
 
@@ -143,20 +150,16 @@ fn chosen(listed: &[String], args: &QemuTestArgs) -> Result<Vec<Test>> {
         bail!("there is no machine `{name}`; there are {}", names.join(", "));
     }
     let mut tests = Vec::new();
-    for name in listed.iter().cloned().chain(scenarios::lost(listed).into_iter().map(str::to_owned)) {
+    for scenario in scenarios::all() {
+        let name = scenario.scenario.name;
         if args.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
             continue;
         }
-        // The names live as long as the program: there are few, and every result carries them.
-        let scenario = scenarios::named(name.leak());
-        let mut machines = [None; machine::MACHINES.len()];
         let wanted =
-            scenario.machines.iter().filter(|machine| args.machine.as_ref().is_none_or(|only| only == *machine));
-        for (slot, name) in machines.iter_mut().zip(wanted) {
-            *slot = machine::named(name);
-        }
-        if machines.iter().any(Option::is_some) {
-            tests.push(Test { scenario, machines });
+            scenario.scenario.machines.iter().filter(|name| args.machine.as_ref().is_none_or(|only| only == *name));
+        let machines: Vec<_> = wanted.filter_map(|name| machine::named(name)).collect();
+        if !machines.is_empty() {
+            tests.push(Test { scenario, machines, lost: !listed.iter().any(|other| other == name) });
         }
     }
     if tests.is_empty() {
@@ -165,7 +168,7 @@ fn chosen(listed: &[String], args: &QemuTestArgs) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-/// A boot keeps QEMU, its main loop and a daemon busy.
+/// A boot keeps hardly more than one processor busy: while the daemon works, the kernel waits.
 fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -1,15 +1,18 @@
 //! `cargo xtask run`: boots the test kernel with a folder behind a window and runs a command in it.
 
 mod demo;
+mod shell;
 mod size;
 
 use crate::{
     paths::Paths,
     rig::{
-        boot::{self, Deadlines, Host, Plan},
+        boot::{self, Command, Host},
         daemon::Daemon,
-        kernel, logs,
+        logs,
         machine::{self, Device, Machine},
+        plan::{Deadlines, Plan},
+        scratch::Scratch,
         tools::Tools,
         verdict::{self, Success, Witness},
     },
@@ -24,6 +27,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use testkernel_protocol::command_line::{ARGUMENT, DEADLINE, INTERRUPTS, MODE, mode, word};
 
 const MIB: u64 = 1 << 20;
 /// The smallest window: one range of the driver's.
@@ -60,7 +64,7 @@ pub(crate) struct RunArgs {
     verbose: bool,
     #[command(flatten)]
     qemu: QemuArgs,
-    /// The command: `ls PATH`, `cat PATH`, `sha256 PATH`, `stat PATH`, `map PATH OFFSET LEN`, ...; none: a short tour
+    /// The command: `ls PATH`, `cat PATH`, `sha256 PATH`, `stat PATH`, `map PATH OFFSET LEN`, `shell`, ...; none: a short tour
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -75,7 +79,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
     let named = args.share.as_deref().map(usable_share).transpose()?;
     let context = Context::new(&args.qemu)?;
     let tools = Tools::ensure(&context, machine.device == Device::Plain)?;
-    let scratch = scratch(&paths)?;
+    let scratch = Scratch::new(&paths.target.join("run"))?;
     let (share, demo) = match named {
         Some(share) => (share, None),
         None => {
@@ -95,19 +99,19 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         folder: &folder,
         words: words(args, &machine),
         faults: &[],
-        deadlines: Deadlines {
-            boot: Duration::from_secs(60),
-            test: Duration::from_secs(args.timeout.saturating_add(15)),
-            end: Duration::from_secs(15),
-        },
+        deadlines: Deadlines::on(&args.accel, Duration::from_secs(args.timeout.saturating_add(15))),
     };
-    let report = boot::boot(&tools, &plan, &mut Passed { verbose: args.verbose })?;
+    let input = is_shell(args).then(shell::Input::standard);
+    let mut passed = Passed { verbose: args.verbose, input, failed: 0 };
+    let report = boot::boot(&tools, &plan, &mut passed)?;
+    let unnoticed = passed.failed > 0 && !passed.input.as_ref().is_some_and(shell::Input::is_typed);
     let failure = match verdict::judge(&report, None) {
         Ok(Success::Passed) => {
             if let Some(demo) = demo.filter(|_| args.command.is_empty()) {
                 demo.show_what_is_new()?;
             }
-            return Ok(ExitCode::SUCCESS);
+            // Whoever types has seen it; a script has the status only.
+            return Ok(if unnoticed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
         Ok(Success::Skipped(reason)) => bail!("{reason}"),
         Err(failure) => failure,
@@ -161,23 +165,31 @@ fn usable_share(share: &Path) -> Result<PathBuf> {
     Ok(share.canonicalize()?)
 }
 
-fn scratch(paths: &Paths) -> Result<tempfile::TempDir> {
-    let parent = paths.target.join("run");
-    fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    tempfile::tempdir_in(&parent).with_context(|| format!("cannot create a folder in {}", parent.display()))
+/// Whether the command is the shell.
+fn is_shell(args: &RunArgs) -> bool {
+    args.command.as_slice() == ["shell"]
 }
 
 fn words(args: &RunArgs, machine: &Machine) -> Vec<String> {
-    let mut words = vec![kernel::word("mode", if args.command.is_empty() { "tour" } else { "run" })];
-    words.extend(args.command.iter().map(|argument| kernel::word("arg", argument)));
-    words.push(kernel::word("deadline", &args.timeout.to_string()));
-    words.push(kernel::word("irq", machine.interrupts));
+    let mode = match args.command.as_slice() {
+        [] => mode::TOUR,
+        _ if is_shell(args) => mode::SHELL,
+        _ => mode::RUN,
+    };
+    let mut words = vec![word(MODE, mode)];
+    words.extend(args.command.iter().filter(|_| mode == mode::RUN).map(|argument| word(ARGUMENT, argument)));
+    words.push(word(DEADLINE, &args.timeout.to_string()));
+    words.push(word(INTERRUPTS, machine.interrupts));
     words
 }
 
 /// Passes the command's output on, byte for byte.
 struct Passed {
     verbose: bool,
+    /// Where the shell's commands come from.
+    input: Option<shell::Input>,
+    /// Commands of the shell that failed.
+    failed: usize,
 }
 
 impl Host for Passed {
@@ -188,6 +200,27 @@ impl Host for Passed {
     fn output(&mut self, bytes: &[u8]) -> Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).context("cannot pass the output on")
+    }
+
+    fn command(&mut self) -> Result<Option<Command>> {
+        let Some(input) = &mut self.input else { return Ok(Some(Command::End)) };
+        let line = match input.next()? {
+            shell::Next::Nothing => return Ok(None),
+            shell::Next::End => return Ok(Some(Command::End)),
+            shell::Next::Line(line) => line,
+        };
+        match shlex::split(&line) {
+            None => self.failed("a quotation has no end"),
+            Some(words) if words.is_empty() => {}
+            Some(words) if words == ["exit"] => return Ok(Some(Command::End)),
+            Some(words) => return Ok(Some(Command::Run(words))),
+        }
+        Ok(None)
+    }
+
+    fn failed(&mut self, message: &str) {
+        self.failed += 1;
+        eprintln!("error: {message}");
     }
 
     fn log(&mut self, bytes: &[u8]) {
@@ -219,6 +252,7 @@ mod tests {
         let args = parse(&["--timeout", "5", "--", "cat", "a b.txt", "--share"]);
         assert_eq!(words(&args, &machine).join(" "), "mode=run arg=cat arg=a%20b.txt arg=--share deadline=5 irq=poll");
         assert_eq!(words(&parse(&[]), &machine)[0], "mode=tour");
+        assert_eq!(words(&parse(&["--", "shell"]), &machine).join(" "), "mode=shell deadline=600 irq=poll");
     }
 
     #[test]

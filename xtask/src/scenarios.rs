@@ -1,201 +1,118 @@
-//! The host's side of the scenarios: on which machines each one runs, what the host does while it runs, and what the host
-//! can see for itself. A scenario that the kernel lists and this table does not name runs on [`DEFAULT_MACHINES`] with the
-//! checks that every boot gets.
+//! The rig's half of the scenarios: what the host does while one runs, and what it can see for itself. Each half is the
+//! function `NAME` in the module `GROUP`, in a file of the same name as the kernel's half.
 
-mod content;
 mod dax;
 mod dirs;
+mod discovery;
+mod fallback;
 mod files;
+mod machine;
 mod mmap;
 mod ops;
+mod reclaim;
 mod rig;
+mod robust;
+pub(crate) mod scenario;
+mod session;
 mod share;
-mod stage;
-mod window;
+mod smp;
+pub(crate) mod stage;
+mod steps;
+mod sync;
+mod writeback;
 
-use crate::rig::{boot::Report, verdict::Witness};
-use anyhow::Result;
-pub(crate) use content::Content;
-pub(crate) use stage::Stage;
-use std::path::Path;
+use scenario::Scenario;
+pub(crate) use share::make as make_share;
+use testkernel_protocol::{for_each_scenario, scenarios as protocol};
 
-/// A scenario, as the host sees it.
+/// A scenario as both sides know it, and the rig's half.
 #[derive(Clone, Copy)]
-pub(crate) struct Scenario {
-    /// `SUITE::NAME`, as the kernel lists it.
-    pub(crate) name: &'static str,
-    /// The names of the machines that it runs on.
-    pub(crate) machines: &'static [&'static str],
-    /// Whether its share has the large file.
-    pub(crate) big: bool,
-    /// What our daemon is to do wrong, as its `--fault` wants it.
-    pub(crate) faults: &'static [&'static str],
-    /// Words for the kernel's command line.
-    pub(crate) words: &'static [(&'static str, &'static str)],
-    /// Bytes of a file system of its own in the share, where the host lets everybody mount one; it is as the folder
-    /// [`SMALL_DISK`](crate::rig::daemon::SMALL_DISK) otherwise.
-    pub(crate) small_disk: Option<u64>,
-    /// Further arguments of the daemon.
-    pub(crate) daemon: &'static [&'static str],
-    /// What must come of it.
-    pub(crate) expect: Expect,
-    /// What the host does while the kernel waits at a point of this name.
-    pub(crate) at: fn(&mut Stage, &str) -> Result<()>,
-    /// What the host checks when everything has ended.
-    pub(crate) after: fn(&Stage, &Report) -> Result<()>,
-    /// Seconds that the kernel's own watchdog gives it.
-    pub(crate) seconds: u64,
-    /// Seconds that the host gives it beyond those.
-    pub(crate) grace: u64,
+pub(crate) struct Test {
+    /// Its name and machines.
+    pub(crate) scenario: &'static protocol::Scenario,
+    /// The rig's half.
+    pub(crate) half: Scenario,
 }
 
-/// What must come of a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expect {
-    /// It passes.
-    Pass,
-    /// The rig calls it a failure: this witness, in words that contain all of these.
-    Failure(Witness, &'static [&'static str]),
+/// Makes the look-up from the scenarios' list.
+macro_rules! halves {
+    ($($group:ident { $($name:ident: $machines:ident;)* })*) => {
+        /// The rig's half of a scenario.
+        fn half(name: &str) -> Option<Scenario> {
+            match name {
+                $($(concat!(stringify!($group), "::", stringify!($name)) => Some($group::$name()),)*)*
+                _ => None,
+            }
+        }
+    };
 }
 
-const WITH_WINDOW: &[&str] = &["q35-dax"];
-const EVERYWHERE: &[&str] = &["q35-dax", "q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
-const WITH_INTERRUPTS: &[&str] = &["q35-dax-msix", "q35-dax-line", "q35-plain", "microvm-plain"];
-const WITHOUT_WINDOW: &[&str] = &["q35-plain", "microvm-plain"];
-const SMALL_WINDOW: &[&str] = &["q35-dax-small"];
-/// With one, two and four processors.
-const SMALL_WINDOWS: &[&str] = &["q35-dax-small", "q35-dax-small-2cpu", "q35-dax-small-4cpu"];
-const BARE: &[&str] = &["q35-bare"];
-const DEFAULT_MACHINES: &[&str] = WITH_WINDOW;
+for_each_scenario!(halves);
 
-const PLAIN: Scenario = Scenario {
-    name: "",
-    machines: DEFAULT_MACHINES,
-    big: false,
-    faults: &[],
-    words: &[],
-    small_disk: None,
-    daemon: &[],
-    expect: Expect::Pass,
-    at: stage::no_such_point,
-    after: |_, _| Ok(()),
-    seconds: 90,
-    grace: 15,
-};
-
-const TABLE: &[Scenario] = &[
-    rig::PASS,
-    rig::SYNC,
-    rig::PANIC,
-    rig::HANG,
-    rig::SPIN,
-    rig::PAGE_FAULT,
-    rig::STACK_OVERFLOW,
-    rig::TRIPLE_FAULT,
-    rig::EARLY_EXIT,
-    rig::DAEMON_CRASH,
-    Scenario { name: "machine::copy", machines: BARE, ..PLAIN },
-    Scenario { name: "machine::faults_resume", machines: BARE, ..PLAIN },
-    Scenario { name: "discovery::pci_window_found", after: dax::window_is_as_offered, ..PLAIN },
-    Scenario { name: "discovery::no_window_is_normal", machines: WITHOUT_WINDOW, ..PLAIN },
-    Scenario {
-        name: "discovery::window_sizes",
-        machines: &["q35-dax-small", "q35-dax", "q35-dax-1g", "q35-dax-4g"],
-        after: dax::window_is_as_offered,
-        ..PLAIN
-    },
-    Scenario { name: "discovery::second_device", machines: &["q35-gpu"], after: dax::window_is_as_offered, ..PLAIN },
-    Scenario {
-        name: "discovery::region_over_4g",
-        machines: &["q35-gpu-8g"],
-        after: dax::window_is_as_offered,
-        ..PLAIN
-    },
-    Scenario { name: "session::init", machines: EVERYWHERE, after: files::session_is_described, ..PLAIN },
-    Scenario { name: "session::interrupts", machines: WITH_INTERRUPTS, ..PLAIN },
-    Scenario { name: "dirs::listing_matches_host", machines: EVERYWHERE, after: dirs::listing_is_the_hosts, ..PLAIN },
-    Scenario { name: "files::read_matches_host", machines: EVERYWHERE, after: files::hashes_are_the_hosts, ..PLAIN },
-    Scenario { name: "dax::read_matches_host", after: dax::hashes_through_window, ..PLAIN },
-    dax::NO_READ_REQUESTS,
-    dax::WRITE_VISIBLE_ON_HOST,
-    dax::HOST_WRITE_VISIBLE,
-    dax::MAP_ZERO_COPY,
-    Scenario { name: "dax::tail_of_odd_file", after: dax::tail_hash_is_the_hosts, ..PLAIN },
-    dax::EXTENDING_WRITE,
-    Scenario {
-        name: "reclaim::small_window",
-        machines: SMALL_WINDOW,
-        big: true,
-        after: dax::reclaim_is_balanced,
-        ..PLAIN
-    },
-    files::UNMODIFIED_VIRTIOFSD,
-    dax::PARTITION,
-    mmap::PINNED_BY_A_PROGRAM,
-    Scenario { name: "mmap::failure_is_everywhere", machines: SMALL_WINDOWS, big: true, seconds: 180, ..PLAIN },
-    Scenario { name: "mmap::failure_under_load", machines: SMALL_WINDOWS, big: true, seconds: 240, ..PLAIN },
-    mmap::WRITE_FAULT_MARKS_DIRTY,
-    mmap::PRIVATE_COW,
-    Scenario { name: "mmap::reclaim_unmaps", machines: SMALL_WINDOW, big: true, ..PLAIN },
-    Scenario { name: "mmap::pinned_range_is_skipped", machines: SMALL_WINDOW, big: true, ..PLAIN },
-    Scenario { name: "mmap::all_pinned_times_out", machines: SMALL_WINDOW, big: true, ..PLAIN },
-    Scenario { name: "sync::fsync_before_writable", after: mmap::metadata_came_first, ..PLAIN },
-    Scenario { name: "sync::fsync_error_is_bus_error", faults: &["fsync:EIO@1", "fsync:ENOSYS@2"], ..PLAIN },
-    Scenario { name: "sync::cut_meanwhile", machines: &["q35-dax-2cpu"], faults: &["fsync:delay-1500@1"], ..PLAIN },
-    Scenario { name: "writeback::store_during", machines: &["q35-dax-2cpu"], faults: &["fsync:delay-3000@1"], ..PLAIN },
-    Scenario { name: "writeback::fsync_fails", faults: &["fsync:EIO@1"], ..PLAIN },
-    Scenario {
-        name: "smp::stress",
-        machines: SMALL_WINDOWS,
-        big: true,
-        words: &[("seconds", "10")],
-        seconds: 240,
-        after: |stage, report| stage.hash_is_the_hosts(report, "smp-own"),
-        ..PLAIN
-    },
-];
-
-fn table() -> impl Iterator<Item = &'static Scenario> {
-    TABLE.iter().chain(&ops::ALL).chain(&window::ALL)
-}
-
-/// The host's side of a scenario of the kernel's.
-pub(crate) fn named(name: &'static str) -> Scenario {
-    table().find(|scenario| scenario.name == name).copied().unwrap_or(Scenario { name, ..PLAIN })
-}
-
-/// Makes the share that a scenario finds, with the large file if it needs that.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn make_share(root: &Path, big: bool) -> Result<()> {
-    share::make(root, big)
-}
-
-/// The names in the table that the kernel doesn't list: a scenario that was lost.
-pub(crate) fn lost(listed: &[String]) -> Vec<&'static str> {
-    table().map(|scenario| scenario.name).filter(|name| !listed.iter().any(|other| other == name)).collect()
+/// All of them, in the order in which they run.
+pub(crate) fn all() -> impl Iterator<Item = Test> {
+    protocol::ALL.iter().filter_map(|scenario| Some(Test { scenario, half: half(scenario.name)? }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rig::machine;
+    use std::{
+        collections::BTreeMap,
+        fs,
+        path::{Path, PathBuf},
+    };
 
     #[test]
-    fn every_scenario_is_named_once_and_has_machines_that_exist() {
-        for scenario in table() {
-            assert_eq!(table().filter(|other| other.name == scenario.name).count(), 1, "{}", scenario.name);
-            assert!(!scenario.machines.is_empty());
-            for name in scenario.machines {
-                assert!(machine::named(name).is_some(), "{}: {name}", scenario.name);
+    fn every_scenario_has_a_half_and_machines_that_exist() {
+        assert_eq!(all().count(), protocol::ALL.len());
+        for test in all() {
+            for name in test.scenario.machines {
+                assert!(machine::named(name).is_some(), "{}: {name}", test.scenario.name);
             }
         }
     }
 
+    /// The file below a folder of scenarios that each public function of a group is in.
+    fn functions(folder: &Path, signature: &str) -> BTreeMap<(String, String), PathBuf> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(&next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let relative = path.strip_prefix(folder).unwrap().to_path_buf();
+                let group = relative.with_extension("").iter().next().unwrap().to_string_lossy().into_owned();
+                for line in fs::read_to_string(&path).unwrap().lines() {
+                    if let Some(name) =
+                        line.strip_prefix("pub(crate) fn ").and_then(|rest| rest.strip_suffix(signature))
+                    {
+                        found.insert((group.clone(), name.to_owned()), relative.clone());
+                    }
+                }
+            }
+        }
+        found
+    }
+
     #[test]
-    fn a_scenario_that_only_the_kernel_knows_has_a_side_too() {
-        assert_eq!(named("new::one").machines, DEFAULT_MACHINES);
-        assert_eq!(lost(&[]).len(), table().count());
+    fn both_halves_are_in_files_of_the_same_name() {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scenarios");
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkernel/src/scenarios");
+        let hosts = functions(&ours, "() -> Scenario {");
+        let guests: BTreeMap<_, _> = ["(machine: &Machine) -> Outcome {", "(_: &Machine) -> Outcome {"]
+            .iter()
+            .flat_map(|signature| functions(&kernels, signature))
+            .collect();
+        for scenario in protocol::ALL {
+            let (group, name) = scenario.name.split_once("::").unwrap();
+            let key = (group.to_owned(), name.to_owned());
+            let file = guests.get(&key).unwrap_or_else(|| panic!("{} has no half in the kernel", scenario.name));
+            assert_eq!(hosts.get(&key), Some(file), "{}", scenario.name);
+        }
     }
 }

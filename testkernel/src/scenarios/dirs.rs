@@ -1,10 +1,11 @@
 //! Folders are listed as the host has them.
 
-use super::{Machine, Outcome, ensure};
 use crate::{
     events::Output,
     listing,
+    machine::Machine,
     mount::{self, Fs},
+    outcome::{Outcome, ensure},
 };
 use alloc::{collections::BTreeSet, format, string::String};
 use core::fmt::Write;

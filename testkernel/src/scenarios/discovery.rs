@@ -1,15 +1,16 @@
 //! Devices and their shared-memory regions are found, wherever the firmware put them.
 
-use super::{Machine, Outcome, Stop, ensure};
 use crate::{
     arch::clock::Clock,
     cmdline,
     devices::{self, Device, Place},
     events,
+    machine::Machine,
     memory::{
         LARGE_PAGE, PhysRange,
         paging::{self, Caching},
     },
+    outcome::{Outcome, Stop, ensure},
 };
 use virtio_shm::{FILE_SYSTEM, GPU, ShmId, ShmRegion, ShmTransport};
 

@@ -1,8 +1,14 @@
 //! Without a window everything works by requests.
 
-use super::{Machine, Outcome, ensure, files, wait_for_host};
-use crate::{content::Content, events, mount};
+use crate::{
+    events,
+    machine::Machine,
+    mount,
+    outcome::{Outcome, ensure},
+    scenarios::steps::{files, host::wait_for_host},
+};
 use alloc::vec;
+use testkernel_protocol::content::Content;
 use virtio_fs::{Config, DaxStatus, OpenOptions};
 
 /// Machine: a device without a window, on PCI or virtio-mmio, and the unmodified virtiofsd. Share: as

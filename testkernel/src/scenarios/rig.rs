@@ -1,11 +1,13 @@
 //! Deliberate misbehaviour: the host must call each of these, but the first and the last, a failure.
 
-use super::{Machine, Outcome, Stop, ensure, wait_for_host};
 use crate::{
     arch::cpu,
     events, exit,
+    machine::Machine,
     memory::{layout, paging},
     mount,
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::host::wait_for_host,
 };
 use alloc::format;
 use core::{hint, ptr, time::Duration};

@@ -1,51 +1,9 @@
-//! Devices that stop answering.
+//! Faults of the daemon, the device and the host: an error in time, nothing wrong, and the kernel goes on.
 
-use super::{Machine, Outcome, Stop, ensure, files, wait_for_host};
-use crate::{content::Content, mount};
-use alloc::{format, vec};
-use core::time::Duration;
-use virtio_fs::{Config, Error, OpenOptions};
+mod daemon;
+mod device;
+mod host;
 
-/// Machine: any with a file system. Sync `stop-daemon`: the host stops the daemon (SIGSTOP). Two requests end at their
-/// deadline, after which the device is left alone: everything fails at once, and the session ends with that error. Sync
-/// `resume-daemon`: the daemon goes on, late answers and all. The session stays dead, and a new one works.
-pub(crate) fn daemon_stops(machine: &Machine) -> Outcome {
-    const NAME: &str = "files/size-4097";
-    let config = Config::default().request_timeout(Duration::from_secs(2)).max_timeouts(2);
-    let fs = mount::mount(machine, config.clone())?;
-    let file = fs.open(NAME, OpenOptions::new().read(true).write(true))?;
-    wait_for_host("stop-daemon")?;
-    for number in 0..2 {
-        let late = fs.attr(format!("/missing-{number}"));
-        ensure!(matches!(late, Err(Error::TimedOut { .. })), "a request to a daemon that is stopped: {late:?}");
-    }
-    let requests = fs.stats().requests;
-    for number in 0..100 {
-        let dead = fs.attr(format!("/missing-{number}"));
-        ensure!(matches!(dead, Err(Error::Dead)), "a request to a device that was given up: {dead:?}");
-    }
-    let write = file.write_at(b"x", 5000);
-    ensure!(matches!(write, Err(Error::Dead)), "a write to a device that was given up: {write:?}");
-    let stats = fs.stats();
-    ensure!(stats.timeouts == 2, "{} requests got no answer in time", stats.timeouts);
-    ensure!(stats.requests == requests, "{} requests were sent to the dead device", stats.requests - requests);
-    let end = fs.unmount();
-    ensure!(matches!(end, Err(Error::Dead)), "the end of a dead session: {end:?}");
-    wait_for_host("resume-daemon")?;
-    let after = fs.attr("/");
-    ensure!(matches!(after, Err(Error::Unmounted)), "a session that has ended: {after:?}");
-    drop((file, fs));
-
-    let fs = mount::mount(machine, Config::default())?;
-    let file = fs.open(NAME, OpenOptions::new().read(true))?;
-    let mut buffer = vec![0; 4097];
-    file.read_exact_at(&mut buffer, 0)?;
-    files::check(NAME, Content::of(NAME), 0, &buffer)?;
-    let len = file.len()?;
-    if len != 4097 {
-        return Err(Stop::Fail(format!("{NAME} has {len} bytes: something was written after all")));
-    }
-    drop(file);
-    fs.unmount()?;
-    Ok(())
-}
+pub(crate) use daemon::{daemon_killed, daemon_slow, daemon_stops};
+pub(crate) use device::{interrupts_lost, reset_under_load};
+pub(crate) use host::{host_cuts, host_replaces};

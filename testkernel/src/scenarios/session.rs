@@ -1,7 +1,11 @@
 //! A session with the server begins and ends.
 
-use super::{Machine, Outcome, Stop, ensure};
-use crate::{events, mount};
+use crate::{
+    events,
+    machine::Machine,
+    mount,
+    outcome::{Outcome, Stop, ensure},
+};
 use alloc::format;
 use virtio_fs::Config;
 

@@ -1,15 +1,16 @@
 //! Synchronous faults: a page that a program may store to has its metadata on the host's disk first.
 
-use super::{
-    Machine, Outcome, Stop, ensure,
-    mmap::{APART, BASE, MIB, World, expect_page, load, map, no_store, shared, store},
-    smp,
-};
 use crate::{
-    arch::{clock::Clock, smp as processors},
+    arch::{clock::Clock, smp},
     events,
+    machine::Machine,
     memory::{LARGE_PAGE, PAGE},
     mmap::{File, ViewRequest},
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        processors,
+        views::{APART, BASE, MIB, World, expect_page, load, map, no_store, shared, store},
+    },
 };
 use alloc::{format, sync::Arc};
 use core::{
@@ -213,7 +214,7 @@ pub(crate) fn fsync_error_is_bus_error(machine: &Machine) -> Outcome {
 /// for it, the other processor cuts the file in the same 2 MiB: neither waits for the other, the fault is looked up anew and
 /// synchronised once more.
 pub(crate) fn cut_meanwhile(machine: &Machine) -> Outcome {
-    smp::start(2)?;
+    processors::start(2)?;
     let world = World::new(machine, Config::default())?;
     let file = create(&world, "sync-cut", 4 * MIB)?;
     map(&world.process, &synchronous(&file, SyncPolicy::PersistentHost, BASE, 4 * MIB))?;
@@ -221,7 +222,7 @@ pub(crate) fn cut_meanwhile(machine: &Machine) -> Outcome {
     let cut = Arc::new(AtomicBool::new(false));
     {
         let (begun, cut, file) = (begun.clone(), cut.clone(), file.clone());
-        processors::run_on(1, move || {
+        smp::run_on(1, move || {
             while !begun.load(Ordering::Acquire) {
                 core::hint::spin_loop();
             }
@@ -232,7 +233,7 @@ pub(crate) fn cut_meanwhile(machine: &Machine) -> Outcome {
     }
     begun.store(true, Ordering::Release);
     store(BASE + MIB, 6)?;
-    smp::join(1, Duration::from_secs(30))?;
+    processors::join(1, Duration::from_secs(30))?;
     ensure!(cut.load(Ordering::Acquire), "the file could not be cut");
     ensure!(load(BASE + MIB)? == 6, "the store is gone");
     no_store(BASE + MIB + 4 * PAGE, Errno::ERANGE)?;

@@ -1,13 +1,14 @@
 //! msync and fsync of what was stored through page tables.
 
-use super::{
-    Machine, Outcome, ensure,
-    mmap::{APART, BASE, MAP, MIB, OTHER, World, expect_page, load, map, shared, store},
-    smp,
-};
 use crate::{
-    arch::{clock::Clock, smp as processors, user},
+    arch::{clock::Clock, smp, user},
+    machine::Machine,
     memory::PAGE,
+    outcome::{Outcome, ensure},
+    scenarios::steps::{
+        processors,
+        views::{APART, BASE, MAP, MIB, OTHER, World, expect_page, load, map, shared, store},
+    },
 };
 use alloc::sync::Arc;
 use core::{
@@ -73,7 +74,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     const STORED_DURING: u8 = 1;
     const STORED_AFTER: u8 = 2;
     const FAILED: u8 = 3;
-    smp::start(2)?;
+    processors::start(2)?;
     let world = World::new(machine, Config::default())?;
     let file = world.open(MAP, true)?;
     map(&world.process, &shared(&file, SMALL, 6 * MIB, true))?;
@@ -84,7 +85,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     {
         let (outcome, returned, warm) = (outcome.clone(), returned.clone(), warm.clone());
         let (tables, process) = (world.tables.clone(), world.process.clone());
-        processors::run_on(1, move || {
+        smp::run_on(1, move || {
             process.activate();
             // From here on this processor remembers that the page can be written.
             warm.store(user::store_word(SMALL, 1).is_ok(), Ordering::Release);
@@ -109,7 +110,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     }
     file.sync_data()?;
     returned.store(true, Ordering::Release);
-    smp::join(1, Duration::from_secs(10))?;
+    processors::join(1, Duration::from_secs(10))?;
     let outcome = outcome.load(Ordering::Acquire);
     ensure!(outcome == STORED_DURING, "the other processor did not store during the write-back: {outcome}");
     ensure!(file.dirty_pages() == 1, "{} pages are dirty, not the one that was stored to", file.dirty_pages());

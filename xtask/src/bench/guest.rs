@@ -7,11 +7,12 @@ use super::{
 use crate::{
     process::child::Guarded,
     rig::{
-        boot::{self, Deadlines, Host, Plan, Report},
+        boot::{self, Host, Report},
         daemon::{self, Daemon},
         events::Event,
-        kernel, logs,
+        logs,
         machine::{self, Device, Machine, TAG, path_option},
+        plan::{Deadlines, Plan},
         tools::Tools,
         verdict::{self, Success},
     },
@@ -25,6 +26,7 @@ use std::{
     process::Stdio,
     time::Duration,
 };
+use testkernel_protocol::command_line::{ARGUMENT, DEADLINE, INTERRUPTS, MODE, mode, word};
 
 /// RAM of the machines.
 const MEMORY: u64 = 1 << 30;
@@ -56,10 +58,10 @@ impl Runner<'_> {
         let folder = self.folder("ours", run, repetition);
         let mut plan = self.plan(run, &folder)?;
         let arguments: &[&str] = if run == Run::Thrash { &["bench", "thrash"] } else { &["bench"] };
-        plan.words = vec![kernel::word("mode", "run")];
-        plan.words.extend(arguments.iter().map(|argument| kernel::word("arg", argument)));
-        plan.words.push(kernel::word("deadline", &PATIENCE.as_secs().to_string()));
-        plan.words.push(kernel::word("irq", plan.machine.interrupts));
+        plan.words = vec![word(MODE, mode::RUN)];
+        plan.words.extend(arguments.iter().map(|argument| word(ARGUMENT, argument)));
+        plan.words.push(word(DEADLINE, &PATIENCE.as_secs().to_string()));
+        plan.words.push(word(INTERRUPTS, plan.machine.interrupts));
         let report = boot::boot(self.tools, &plan, &mut Silent)?;
         let outcome = match verdict::judge(&report, None) {
             Ok(Success::Passed) => of_events(&report),
@@ -166,7 +168,7 @@ fn of_events(report: &Report) -> Result<Vec<Measured>> {
             None if name.starts_with(REQUESTS) => name,
             None => continue,
         };
-        measured.push(Measured { name: name.to_owned(), value: *value, unit: unit.clone() });
+        measured.push(Measured { name: name.to_owned(), value: *value as f64, unit: unit.clone() });
     }
     Ok(measured)
 }
@@ -253,9 +255,9 @@ mod tests {
         let report = Report {
             events: vec![
                 Event::Hello {},
-                metric("bench rtt", 17_000.0, "ns"),
-                metric("requests rtt", 100.0, "per 100"),
-                metric("stat requests", 7.0, "1"),
+                metric("bench rtt", 17_000, "ns"),
+                metric("requests rtt", 100, "per 100"),
+                metric("stat requests", 7, "1"),
                 Event::Pass,
             ],
             broken: Vec::new(),

@@ -3,27 +3,32 @@
 use super::output::{Outcome, TestResult};
 use crate::{
     rig::{
-        boot::{self, Deadlines, Plan, Report},
-        kernel, logs,
+        boot::{self, DaemonEnd, Report},
+        logs,
         machine::Machine,
+        plan::{Deadlines, Plan},
         tools::Tools,
         verdict::{self, Failure, Success, Witness},
     },
-    scenarios::{self, Expect, Scenario, Stage},
+    scenarios::{
+        self, Test,
+        scenario::{Expect, Scenario},
+        stage::Stage,
+    },
 };
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::Path,
     time::{Duration, Instant},
 };
+use testkernel_protocol::command_line::{DEADLINE, INTERRUPTS, MODE, SECONDS, TEST, WINDOW, mode, word};
 
 /// RAM of the machines.
 const MEMORY: u64 = 512 << 20;
-const BOOT: Duration = Duration::from_secs(60);
-const END: Duration = Duration::from_secs(15);
-/// The kernel's word for how long a scenario takes that can take any time.
-const SECONDS: &str = "seconds";
+
 /// What every test needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner<'a> {
@@ -40,55 +45,56 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// When this program is interrupted or its own folders cannot be written.
-    pub(super) fn run(&self, scenario: &Scenario, machine: &Machine) -> Result<TestResult> {
-        let begin = Instant::now();
-        let folder = self.root.join(format!("{}@{}", scenario.name.replace("::", "."), machine.name));
+    pub(super) fn run(&self, test: &Test, machine: &Machine) -> Result<TestResult> {
+        let (name, begin) = (test.scenario.name, Instant::now());
+        let folder = self.root.join(format!("{}@{}", name.replace("::", "."), machine.name));
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         let share = folder.join("share");
         fs::create_dir_all(&share).with_context(|| format!("cannot create {}", share.display()))?;
         let mut numbers = Vec::new();
-        let verdict = self.boot(scenario, machine, &folder, &share, &mut numbers);
+        let verdict = self.boot(test, machine, &folder, &share, &mut numbers);
         crate::process::interrupt::check()?;
         let verdict = verdict.unwrap_or_else(|error| Err(Failure::new(Witness::Host, format!("{error:#}"))));
-        let outcome = match as_expected(scenario.expect, verdict) {
+        let outcome = match as_expected(test.half.expect, verdict) {
             Ok(Success::Passed) => Outcome::Ok,
             Ok(Success::Skipped(reason)) => Outcome::Skipped(reason),
-            Err(failure) => Outcome::Failed { message: failure.message, details: details(&folder, scenario, machine) },
+            Err(failure) => Outcome::Failed { message: failure.message, details: details(&folder, name, machine) },
         };
         if !self.keep && !matches!(outcome, Outcome::Failed { .. }) {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         let seconds = begin.elapsed().as_secs_f64();
-        Ok(TestResult { name: scenario.name, machine: machine.name, outcome, seconds, numbers })
+        Ok(TestResult { name, machine: machine.name, outcome, seconds, numbers })
     }
 
     fn boot(
         &self,
-        scenario: &Scenario,
+        test: &Test,
         machine: &Machine,
         folder: &Path,
         share: &Path,
         numbers: &mut Vec<String>,
     ) -> Result<Result<Success, Failure>> {
+        let (name, scenario) = (test.scenario.name, &test.half);
         if machine.has_share() {
             scenarios::make_share(share, scenario.big)?;
         }
         let longer = self.seconds.filter(|_| scenario.words.iter().any(|&(key, _)| key == SECONDS));
         let seconds = scenario.seconds + longer.unwrap_or_default();
         let mut words = vec![
-            kernel::word("mode", "test"),
-            kernel::word("test", scenario.name),
-            kernel::word("deadline", &seconds.to_string()),
-            kernel::word("irq", machine.interrupts),
+            word(MODE, mode::TEST),
+            word(TEST, name),
+            word(DEADLINE, &(seconds * u64::from(Deadlines::slower(self.accelerator))).to_string()),
+            word(INTERRUPTS, machine.interrupts),
         ];
         if let Some(window) = machine.window() {
-            words.push(kernel::word("window", &window.to_string()));
+            words.push(word(WINDOW, &window.to_string()));
         }
         words.extend(scenario.words.iter().map(|&(key, value)| match longer {
-            Some(seconds) if key == SECONDS => kernel::word(key, &seconds.to_string()),
-            _ => kernel::word(key, value),
+            Some(seconds) if key == SECONDS => word(key, &seconds.to_string()),
+            _ => word(key, value),
         }));
         let plan = Plan {
             machine: *machine,
@@ -101,22 +107,29 @@ impl Runner<'_> {
             folder,
             words,
             faults: scenario.faults,
-            deadlines: Deadlines { boot: BOOT, test: Duration::from_secs(seconds + scenario.grace), end: END },
+            deadlines: Deadlines::on(self.accelerator, Duration::from_secs(seconds + scenario.grace)),
         };
         let mut stage = Stage::new(share, machine.window(), scenario.at);
-        let report = boot::boot(self.tools, &plan, &mut stage)?;
+        let mut report = boot::boot(self.tools, &plan, &mut stage)?;
+        if scenario.daemon_dies && was_killed(report.daemon) {
+            (report.daemon, report.record) = (DaemonEnd::None, None);
+        }
         if longer.is_some() {
             numbers.extend(report.metrics());
         }
-        Ok(verdict::judge(&report, Some(scenario.name))
-            .and_then(|success| witnessed(scenario, &stage, &report, success)))
+        Ok(verdict::judge(&report, Some(name)).and_then(|success| witnessed(scenario, &stage, &report, success)))
     }
 }
 
 /// For a scenario that the host has a side for and the kernel doesn't have: a lost test must not go unnoticed.
-pub(super) fn lost(scenario: &Scenario, machine: &Machine) -> TestResult {
+pub(super) fn lost(name: &'static str, machine: &Machine) -> TestResult {
     let outcome = Outcome::Failed { message: "the kernel has no such scenario".into(), details: String::new() };
-    TestResult { name: scenario.name, machine: machine.name, outcome, seconds: 0.0, numbers: Vec::new() }
+    TestResult { name, machine: machine.name, outcome, seconds: 0.0, numbers: Vec::new() }
+}
+
+/// Whether the daemon ended by SIGKILL, as it does when the scenario kills it.
+fn was_killed(daemon: DaemonEnd) -> bool {
+    matches!(daemon, DaemonEnd::Exited(status) if status.signal() == Some(Signal::KILL.as_raw()))
 }
 
 /// The host's own look, when everything else agrees.
@@ -143,13 +156,10 @@ fn as_expected(expect: Expect, verdict: Result<Success, Failure>) -> Result<Succ
 }
 
 /// The logs of a failed test, and how to run it again.
-fn details(folder: &Path, scenario: &Scenario, machine: &Machine) -> String {
+fn details(folder: &Path, name: &str, machine: &Machine) -> String {
     let mut text = logs::ends(folder);
     text.push_str(&format!("  logs: {}\n", folder.display()));
-    text.push_str(&format!(
-        "  rerun: cargo xtask qemu-test --filter {} --machine {} --keep\n",
-        scenario.name, machine.name
-    ));
+    text.push_str(&format!("  rerun: cargo xtask qemu-test --filter {} --machine {} --keep\n", name, machine.name));
     text
 }
 

@@ -4,9 +4,11 @@ use super::{
     channel::{self, Lines, Socket},
     daemon::{self, Daemon},
     events::{self, Event},
-    machine::{Machine, path_option},
+    machine::path_option,
+    plan::Plan,
     qmp,
     record::Record,
+    scratch::Scratch,
     tools::Tools,
 };
 use crate::process::{child::Guarded, interrupt, shown};
@@ -20,46 +22,9 @@ use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
+use testkernel_protocol::{console, event, exit};
 
 const TICK: Duration = Duration::from_millis(10);
-
-/// How long each part of a boot may take, on the host's clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// From QEMU's start to the kernel's first word.
-    pub(crate) boot: Duration,
-    /// From there to its verdict.
-    pub(crate) test: Duration,
-    /// From there to the end of QEMU, and then to that of the daemon.
-    pub(crate) end: Duration,
-}
-
-/// What is booted.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan<'a> {
-    /// The machine.
-    pub(crate) machine: Machine,
-    /// QEMU's accelerator.
-    pub(crate) accelerator: &'a str,
-    /// Bytes of RAM.
-    pub(crate) memory: u64,
-    /// The folder that is shared.
-    pub(crate) share: &'a Path,
-    /// Bytes of a file system of its own that the daemon has mounted in the share, if any ([`super::daemon::SMALL_DISK`]).
-    pub(crate) small_disk: Option<u64>,
-    /// Further arguments of the daemon.
-    pub(crate) daemon: &'a [&'a str],
-    /// Whether the daemon keeps a record, if it can: it takes time.
-    pub(crate) record: bool,
-    /// Where the logs go.
-    pub(crate) folder: &'a Path,
-    /// The words of the kernel's command line.
-    pub(crate) words: Vec<String>,
-    /// What our daemon is to do wrong, as its `--fault` wants it.
-    pub(crate) faults: &'a [&'a str],
-    /// How long it may take.
-    pub(crate) deadlines: Deadlines,
-}
 
 /// The host's part while the kernel runs.
 pub(crate) trait Host {
@@ -75,8 +40,28 @@ pub(crate) trait Host {
     /// When they cannot be passed on, which ends the run.
     fn output(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// The shell waits for a command; asked again and again until there is one.
+    ///
+    /// # Errors
+    /// When none can be had, which ends the run.
+    fn command(&mut self) -> Result<Option<Command>> {
+        Ok(Some(Command::End))
+    }
+
+    /// A command of the shell failed, and the shell goes on.
+    fn failed(&mut self, _message: &str) {}
+
     /// Lines for people.
     fn log(&mut self, bytes: &[u8]);
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Run a command of these words.
+    Run(Vec<String>),
+    /// End.
+    End,
 }
 
 /// A part of a boot.
@@ -84,8 +69,10 @@ pub(crate) trait Host {
 pub(crate) enum Phase {
     /// Before the kernel's first word.
     Boot,
-    /// Before its verdict.
+    /// Before its verdict, while it has something to do.
     Test,
+    /// While its shell waits for a command, for as long as a person likes.
+    Prompt,
     /// After it.
     End,
 }
@@ -177,7 +164,7 @@ pub(crate) const LOGS: [(&str, &str); 4] = [
 pub(crate) fn boot(tools: &Tools, plan: &Plan<'_>, host: &mut impl Host) -> Result<Report> {
     fs::create_dir_all(plan.folder).with_context(|| format!("cannot create {}", plan.folder.display()))?;
     // Paths of sockets must be short, which those under the target directory may not be.
-    let sockets = tempfile::Builder::new().prefix("xtask-").tempdir().context("no temporary folder for sockets")?;
+    let sockets = Scratch::for_sockets()?;
     let (sender, receiver) = mpsc::channel();
     let listening = listen(sockets.path(), plan.folder, sender)?;
     let fs_socket = sockets.path().join("fs");
@@ -193,6 +180,8 @@ pub(crate) fn boot(tools: &Tools, plan: &Plan<'_>, host: &mut impl Host) -> Resu
         events: Vec::new(),
         broken: Vec::new(),
         complaints: Vec::new(),
+        prompt: None,
+        output: 0,
     };
     let end = running.attend(plan, host);
     if end.is_err() {
@@ -248,9 +237,9 @@ fn start_qemu(tools: &Tools, plan: &Plan<'_>, sockets: &Path, fs_socket: &Path) 
         command.arg("-chardev").arg(path_option(&format!("socket,id={name},path="), &sockets.join(name)));
     }
     command.args(["-serial", "chardev:serial", "-qmp", "chardev:qmp"]);
-    command.args(["-device", "isa-debugcon,iobase=0xe9,chardev=events"]);
-    command.args(["-device", "isa-debugcon,iobase=0xea,chardev=output"]);
-    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=events", event::PORT)]);
+    command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=output", event::OUTPUT_PORT)]);
+    command.args(["-device", &format!("isa-debug-exit,iobase={:#x},iosize=4", exit::PORT)]);
     command.args(plan.machine.device_arguments(fs_socket));
     command.arg("-kernel").arg(&tools.kernel).arg("-append").arg(plan.words.join(" "));
     fs::write(plan.folder.join("qemu.command"), format!("{}\n", shown(&command)))?;
@@ -269,6 +258,9 @@ struct Running {
     events: Vec<Event>,
     broken: Vec<String>,
     complaints: Vec<String>,
+    /// The shell waits for a command, once so many bytes of output have come.
+    prompt: Option<u64>,
+    output: u64,
 }
 
 impl Running {
@@ -284,6 +276,7 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             interrupt::check()?;
+            self.answer_prompt(host)?;
             let now = self.phase();
             if now != phase {
                 (phase, since) = (now, Instant::now());
@@ -294,6 +287,7 @@ impl Running {
             let limit = match phase {
                 Phase::Boot => plan.deadlines.boot,
                 Phase::Test => plan.deadlines.test,
+                Phase::Prompt => Duration::MAX,
                 Phase::End => plan.deadlines.end,
             };
             if since.elapsed() >= limit {
@@ -308,6 +302,8 @@ impl Running {
     fn phase(&self) -> Phase {
         if self.events.contains(&Event::Done) {
             Phase::End
+        } else if self.prompt.is_some() {
+            Phase::Prompt
         } else if self.events.contains(&Event::Hello {}) {
             Phase::Test
         } else {
@@ -322,15 +318,21 @@ impl Running {
                     match events::parse(&line) {
                         Ok(event) => {
                             self.events.push(event.clone());
-                            if let Event::Sync { name } = event {
-                                self.sync(&name, host);
+                            match event {
+                                Event::Sync { name } => self.sync(&name, host),
+                                Event::Ready { output } => self.prompt = Some(output),
+                                Event::Error { message } => host.failed(&message),
+                                _ => {}
                             }
                         }
                         Err(broken) => self.broken.push(broken),
                     }
                 }
             }
-            Message::Output(bytes) => host.output(&bytes)?,
+            Message::Output(bytes) => {
+                self.output += bytes.len() as u64;
+                host.output(&bytes)?;
+            }
             Message::Serial(bytes) => host.log(&bytes),
             Message::SerialIs(stream) => self.serial = Some(stream),
             Message::MonitorIs(stream) => self.monitor = Some(stream),
@@ -342,10 +344,31 @@ impl Running {
         if let Err(error) = host.sync(name, self.daemon.as_mut()) {
             self.complaints.push(format!("at `{name}`: {error:#}"));
         }
-        let told = self.serial.as_mut().map(|serial| serial.write_all(format!("go {name}\n").as_bytes()));
+        let told = self.serial.as_mut().map(|serial| serial.write_all(format!("{}\n", console::go(name)).as_bytes()));
         if !matches!(told, Some(Ok(()))) {
             self.complaints.push(format!("at `{name}`: the kernel cannot be told to go on"));
         }
+    }
+
+    /// Gives the shell its next command, once all output of the last one has been passed on.
+    fn answer_prompt(&mut self, host: &mut impl Host) -> Result<()> {
+        if self.prompt.is_none_or(|output| self.output < output) {
+            return Ok(());
+        }
+        let line = match host.command()? {
+            None => return Ok(()),
+            Some(Command::Run(words)) => match console::command(&words) {
+                Some(line) => line,
+                None => {
+                    host.failed(&format!("a command has at most {} bytes", console::MAX_LINE));
+                    return Ok(());
+                }
+            },
+            Some(Command::End) => console::end().to_owned(),
+        };
+        self.prompt = None;
+        let serial = self.serial.as_mut().context("the kernel has no console to be told a command")?;
+        writeln!(serial, "{line}").context("the kernel cannot be told a command")
     }
 
     /// Takes what was under way when QEMU ended.

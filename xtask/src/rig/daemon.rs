@@ -1,8 +1,8 @@
 //! The daemon that serves the share: ours with a window, or an unmodified one without.
 
 use super::{
-    boot::Plan,
     machine::{Device, TAG},
+    plan::Plan,
 };
 use crate::{
     process::{child::Guarded, interrupt, shown},
@@ -16,6 +16,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkernel_protocol::share::SMALL_DISK;
 
 const TICK: Duration = Duration::from_millis(2);
 
@@ -96,9 +97,6 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
     }
     Ok(Some(Daemon { process, record }))
 }
-
-/// The folder of the share that has a file system of its own, if a scenario wants that.
-pub(crate) const SMALL_DISK: &str = "small";
 
 /// Has a daemon begin with a tmpfs of `len` bytes over `folder`, which nobody sees but it: in namespaces of its own, so that
 /// nobody needs to be root. The daemon as it is where the host lets nobody do that.

@@ -1,4 +1,4 @@
-//! What the host knows of the test kernel: the scenarios in its binary, and its command line.
+//! The scenarios in the test kernel's binary.
 
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
@@ -35,19 +35,6 @@ fn parse_names(bytes: &[u8]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// One word of the kernel's command line.
-pub(crate) fn word(key: &str, value: &str) -> String {
-    let mut word = format!("{key}=");
-    for &byte in value.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_./:~+".contains(&byte) {
-            word.push(byte.into());
-        } else {
-            word.push_str(&format!("%{byte:02x}"));
-        }
-    }
-    word
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,12 +50,6 @@ mod tests {
         for bad in [b"ab\0".as_slice(), b"a::\0", b"a::b\0a::b\0", b"a b::c\0", b"\xff::a\0"] {
             assert!(parse_names(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn values_are_percent_encoded() {
-        assert_eq!(word("arg", "a b%c=ü,"), "arg=a%20b%25c%3d%c3%bc%2c");
-        assert_eq!(word("test", "dax::x_1"), "test=dax::x_1");
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The machines that QEMU plays.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+use testkernel_protocol::{command_line::interrupts, machines as names};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -62,77 +67,90 @@ const fn with_window(name: &'static str, about: &'static str, window: u64) -> Ma
         about,
         board: Board::Q35,
         device: Device::Dax { window },
-        interrupts: "poll",
+        interrupts: interrupts::POLL,
         processors: 1,
         model: None,
     }
 }
 
 /// Every machine.
-pub(crate) const MACHINES: [Machine; 14] = [
-    with_window("q35-dax", "PCI, a DAX window of 256 MiB", 256 * MIB),
-    with_window("q35-dax-small", "PCI, a DAX window of 16 MiB", 16 * MIB),
-    with_window("q35-dax-1g", "PCI, a DAX window of 1 GiB", GIB),
-    with_window("q35-dax-4g", "PCI, a DAX window of 4 GiB", 4 * GIB),
-    Machine { processors: 2, ..with_window("q35-dax-2cpu", "PCI, a DAX window of 256 MiB, two processors", 256 * MIB) },
+pub(crate) const MACHINES: [Machine; 15] = [
+    with_window(names::Q35_DAX, "PCI, a DAX window of 256 MiB", 256 * MIB),
+    with_window(names::Q35_DAX_SMALL, "PCI, a DAX window of 16 MiB", 16 * MIB),
+    with_window(names::Q35_DAX_1G, "PCI, a DAX window of 1 GiB", GIB),
+    with_window(names::Q35_DAX_4G, "PCI, a DAX window of 4 GiB", 4 * GIB),
     Machine {
         processors: 2,
-        ..with_window("q35-dax-small-2cpu", "PCI, a DAX window of 16 MiB, two processors", 16 * MIB)
+        ..with_window(names::Q35_DAX_2CPU, "PCI, a DAX window of 256 MiB, two processors", 256 * MIB)
+    },
+    Machine {
+        processors: 2,
+        ..with_window(names::Q35_DAX_SMALL_2CPU, "PCI, a DAX window of 16 MiB, two processors", 16 * MIB)
     },
     Machine {
         processors: 4,
-        ..with_window("q35-dax-small-4cpu", "PCI, a DAX window of 16 MiB, four processors", 16 * MIB)
+        ..with_window(names::Q35_DAX_SMALL_4CPU, "PCI, a DAX window of 16 MiB, four processors", 16 * MIB)
     },
     Machine {
-        interrupts: "msix",
-        ..with_window("q35-dax-msix", "PCI, a DAX window of 256 MiB, message-signalled interrupts", 256 * MIB)
+        interrupts: interrupts::MSIX,
+        ..with_window(names::Q35_DAX_MSIX, "PCI, a DAX window of 256 MiB, message-signalled interrupts", 256 * MIB)
     },
     Machine {
-        interrupts: "line",
-        ..with_window("q35-dax-line", "PCI, a DAX window of 256 MiB, an interrupt line", 256 * MIB)
+        interrupts: interrupts::LINE,
+        ..with_window(names::Q35_DAX_LINE, "PCI, a DAX window of 256 MiB, an interrupt line", 256 * MIB)
     },
     Machine {
-        name: "q35-plain",
+        interrupts: interrupts::MSIX,
+        processors: 2,
+        model: Some("qemu64,+x2apic"),
+        ..with_window(
+            names::Q35_X2APIC,
+            "PCI, a DAX window of 16 MiB, two processors with x2APIC, message-signalled interrupts",
+            16 * MIB,
+        )
+    },
+    Machine {
+        name: names::Q35_PLAIN,
         about: "PCI, an unmodified virtiofsd and no window, message-signalled interrupts",
         board: Board::Q35,
         device: Device::Plain,
-        interrupts: "msix",
+        interrupts: interrupts::MSIX,
         processors: 1,
         model: None,
     },
     Machine {
-        name: "microvm-plain",
+        name: names::MICROVM_PLAIN,
         about: "virtio-mmio, an unmodified virtiofsd and no window, an interrupt line",
         board: Board::MicroVm,
         device: Device::Plain,
-        interrupts: "line",
+        interrupts: interrupts::LINE,
         processors: 1,
         model: None,
     },
     Machine {
-        name: "q35-gpu",
+        name: names::Q35_GPU,
         about: "PCI, a GPU with 256 MiB of host memory",
         board: Board::Q35,
         device: Device::Gpu { window: 256 * MIB },
-        interrupts: "poll",
+        interrupts: interrupts::POLL,
         processors: 1,
         model: None,
     },
     Machine {
-        name: "q35-gpu-8g",
+        name: names::Q35_GPU_8G,
         about: "PCI, a GPU with 8 GiB of host memory",
         board: Board::Q35,
         device: Device::Gpu { window: 8 * GIB },
-        interrupts: "poll",
+        interrupts: interrupts::POLL,
         processors: 1,
         model: None,
     },
     Machine {
-        name: "q35-bare",
+        name: names::Q35_BARE,
         about: "PCI, nothing but what the rig needs",
         board: Board::Q35,
         device: Device::None,
-        interrupts: "poll",
+        interrupts: interrupts::POLL,
         processors: 1,
         model: None,
     },
@@ -211,7 +229,14 @@ impl Machine {
 
 /// An option of QEMU's that ends in a path; commas in it are doubled, as QEMU wants them.
 pub(crate) fn path_option(option: &str, path: &Path) -> OsString {
-    format!("{option}{}", path.to_string_lossy().replace(',', ",,")).into()
+    let mut bytes = option.as_bytes().to_vec();
+    for &byte in path.as_os_str().as_bytes() {
+        bytes.push(byte);
+        if byte == b',' {
+            bytes.push(byte);
+        }
+    }
+    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -237,5 +262,7 @@ mod tests {
     #[test]
     fn commas_in_paths_are_doubled() {
         assert_eq!(path_option("socket,path=", Path::new("/a,b/c")), "socket,path=/a,,b/c");
+        let odd = OsString::from_vec(b"/a\xff,'\n".to_vec());
+        assert_eq!(path_option("p=", Path::new(&odd)), OsString::from_vec(b"p=/a\xff,,'\n".to_vec()));
     }
 }

@@ -6,11 +6,12 @@ use super::{
     events::Event,
 };
 use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus};
+use testkernel_protocol::exit;
 
-/// QEMU's status when the kernel wrote 16 to its isa-debug-exit device; nothing of QEMU's own ends with it.
-const PASSED: i32 = 33;
-/// The same for 17.
-const FAILED: i32 = 35;
+/// QEMU's status when the kernel said that it passed.
+const PASSED: i32 = exit::status(exit::PASSED);
+/// The same when it failed.
+const FAILED: i32 = exit::status(exit::FAILED);
 
 /// What a boot that did not fail came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ fn qemu_ended(report: &Report) -> Result<(), Failure> {
         End::Deadline(phase, limit) => {
             let what = match phase {
                 Phase::Boot => "the kernel said nothing",
-                Phase::Test => "the kernel gave no verdict",
+                Phase::Test | Phase::Prompt => "the kernel gave no verdict",
                 Phase::End => "QEMU did not end after the kernel's verdict",
             };
             return Err(Failure::new(Witness::Clock, format!("{what} within {} s", limit.as_secs())));

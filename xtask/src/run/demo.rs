@@ -1,6 +1,6 @@
 //! The demo folder: a copy of the repository's, with one larger file that need not be in a repository.
 
-use crate::paths::Paths;
+use crate::{paths::Paths, rig::regular};
 use anyhow::{Context, Result};
 use std::{
     collections::BTreeSet,
@@ -43,7 +43,7 @@ impl Demo {
     /// When it cannot be read.
     pub(super) fn show_what_is_new(&self) -> Result<()> {
         for name in names(&self.folder)?.difference(&self.names) {
-            let bytes = fs::read(self.folder.join(name))?;
+            let bytes = regular::read(&self.folder, name)?;
             let text = String::from_utf8_lossy(&bytes);
             println!("The host finds the new file {} of {} bytes:", name.display(), bytes.len());
             for line in text.lines().take(3) {

@@ -1,14 +1,19 @@
 //! What is done to a file's bytes.
 
-use super::{MAKE, READ, WRITE, begin, end, holds, refused, stream};
 use crate::{
     events,
+    machine::Machine,
     mount::Fs,
-    scenarios::{Machine, Outcome, Stop, ensure, wait_for_host},
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        host::wait_for_host,
+        operations::{MAKE, READ, WRITE, begin, end, holds, refused},
+    },
 };
 use alloc::{string::String, vec};
 use core::fmt::Write;
 use fuse_proto::{Errno, FallocateMode};
+use testkernel_protocol::content::stream;
 use virtio_fs::{OpenOptions, Sparse};
 
 const MIB: u64 = 1 << 20;

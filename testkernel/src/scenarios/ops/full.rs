@@ -1,11 +1,17 @@
 //! A disk that is full.
 
-use super::{MAKE, WRITE, end, refused, stream};
 use crate::{
-    events, mount,
-    scenarios::{Machine, Outcome, Stop, ensure, wait_for_host},
+    events,
+    machine::Machine,
+    mount,
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        host::wait_for_host,
+        operations::{MAKE, WRITE, end, refused},
+    },
 };
 use fuse_proto::{Errno, FallocateMode};
+use testkernel_protocol::content::stream;
 use virtio_fs::Config;
 
 const MIB: u64 = 1 << 20;

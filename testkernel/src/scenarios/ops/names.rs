@@ -1,13 +1,18 @@
 //! Names: made, changed, removed, listed, and walked.
 
-use super::{MAKE, READ, WRITE, begin, end, holds, refused, stream};
 use crate::{
     events,
+    machine::Machine,
     mount::{self, Fs},
-    scenarios::{Machine, Outcome, Stop, ensure, wait_for_host},
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        host::wait_for_host,
+        operations::{MAKE, READ, WRITE, begin, end, holds, refused},
+    },
 };
 use alloc::{format, string::String, vec::Vec};
 use fuse_proto::{AccessMask, Attr, Errno, FileType, RenameFlags};
+use testkernel_protocol::content::stream;
 use virtio_fs::{Config, Credentials, DirEntry, OpenOptions, SetAttr};
 
 /// The kind of a named pipe in a mode.
@@ -15,7 +20,7 @@ const FIFO: u32 = 0o010_000;
 
 /// Every kind of name is made, linked, renamed by all rules, and removed. OUTPUT: the tree under `ops` as the driver
 /// lists it; the host compares it with its own listing and with what must be there.
-pub(crate) fn making_and_renaming(machine: &Machine) -> Outcome {
+pub(crate) fn names(machine: &Machine) -> Outcome {
     let fs = begin(machine)?;
     fs.create_dir("ops/a", 0o750)?;
     fs.create_dir("ops/a/b", 0o755)?;

@@ -1,11 +1,14 @@
 //! Sessions: what is given back at their end, and many requests at a time.
 
-use super::{READ, end, holds, stream};
 use crate::{
     arch::clock::Clock,
-    content::Content,
+    machine::Machine,
     mount,
-    scenarios::{Machine, Outcome, Stop, ensure, files},
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        files,
+        operations::{READ, end, holds},
+    },
 };
 use alloc::{format, vec, vec::Vec};
 use core::{
@@ -15,6 +18,7 @@ use core::{
     time::Duration,
 };
 use fuse_proto::{Errno, List, LockOwner, NodeId, OpenExtraFlags, OpenFlags, Operation, ReadFlags, ReleaseFlags, ops};
+use testkernel_protocol::content::{Content, stream};
 use virtio_fs::{Answer, Config, Error, InFlight};
 
 /// How long requests may take together.

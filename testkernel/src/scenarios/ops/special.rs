@@ -1,11 +1,16 @@
 //! What files have besides bytes and names: attributes, extended attributes, locks, the file system around them.
 
-use super::{MAKE, begin, end, refused, stream};
 use crate::{
     events,
-    scenarios::{Machine, Outcome, Stop, ensure, wait_for_host},
+    machine::Machine,
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        host::wait_for_host,
+        operations::{MAKE, begin, end, refused},
+    },
 };
 use fuse_proto::{AccessMask, Errno, Timestamp, XattrFlags};
+use testkernel_protocol::content::stream;
 use virtio_fs::{LockRange, SetAttr, SetTime};
 
 /// Mode, owner and times are set; sync `set`: the host looks. Then the times become now: sync `now`. Info `owner`: whether

@@ -1,30 +1,40 @@
 //! What one processor does in the stress: random operations, each checked.
 
-use super::{
-    super::{Outcome, Stop, ensure, files, reclaim},
-    CUT_SIZE, OWN_SIZE,
-};
 use crate::{
     arch::{clock::Clock, smp, user},
-    content::Content,
     events,
     memory::{LARGE_PAGE, PAGE, paging::USER_START},
     mmap::{File, Process, ViewRequest},
     mount::Fs,
-    scenarios::mmap::{map, private, shared},
+    outcome::{Outcome, Stop, ensure},
+    scenarios::steps::{
+        files,
+        views::{MIB, map, private, shared},
+    },
     watchdog,
 };
 use alloc::{format, sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fs_dax::Errno;
 use fuse_proto::FallocateMode;
+use testkernel_protocol::{content::Content, share};
+
+/// Bytes of the file in which each processor has pages of its own.
+pub(crate) const OWN_SIZE: u64 = 32 * MIB;
+
+/// Bytes of the file that is cut and punched, at most.
+pub(crate) const CUT_SIZE: u64 = 12 * MIB;
 
 /// Where the views are, in every program.
 const BIG_AT: u64 = USER_START + (1 << 30);
+
 const OWN_AT: u64 = USER_START + (2 << 30);
+
 const CUT_AT: u64 = USER_START + (3 << 30);
+
 /// One page off: its pages are small.
 const CUT_SMALL_AT: u64 = USER_START + (4 << 30) + PAGE;
+
 /// Views that come and go, one a processor.
 const PASSING_AT: u64 = USER_START + (8 << 30);
 
@@ -45,7 +55,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Maps the files in a program.
     pub(super) fn map_files(&self, process: &Process) -> Outcome {
-        map(process, &shared(&self.big, BIG_AT, reclaim::BIG.1, false))?;
+        map(process, &shared(&self.big, BIG_AT, share::BIG.size, false))?;
         map(process, &shared(&self.own, OWN_AT, OWN_SIZE, true))?;
         map(process, &shared(&self.cut, CUT_AT, CUT_SIZE, true))?;
         map(process, &shared(&self.cut, CUT_SMALL_AT, CUT_SIZE, true))?;
@@ -78,6 +88,7 @@ const KINDS: [(&str, Operation); 11] = [
     ("private", Worker::private),
     ("pin", Worker::pin),
 ];
+
 /// How often each is chosen, of their sum.
 const WEIGHTS: [u64; KINDS.len()] = [20, 10, 14, 5, 14, 20, 2, 2, 1, 3, 4];
 
@@ -167,7 +178,7 @@ impl Worker {
 
     /// Loads from the large file.
     fn load(&mut self) -> Outcome {
-        let (name, size) = reclaim::BIG;
+        let share::File { name, size } = share::BIG;
         let mut words = [0; 8];
         let offset = self.draw_word(size - 64);
         user::load(BIG_AT + offset, &mut words).map_err(|errno| Stop::Fail(format!("at {offset:#x}: {errno}")))?;
@@ -177,7 +188,7 @@ impl Worker {
 
     /// Reads from the large file.
     fn read(&mut self) -> Outcome {
-        let (name, size) = reclaim::BIG;
+        let share::File { name, size } = share::BIG;
         let len = self.draw(20_000) + 1;
         let offset = self.draw(size - len);
         let mut buffer = vec![0; len as usize];
@@ -295,7 +306,7 @@ impl Worker {
 
     /// Maps a part of the large file for itself, stores to some pages, and checks them and their neighbours.
     fn private(&mut self) -> Outcome {
-        let (name, size) = reclaim::BIG;
+        let share::File { name, size } = share::BIG;
         let content = Content::of(name);
         let at = PASSING_AT + self.number * (1 << 30);
         let len = 4 * LARGE_PAGE;
@@ -329,7 +340,7 @@ impl Worker {
 
     /// Pins a part of the large file for a while.
     fn pin(&mut self) -> Outcome {
-        let (name, size) = reclaim::BIG;
+        let share::File { name, size } = share::BIG;
         let offset = self.draw(size / PAGE) * PAGE;
         let pin = self.stage.big.pin(offset, PAGE as usize)?;
         let mut bytes = vec![0; PAGE as usize];

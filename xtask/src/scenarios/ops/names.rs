@@ -1,9 +1,12 @@
 //! Names.
 
-use super::{MACHINES, PLAIN, Scenario, Stage, all_served, served, told, unknown};
 use crate::{
     rig::boot::Report,
-    scenarios::{content::Content, dirs, stage::same},
+    scenarios::{
+        scenario::{PLAIN, Scenario},
+        stage::{Stage, same},
+        steps::{all_served, listing_is_the_hosts, served, told, unknown},
+    },
 };
 use anyhow::{Result, ensure};
 use std::{
@@ -11,73 +14,82 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
 };
+use testkernel_protocol::content::Content;
 
-pub(super) const MAKING_AND_RENAMING: Scenario = Scenario { name: "ops::names", after: tree_is_right, ..PLAIN };
+pub(crate) fn names() -> Scenario {
+    Scenario { after: tree_is_right, ..PLAIN }
+}
 
-pub(super) const READDIRPLUS: Scenario = Scenario {
-    name: "ops::readdirplus",
-    after: |stage, report| {
-        dirs::listing_is_the_hosts(stage, report)?;
-        all_served(report, &["READDIRPLUS", "READDIR"])?;
-        // The path has two components; a listing of names with a look-up for each would need hundreds.
-        ensure!(served(report, "LOOKUP").is_none_or(|count| count < 20), "{:?} LOOKUPs", served(report, "LOOKUP"));
-        Ok(())
-    },
-    ..PLAIN
-};
+pub(crate) fn readdirplus() -> Scenario {
+    Scenario {
+        after: |stage, report| {
+            listing_is_the_hosts(stage, report)?;
+            all_served(report, &["READDIRPLUS", "READDIR"])?;
+            // The path has two components; a listing of names with a look-up for each would need hundreds.
+            ensure!(served(report, "LOOKUP").is_none_or(|count| count < 20), "{:?} LOOKUPs", served(report, "LOOKUP"));
+            Ok(())
+        },
+        ..PLAIN
+    }
+}
 
-pub(super) const PATHS: Scenario = Scenario {
-    name: "ops::paths",
-    at: |stage, point| match point {
-        "made" => {
-            ensure!(stage.share.join("ops/dangling").symlink_metadata()?.is_symlink(), "the link is gone");
-            stage.holds("ops/made-through", b"through")
-        }
-        _ => unknown(point),
-    },
-    after: |stage, _| stage.passed_by("made"),
-    ..PLAIN
-};
+pub(crate) fn paths() -> Scenario {
+    Scenario {
+        at: |stage, point| match point {
+            "made" => {
+                ensure!(stage.share.join("ops/dangling").symlink_metadata()?.is_symlink(), "the link is gone");
+                stage.holds("ops/made-through", b"through")
+            }
+            _ => unknown(point),
+        },
+        after: |stage, _| stage.passed_by("made"),
+        ..PLAIN
+    }
+}
 
-pub(super) const ERRORS: Scenario = Scenario {
-    name: "ops::errors",
-    after: |stage, report| {
-        let root = rustix::process::geteuid().is_root();
-        let expected = if root { "checked" } else { "not checked" };
-        ensure!(told(report, "permissions")? == expected, "permissions are not {expected}, as this user would have it");
-        let mut names: Vec<_> = fs::read_dir(stage.share.join("ops"))?
-            .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
-            .collect::<Result<_>>()?;
-        names.sort();
-        let long = "m".repeat(255);
-        let mut expected = vec!["empty", "file", "full", &long, "secret"];
-        if root {
-            expected.push("theirs");
-            let theirs = stage.share.join("ops/theirs").metadata()?;
-            ensure!(theirs.uid() == 4321 && theirs.gid() == 4321, "what user 4321 made is {}'s", theirs.uid());
-        }
-        ensure!(names == expected, "after operations that fail there are {names:?}");
-        stage.holds("ops/full/file", b"x")?;
-        stage.holds("ops/file", b"x")?;
-        stage.holds("ops/secret", b"secret")
-    },
-    ..PLAIN
-};
+pub(crate) fn errors() -> Scenario {
+    Scenario {
+        after: |stage, report| {
+            let root = rustix::process::geteuid().is_root();
+            let expected = if root { "checked" } else { "not checked" };
+            ensure!(
+                told(report, "permissions")? == expected,
+                "permissions are not {expected}, as this user would have it"
+            );
+            let mut names: Vec<_> = fs::read_dir(stage.share.join("ops"))?
+                .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
+                .collect::<Result<_>>()?;
+            names.sort();
+            let long = "m".repeat(255);
+            let mut expected = vec!["empty", "file", "full", &long, "secret"];
+            if root {
+                expected.push("theirs");
+                let theirs = stage.share.join("ops/theirs").metadata()?;
+                ensure!(theirs.uid() == 4321 && theirs.gid() == 4321, "what user 4321 made is {}'s", theirs.uid());
+            }
+            ensure!(names == expected, "after operations that fail there are {names:?}");
+            stage.holds("ops/full/file", b"x")?;
+            stage.holds("ops/file", b"x")?;
+            stage.holds("ops/secret", b"secret")
+        },
+        ..PLAIN
+    }
+}
 
-pub(super) const READ_ONLY: Scenario = Scenario {
-    name: "ops::read_only",
-    machines: MACHINES,
-    daemon: &["--readonly"],
-    after: |stage, _| {
-        const FILE: &str = "files/size-4097";
-        ensure!(stage.share.join("new").symlink_metadata().is_err(), "something new is in a share for reading");
-        stage.holds(FILE, &Content::of(FILE).bytes(0, 4097))?;
-        let mode = stage.share.join(FILE).metadata()?.mode() & 0o7777;
-        ensure!(mode == 0o644, "{FILE} has the mode {mode:o}");
-        Ok(())
-    },
-    ..PLAIN
-};
+pub(crate) fn read_only() -> Scenario {
+    Scenario {
+        daemon: &["--readonly"],
+        after: |stage, _| {
+            const FILE: &str = "files/size-4097";
+            ensure!(stage.share.join("new").symlink_metadata().is_err(), "something new is in a share for reading");
+            stage.holds(FILE, &Content::of(FILE).bytes(0, 4097))?;
+            let mode = stage.share.join(FILE).metadata()?.mode() & 0o7777;
+            ensure!(mode == 0o644, "{FILE} has the mode {mode:o}");
+            Ok(())
+        },
+        ..PLAIN
+    }
+}
 
 /// What must be under `ops`: kind and path, sorted as the kernel lists them.
 const TREE: [&str; 8] =

@@ -1,0 +1,7 @@
+//! Files whose memory has failed.
+
+use crate::scenarios::scenario::{PLAIN, Scenario};
+
+pub(crate) fn failed_file() -> Scenario {
+    PLAIN
+}

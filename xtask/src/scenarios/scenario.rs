@@ -1,0 +1,57 @@
+//! What the rig's half of a scenario says.
+
+use super::stage::{self, Stage};
+use crate::rig::{boot::Report, verdict::Witness};
+use anyhow::Result;
+
+/// The rig's half of a scenario: what the host does while it runs, and what the host can see for itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    /// Whether its share has the large file.
+    pub(crate) big: bool,
+    /// What our daemon is to do wrong, as its `--fault` wants it.
+    pub(crate) faults: &'static [&'static str],
+    /// Words for the kernel's command line.
+    pub(crate) words: &'static [(&'static str, &'static str)],
+    /// Bytes of a file system of its own in the share, where the host lets everybody mount one; it is as the folder
+    /// [`SMALL_DISK`](testkernel_protocol::share::SMALL_DISK) otherwise.
+    pub(crate) small_disk: Option<u64>,
+    /// Further arguments of the daemon.
+    pub(crate) daemon: &'static [&'static str],
+    /// Whether the host kills the daemon, whose end and record then say nothing.
+    pub(crate) daemon_dies: bool,
+    /// What must come of it.
+    pub(crate) expect: Expect,
+    /// What the host does while the kernel waits at a point of this name.
+    pub(crate) at: fn(&mut Stage, &str) -> Result<()>,
+    /// What the host checks when everything has ended.
+    pub(crate) after: fn(&Stage, &Report) -> Result<()>,
+    /// Seconds that the kernel's own watchdog gives it.
+    pub(crate) seconds: u64,
+    /// Seconds that the host gives it beyond those.
+    pub(crate) grace: u64,
+}
+
+/// What must come of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// It passes.
+    Pass,
+    /// The rig calls it a failure: this witness, in words that contain all of these.
+    Failure(Witness, &'static [&'static str]),
+}
+
+/// Nothing but the checks that every boot gets.
+pub(crate) const PLAIN: Scenario = Scenario {
+    big: false,
+    faults: &[],
+    words: &[],
+    small_disk: None,
+    daemon: &[],
+    daemon_dies: false,
+    expect: Expect::Pass,
+    at: stage::no_such_point,
+    after: |_, _| Ok(()),
+    seconds: 90,
+    grace: 15,
+};

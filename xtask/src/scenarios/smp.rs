@@ -1,0 +1,5 @@
+//! Several processors.
+
+mod stress;
+
+pub(crate) use stress::stress;
