@@ -57,14 +57,13 @@ pub struct DirEntryPlus<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Directory<'a> {
     bytes: &'a [u8],
-    start: u64,
 }
 
 impl<'a> Directory<'a> {
-    /// The entries in `bytes`, asked for from offset `start` on.
+    /// The entries in `bytes`.
     #[must_use]
-    pub const fn new(bytes: &'a [u8], start: u64) -> Self {
-        Self { bytes, start }
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
     }
 
     /// Whether there are none: the end of the listing.
@@ -83,12 +82,12 @@ impl<'a> Directory<'a> {
     ///
     /// # Errors
     /// The iterator gives [`DecodeError`] for an entry that overruns the reply, a name that is empty, too long, or has a
-    /// zero byte or a slash in it, and for an offset that does not advance: zero, equal to the entry's before, or equal
-    /// to the one asked for. Offsets are the server's cookies and in no order, so a server can still go round in circles
-    /// over several replies: whoever reads on bounds the number of entries.
+    /// zero byte or a slash in it, and for an offset of zero, which would begin the listing again. Offsets are the
+    /// server's cookies: they come in no order, and file systems whose names collide in a hash give one to several
+    /// entries. So a server can go round in circles over several replies: whoever reads on looks out for that.
     #[must_use]
     pub const fn entries(&self, protocol: &Protocol) -> DirEntries<'a> {
-        DirEntries(Cursor { order: protocol.byte_order(), rest: self.bytes, previous: self.start })
+        DirEntries(Cursor { order: protocol.byte_order(), rest: self.bytes })
     }
 
     /// The entries of a `READDIRPLUS`, `.` and `..` among them. Ends after the first error.
@@ -97,13 +96,13 @@ impl<'a> Directory<'a> {
     /// The iterator gives the errors of [`entries`](Self::entries), and those of attributes that cannot be.
     #[must_use]
     pub const fn entries_plus(&self, protocol: &Protocol) -> DirEntriesPlus<'a> {
-        DirEntriesPlus(Cursor { order: protocol.byte_order(), rest: self.bytes, previous: self.start })
+        DirEntriesPlus(Cursor { order: protocol.byte_order(), rest: self.bytes })
     }
 }
 
 impl fmt::Debug for Directory<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("start", &self.start).field("len", &self.bytes.len()).finish()
+        f.debug_struct("Directory").field("len", &self.bytes.len()).finish()
     }
 }
 
@@ -118,7 +117,6 @@ impl ReplyBody for Directory<'_> {
 struct Cursor<'a> {
     order: ByteOrder,
     rest: &'a [u8],
-    previous: u64,
 }
 
 impl<'a> Cursor<'a> {
@@ -152,10 +150,9 @@ impl<'a> Cursor<'a> {
         };
         let text = &record[fixed..fixed + len];
         name::check_component(text).map_err(|error| DecodeError::Name { field: "fuse_dirent.name", error })?;
-        if raw.off == 0 || raw.off == self.previous {
-            return Err(DecodeError::Offset { previous: self.previous, offset: raw.off });
+        if raw.off == 0 {
+            return Err(DecodeError::Field { field: "fuse_dirent.off", value: 0 });
         }
-        self.previous = raw.off;
         self.rest = rest;
         let file_type = FileType::from_dirent(raw.kind);
         Ok((before, DirEntry { ino: raw.ino, offset: raw.off, file_type, name: text }))
@@ -234,7 +231,7 @@ impl<'b> DirectoryWriter<'b> {
     /// What was written.
     #[must_use]
     pub fn finish(self) -> Directory<'b> {
-        Directory::new(&self.buffer[..self.len], 0)
+        Directory::new(&self.buffer[..self.len])
     }
 
     fn record(&mut self, before: &[u8], entry: &DirEntry<'_>) -> Result<bool, EncodeError> {

@@ -129,15 +129,6 @@ pub enum DecodeError {
         /// What is wrong with it.
         error: NameError,
     },
-    /// Reading a directory would not get on: an entry's offset is zero, or that of the entry before it, or the one
-    /// that the client asked to start from.
-    #[error("the directory offset {offset} does not advance from {previous}")]
-    Offset {
-        /// The offset before.
-        previous: u64,
-        /// The entry's offset.
-        offset: u64,
-    },
     /// No operation has this code.
     #[error("unknown {0}")]
     UnknownOpcode(Opcode),

@@ -537,6 +537,6 @@ fn an_empty_directory_is_the_end() {
     let readdir = ops::Readdir::new(NodeId(1), FileHandle(0), 5, 4096);
     let bytes = good(&[]);
     let listing = readdir.decode_whole(&protocol(45), UNIQUE, 16, &bytes).unwrap();
-    assert_eq!(listing, Directory::new(&[], 5));
+    assert_eq!(listing, Directory::new(&[]));
     assert!(listing.is_empty());
 }

@@ -119,7 +119,7 @@ reading! {
         size: "How many bytes of entries to send at most.",
         flags: "How the directory was opened (7.9).",
         new: "Entries of an open directory from `offset` on, `size` bytes at most.",
-    } -> Directory<'r> = |this, body| Directory::new(body, this.offset)
+    } -> Directory<'r> = |_, body| Directory::new(body)
 }
 
 reading! {
@@ -135,5 +135,5 @@ reading! {
         size: "How many bytes of entries to send at most.",
         flags: "How the directory was opened.",
         new: "Entries of an open directory from `offset` on, `size` bytes at most.",
-    } -> Directory<'r> = |this, body| Directory::new(body, this.offset)
+    } -> Directory<'r> = |_, body| Directory::new(body)
 }
