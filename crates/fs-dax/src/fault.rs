@@ -164,28 +164,6 @@ impl Fault {
     }
 }
 
-impl Fault {
-    /// As [`resolve`](Self::resolve), for a file system that keeps no track of dirty pages (its memory is the file, and
-    /// programs flush what they store): a page that may be stored to is installed writable at once, also for a load, so that
-    /// the first store is no fault of its own. `may_store` says whether the mapping permits stores.
-    pub fn resolve_untracked<G>(
-        &self,
-        sizes: PageSizes,
-        backing: &Backing,
-        may_store: bool,
-        guard: G,
-    ) -> FaultOutcome<G> {
-        let synced = self.sync == SyncMode::None || !backing.metadata.is_dirty(self.sync);
-        let writable = may_store && backing.writable && synced && matches!(self.sharing, Sharing::Shared);
-        match self.resolve(sizes, backing, guard) {
-            FaultOutcome::Map(mapping) => {
-                FaultOutcome::Map(PageMapping { writable: mapping.writable || writable, ..mapping })
-            }
-            other => other,
-        }
-    }
-}
-
 impl<G> From<crate::Error> for FaultOutcome<G> {
     fn from(error: crate::Error) -> Self {
         Self::BusError(error.errno())

@@ -87,7 +87,7 @@
 //! # Modules
 //! One subject a module, all re-exported here. Addresses: [`PhysAddr`], [`VirtAddr`], [`DeviceOffset`], [`FileRange`].
 //! Maps: [`FileMap`], [`MapRules`], [`MappedFile`]. Devices: [`MemoryDevice`], [`Partition`], [`DeviceOwner`],
-//! [`FailureState`], [`Damage`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
+//! [`FailureState`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
 //! [`MetadataEpoch`]. Writeback: [`DirtyRange`], [`InodeDirt`], [`Writeback`], [`Flusher`]. The embedder: [`Mappings`],
 //! [`Layout`], [`Capabilities`]. Memory: [`WindowMemory`], [`SharedMemory`], [`MappedMemory`], [`View`].
 //!
@@ -97,8 +97,6 @@
 
 mod addr;
 mod change;
-mod counters;
-mod damage;
 mod device;
 mod dirty;
 mod epoch;
@@ -120,8 +118,6 @@ mod sync;
 mod writeback;
 
 pub use addr::{DeviceOffset, FileRange, PhysAddr, VirtAddr};
-pub use counters::{FaultCounters, FaultCounts};
-pub use damage::Damage;
 pub use device::{AccessFlags, DirectAccess, DirectRange, LinearMemory, MemoryDevice, Partition};
 pub use dirty::{ByteRuns, DirtyRange, DirtyRange2M, PageRuns, PageSet, WORDS_2M};
 pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch};

@@ -9,8 +9,10 @@ use core::ptr::NonNull;
 
 use crate::{CacheFlush, Capabilities, Capability, DeviceOffset, Error, NoFlush, PhysAddr, WindowMemory, check_inside};
 
-use copy::WORD;
 pub use view::{View, WritableView};
+
+/// Bytes of an ordered number, and what the base of mapped memory is a multiple of.
+const WORD: u64 = 8;
 
 /// Memory that several processors, guests or hosts share, each through caches of its own.
 ///

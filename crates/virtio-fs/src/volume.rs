@@ -11,6 +11,7 @@
 pub(crate) mod attributes;
 pub(crate) mod dirty_pages;
 pub(crate) mod entries;
+pub(crate) mod entry_path;
 pub(crate) mod forgets;
 pub(crate) mod inode;
 pub(crate) mod inode_table;

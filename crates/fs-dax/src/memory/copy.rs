@@ -24,9 +24,6 @@ pub(super) use riscv64::{copy_in, copy_out};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(super) use x86_64::{copy_in, copy_out};
 
-/// Bytes of an ordered number, and what the base of mapped memory is a multiple of.
-pub(super) const WORD: u64 = 8;
-
 #[cfg(test)]
 mod tests {
     extern crate std;

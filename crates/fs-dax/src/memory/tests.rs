@@ -149,7 +149,7 @@ fn flushes_reach_exactly_the_bytes_asked_for() {
 fn an_ordered_store_publishes_the_bytes_before_it() {
     let words = words::<64>();
     let memory = MappedMemory::of_words(&words);
-    let rounds = if cfg!(miri) { 20 } else { 200 };
+    let rounds = if cfg!(miri) { 20 } else { 2000 };
     thread::scope(|scope| {
         scope.spawn(|| {
             for round in 1..=rounds {

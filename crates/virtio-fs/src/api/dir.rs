@@ -18,6 +18,8 @@ use crate::{DefaultLock, Error, Lock};
 const BUFFER_SIZE: usize = 64 << 10;
 /// A directory of more entries than this is taken for a server going round in circles.
 const MAX_ENTRIES: u64 = 1 << 32;
+/// After so many replies in a row without a name (`.` and `..` only) the server is taken for one without an end.
+const MAX_NAMELESS: u32 = 16;
 
 /// An entry of a directory.
 #[derive(Clone, Debug)]
@@ -50,6 +52,10 @@ pub struct ReadDir<R: Lock = DefaultLock> {
     /// a circle, which is found within twice its length.
     mark: (u64, u32, u32),
     seen: u64,
+    /// Replies in a row without a name.
+    nameless: u32,
+    /// What ends the listing, after the entries that came before it.
+    failed: Option<Error>,
     done: bool,
     unlinked: UnlinkedGuard<R>,
     /// Last: the file system lives as long as its listings.
@@ -78,6 +84,8 @@ impl<R: Lock> ReadDir<R> {
             offset: 0,
             mark: (0, 0, 1),
             seen: 0,
+            nameless: 0,
+            failed: None,
             done: false,
             unlinked,
             mounted,
@@ -98,6 +106,8 @@ impl<R: Lock> ReadDir<R> {
         self.offset = cookie;
         self.mark = (cookie, 0, 1);
         self.seen = 0;
+        self.nameless = 0;
+        self.failed = None;
         self.done = false;
     }
 
@@ -106,7 +116,12 @@ impl<R: Lock> ReadDir<R> {
         self.mounted.check()?;
         let before = self.seen;
         if self.plus {
-            self.fetch_plus()?
+            match self.fetch_plus() {
+                // Attributes of one entry that cannot be had, as of one that vanished or of a mount whose server died, are no
+                // reason not to list the names.
+                Err(Error::Os(_)) => self.fetch_names()?,
+                result => result?,
+            }
         } else {
             self.fetch_names()?
         }
@@ -114,8 +129,8 @@ impl<R: Lock> ReadDir<R> {
             self.done = true;
             return Ok(());
         }
-        if self.seen > MAX_ENTRIES || self.goes_in_circles() {
-            self.ready.clear();
+        self.nameless = if self.ready.is_empty() { self.nameless + 1 } else { 0 };
+        if self.seen > MAX_ENTRIES || self.nameless > MAX_NAMELESS || self.goes_in_circles() {
             return Err(Error::refused(Errno::EIO, "the directory has no end"));
         }
         Ok(())
@@ -202,13 +217,15 @@ impl<R: Lock> Iterator for ReadDir<R> {
             if let Some(entry) = self.ready.pop_front() {
                 return Some(Ok(entry));
             }
-            if self.done {
-                return None;
-            }
-            if let Err(error) = self.fetch() {
+            if let Some(error) = self.failed.take() {
                 self.done = true;
                 return Some(Err(error));
             }
+            if self.done {
+                return None;
+            }
+            // The entries that came before an error are listed first.
+            self.failed = self.fetch().err();
         }
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use fuse_proto::{Attr, Errno, RenameFlags};
 
+use crate::volume::entry_path::EntryPath;
 use crate::volume::inode::Inode;
 use crate::volume::path::{self, Last};
 use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
@@ -120,12 +121,8 @@ impl<R: Lock> VirtioFs<R> {
         Ok(self.node(path::walk_to(volume, self.credentials(), volume.root()?, path, last)?))
     }
 
-    /// The directory and the name that a path ends in, for an operation on an entry.
-    fn parent(&self, path: impl AsRef<[u8]>) -> Result<(Node<R>, Vec<u8>, bool), Error> {
-        self.mounted.check()?;
-        let volume = self.mounted.volume();
-        let walked = path::walk_to_parent(volume, self.credentials(), volume.root()?, path.as_ref())?;
-        Ok((self.node(walked.parent), walked.name, walked.must_be_dir))
+    fn entry(&self, (parent, name): EntryPath<R>) -> (Node<R>, Vec<u8>) {
+        (self.node(parent), name)
     }
 
     /// Makes a directory.
@@ -134,7 +131,8 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EEXIST, ENOENT, and the server's own.
     pub fn create_dir(&self, path: impl AsRef<[u8]>, mode: u32) -> Result<Node<R>, Error> {
-        let (parent, name, _) = self.parent(path)?;
+        self.mounted.check()?;
+        let (parent, name) = self.entry(self.mounted.volume().entry_for_dir(self.credentials(), path.as_ref())?);
         parent.create_dir(&name, mode)
     }
 
@@ -144,10 +142,8 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EISDIR for a directory, ENOENT, and the server's own.
     pub fn remove_file(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let (parent, name, must_be_dir) = self.parent(path)?;
-        if must_be_dir {
-            return Err(Error::refused(Errno::ENOTDIR, "a path that ends in / names no file"));
-        }
+        self.mounted.check()?;
+        let (parent, name) = self.entry(self.mounted.volume().entry_of_file(self.credentials(), path.as_ref())?);
         parent.remove_file(&name)
     }
 
@@ -155,9 +151,10 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// # Errors
     ///
-    /// ENOTEMPTY, ENOTDIR, ENOENT, and the server's own.
+    /// ENOTEMPTY, ENOTDIR, ENOENT; EINVAL for a path that ends in `.`; and the server's own.
     pub fn remove_dir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let (parent, name, _) = self.parent(path)?;
+        self.mounted.check()?;
+        let (parent, name) = self.entry(self.mounted.volume().entry_of_dir(self.credentials(), path.as_ref())?);
         parent.remove_dir(&name)
     }
 
@@ -176,8 +173,10 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// As `renameat2(2)`; EINVAL for flags that the server does not know.
     pub fn rename_with(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: RenameFlags) -> Result<(), Error> {
-        let (parent, name, _) = self.parent(from)?;
-        let (new_parent, new_name, _) = self.parent(to)?;
+        self.mounted.check()?;
+        let volume = self.mounted.volume();
+        let (from, to) = volume.entries_of_rename(self.credentials(), from.as_ref(), to.as_ref(), flags)?;
+        let ((parent, name), (new_parent, new_name)) = (self.entry(from), self.entry(to));
         parent.rename_with(&name, &new_parent, &new_name, flags)
     }
 
@@ -185,9 +184,10 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// # Errors
     ///
-    /// EEXIST, and the server's own.
+    /// EEXIST; ENOENT for an empty target; and the server's own.
     pub fn symlink(&self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<Node<R>, Error> {
-        let (parent, name, _) = self.parent(path)?;
+        self.mounted.check()?;
+        let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), path.as_ref())?);
         parent.symlink(&name, target.as_ref())
     }
 
@@ -198,7 +198,7 @@ impl<R: Lock> VirtioFs<R> {
     /// EEXIST, EPERM for a directory, and the server's own.
     pub fn hard_link(&self, path: impl AsRef<[u8]>, new_path: impl AsRef<[u8]>) -> Result<(), Error> {
         let node = self.lookup_no_follow(path)?;
-        let (parent, name, _) = self.parent(new_path)?;
+        let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), new_path.as_ref())?);
         parent.hard_link(&name, &node).map(drop)
     }
 }

@@ -10,7 +10,7 @@ use super::options::OpenOptions;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles;
 use crate::volume::inode::Inode;
-use crate::volume::path::{Last, walk};
+use crate::volume::path::{Ending, Last, walk};
 use crate::{Error, Lock};
 
 impl<R: Lock> FileIo<R> {
@@ -23,21 +23,24 @@ impl<R: Lock> FileIo<R> {
         options: OpenOptions,
     ) -> Result<OpenFile<R>, Error> {
         options.check()?;
-        // The server refuses a name that exists, so it need not be asked whether it does. A path that ends in / is an error
-        // that depends on what it names.
-        let last = match options.must_create() && !path.ends_with(b"/") {
-            true => Last::Leave,
-            false if options.follows() => Last::Follow,
-            false => Last::LookUp,
+        // The server refuses a name that exists, so it need not be asked whether it does.
+        let last = match (options.must_create(), options.creates(), options.follows()) {
+            (true, ..) => Last::Leave,
+            (_, true, true) => Last::Create,
+            (_, true, false) => Last::LookUp,
+            (_, false, true) => Last::Follow,
+            (_, false, false) => Last::LookUp,
         };
         let walked = walk(&self.volume, who, start, path, last)?;
+        if options.must_create() && walked.inode.is_some() {
+            return Err(Error::refused(Errno::EEXIST, "the path names a directory"));
+        }
+        if options.creates() && (walked.must_be_dir || walked.ending != Ending::Name) {
+            return Err(Error::refused(Errno::EISDIR, "a file cannot have such a name"));
+        }
         match walked.inode {
-            Some(_) if options.must_create() => Err(Error::Os(Errno::EEXIST)),
             Some(inode) => self.open_inode(who, &inode, options),
             None if !options.creates() => Err(Error::Os(Errno::ENOENT)),
-            None if walked.must_be_dir => {
-                Err(Error::refused(Errno::EISDIR, "a file cannot have a name that ends in /"))
-            }
             None => self.create(who, &walked.parent, &walked.name, options),
         }
     }
@@ -50,10 +53,15 @@ impl<R: Lock> FileIo<R> {
         name: &[u8],
         options: OpenOptions,
     ) -> Result<OpenFile<R>, Error> {
-        let (flags, mode) = (options.flags(true), options.permissions());
+        // Without O_TRUNC: what has got this name since it was looked up may be mapped, and is cut the way of all cuts.
+        let (flags, mode) = (options.flags(false), options.permissions());
         let (entry, opened) = handles::create(self.rpc(), who, parent.nodeid, name, flags, mode)?;
         let inode = self.volume.made(parent, name, &entry);
-        Ok(OpenFile::new(&self.volume, inode, Some(opened), who, options))
+        let file = OpenFile::new(&self.volume, inode, Some(opened), who, options);
+        if options.truncates() && entry.attr.size > 0 {
+            self.volume.set_size(who, &file.inode, file.handle.fh, 0)?;
+        }
+        Ok(file)
     }
 
     /// Creates a file without a name and opens it.
@@ -87,7 +95,11 @@ impl<R: Lock> FileIo<R> {
         let node = inode.nodeid;
         let file = |opened| OpenFile::new(&self.volume, inode.clone(), opened, who, options);
         if options.truncates() && self.rpc().has(InitFlags::ATOMIC_O_TRUNC) {
-            let open = || handles::open(self.rpc(), who, node, options.flags(true));
+            let open = || match handles::open(self.rpc(), who, node, options.flags(true))? {
+                Some(opened) => Ok(Some(opened)),
+                // The server needs no OPEN, and so has not cut the file.
+                None => self.volume.send_size(who, inode, None, 0).map(|()| None),
+            };
             let (opened, _) = self.volume.changing_size(inode, 0, open)?;
             return Ok(file(opened));
         }

@@ -42,7 +42,7 @@ pub(crate) fn readdir<'b, R: Lock>(
     } else {
         rpc.call_into(who, &ops::Readdir::new(node, fh, offset, size), buffer, read)?
     };
-    Ok(Directory::new(&buffer[..len], offset))
+    Ok(Directory::new(&buffer[..len]))
 }
 
 /// Makes the entries of an open directory durable.

@@ -55,6 +55,18 @@ impl<R: Lock> Volume<R> {
         self.set_attr(who, inode, fh, &SetAttr { size: Some(size), ..SetAttr::default() }).map(drop)
     }
 
+    /// Asks the server for another size, within [`Volume::changing_size`].
+    pub(crate) fn send_size(
+        &self,
+        who: Credentials,
+        inode: &Inode<R>,
+        fh: Option<FileHandle>,
+        size: u64,
+    ) -> Result<(), Error> {
+        let size = SetAttr { size: Some(size), ..SetAttr::default() };
+        requests::setattr(&self.rpc, who, inode.nodeid, fh, &size).map(drop)
+    }
+
     /// Changes attributes.
     pub(crate) fn set_attr(
         &self,

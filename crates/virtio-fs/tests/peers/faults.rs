@@ -366,7 +366,7 @@ fn a_fault_that_waited_while_the_file_was_cut_is_not_told_that_it_cannot_be_mapp
     let mut kept = 0;
     peer.strict().watch(move |request| {
         kept += u64::from(request.opcode() == op::SETUPMAPPING);
-        if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::RangeRef } else { Act::Serve }
+        if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::Hold } else { Act::Serve }
     });
     let until = |what: &str, done: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -194,7 +194,7 @@ fn given_up((opcode, operation): Counted) -> (Peer, VirtioFs, Option<ReadDir>) {
     peer.strict().watch(move |request| {
         if request.opcode() == opcode && !kept {
             kept = true;
-            return Act::RangeRef;
+            return Act::Hold;
         }
         Act::Serve
     });
@@ -250,7 +250,7 @@ fn late_replies_keep_no_slot_and_no_buffer_from_others() {
     let config = peer.config().dax(false).data_buffers(2);
     let fs = peer.mount_with(config).unwrap();
     let folder = fs.lookup("folder-0").unwrap().node_id();
-    peer.strict().watch(|request| if request.opcode() == op::LOOKUP { Act::RangeRef } else { Act::Serve });
+    peer.strict().watch(|request| if request.opcode() == op::LOOKUP { Act::Hold } else { Act::Serve });
     for round in 0..5 {
         let names: Vec<_> = (0..7).map(|file| format!("file-{}", round * 7 + file)).collect();
         for name in &names {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use virtio_fs::{Config, Error, MountError, OpenOptions, RingError, Sparse, VirtioFs};
 
 use crate::rig::content::{assert_same, content, next};
+use crate::rig::dirent::{dirent, dirent_with};
 use crate::rig::ledger::{Request, op, u32_at};
 use crate::rig::peer::{Kind, Peer};
 use crate::rig::strict::{Act, Answer, Host};
@@ -57,7 +58,7 @@ fn a_request_without_an_answer_is_an_error_within_its_deadline() {
     peer.strict().misbehave(move |request| {
         if request.opcode() == op::READ && swallowed == 0 {
             swallowed += 1;
-            return Act::RangeRef;
+            return Act::Hold;
         }
         Act::Serve
     });
@@ -127,7 +128,7 @@ fn requests_that_are_never_answered_use_no_more_memory_than_there_is() {
     let config = short(&peer).max_timeouts(u32::MAX).data_buffers(2);
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", READ).unwrap();
-    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
+    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
     let mut found = vec![0; 50_000];
     for _ in 0..6 {
         let error = file.read_at(&mut found, 0).unwrap_err();
@@ -330,18 +331,6 @@ fn reads_of_less_than_there_is_end() {
     assert!(started.elapsed() < Duration::from_secs(30));
     drop(file);
     end(peer, fs);
-}
-
-/// One entry of a READDIR.
-fn dirent(ino: u64, offset: u64, name: &[u8]) -> Vec<u8> {
-    dirent_with(ino, offset, name.len() as u32, name)
-}
-
-fn dirent_with(ino: u64, offset: u64, name_len: u32, name: &[u8]) -> Vec<u8> {
-    let kind = 8_u32.to_le_bytes();
-    let mut bytes = [&ino.to_le_bytes()[..], &offset.to_le_bytes(), &name_len.to_le_bytes(), &kind, name].concat();
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    bytes
 }
 
 #[test]
@@ -568,7 +557,7 @@ fn set_ups_that_are_never_answered() {
     peer.strict().misbehave(move |request| {
         if request.opcode() == op::SETUPMAPPING && hold > 0 {
             hold -= 1;
-            return Act::RangeRef;
+            return Act::Hold;
         }
         Act::Serve
     });
@@ -606,7 +595,7 @@ fn forgets_that_are_never_returned() {
     }
     let fs = peer.mount_with(short(&peer).max_inodes(2).max_entries(2).max_timeouts(1000)).unwrap();
     peer.strict().misbehave(|request| match request.opcode() {
-        op::FORGET | op::BATCH_FORGET => Act::RangeRef,
+        op::FORGET | op::BATCH_FORGET => Act::Hold,
         _ => Act::Serve,
     });
     let started = Instant::now();
@@ -678,7 +667,7 @@ proptest! {
             }
             let (kind, mut noise) = (next(&mut state) % 16, next(&mut state));
             match kind {
-                0 => Act::RangeRef,
+                0 => Act::Hold,
                 1 => Act::Refuse((noise % 200) as i32),
                 2 => Act::Invent(content(noise, (noise % 300) as usize)),
                 3 => Act::Invent(vec![0; (noise % 200) as usize]),

@@ -34,9 +34,13 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod hosts;
 #[cfg(target_os = "linux")]
+mod listings;
+#[cfg(target_os = "linux")]
 mod notices;
 #[cfg(target_os = "linux")]
 mod partition;
+#[cfg(target_os = "linux")]
+mod path_grammar;
 #[cfg(target_os = "linux")]
 mod pins;
 #[cfg(target_os = "linux")]
@@ -55,6 +59,8 @@ mod sync_faults;
 mod sync_order;
 #[cfg(target_os = "linux")]
 mod threads;
+#[cfg(target_os = "linux")]
+mod truncating_opens;
 #[cfg(target_os = "linux")]
 mod unlinked;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! Devices in the same process, and what a driver needs to be driven against them.
 
 pub(crate) mod content;
+pub(crate) mod dirent;
 pub(crate) mod disk;
 pub(crate) mod footprint;
 pub(crate) mod krun;

@@ -158,7 +158,7 @@ fn blocks_that_move_during_the_sync_are_synced_again() {
     let mut kept = false;
     peer.strict().watch(move |request| {
         let first = request.opcode() == op::FSYNC && !std::mem::replace(&mut kept, request.opcode() == op::FSYNC);
-        if first { Act::RangeRef } else { Act::Serve }
+        if first { Act::Hold } else { Act::Serve }
     });
     let fault = store(0, Sharing::Shared, SyncMode::Persistent);
     std::thread::scope(|scope| {

@@ -285,7 +285,7 @@ fn requests_are_answered_in_any_order() {
     let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let files: Vec<_> = (0..THREADS).map(|index| fs.open(format!("file-{index}"), READ).unwrap()).collect();
     let device = peer.strict();
-    device.watch(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
+    device.watch(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
     std::thread::scope(|scope| {
         for (file, wanted) in files.iter().zip(0..THREADS) {
             let wanted = &contents[&wanted];
@@ -323,7 +323,7 @@ fn a_slow_request_delays_nobody_else() {
     let node: u64 = fs.lookup("slow").unwrap().node_id().into();
     let device = peer.strict();
     device.watch(move |request| match request.opcode() {
-        op::SETUPMAPPING if request.node() == node => Act::RangeRef,
+        op::SETUPMAPPING if request.node() == node => Act::Hold,
         _ => Act::Serve,
     });
     std::thread::scope(|scope| {

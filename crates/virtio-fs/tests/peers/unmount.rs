@@ -109,7 +109,7 @@ fn with_a_request_in_flight() {
     peer.put("file", b"contents");
     let fs = peer.mount_with(peer.config().dax(false)).unwrap();
     let file = fs.open("file", BOTH).unwrap();
-    peer.strict().watch(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
+    peer.strict().watch(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
     let device = peer.strict();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -139,7 +139,7 @@ fn with_a_request_that_is_never_answered() {
     let config = peer.config().dax(false).request_timeout(Duration::from_millis(100));
     let fs = peer.mount_with(config).unwrap();
     let file = fs.open("file", BOTH).unwrap();
-    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::RangeRef } else { Act::Serve });
+    peer.strict().misbehave(|request| if request.opcode() == op::READ { Act::Hold } else { Act::Serve });
     let error = file.read_at(&mut [0; 8], 0).unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     // The device is reset at the end, which takes the request's memory back from it.

@@ -95,7 +95,7 @@ pub(crate) enum Act {
     /// Answers with these bytes after a correct header; the server never hears of the request.
     Invent(Vec<u8>),
     /// Keeps it, until [`Strict::release`].
-    RangeRef,
+    Hold,
 }
 
 /// What the device is about to return.
@@ -303,7 +303,7 @@ impl Shared {
             let Some(exchange) = self.take(index) else { return };
             let act = lock(&self.hook).as_mut().map_or(Act::Serve, |hook| hook(&exchange.request));
             match act {
-                Act::RangeRef => lock(&self.held).push(exchange),
+                Act::Hold => lock(&self.held).push(exchange),
                 act => self.finish(exchange, act),
             }
         }
@@ -417,7 +417,7 @@ impl Shared {
                 alter = Some(change);
                 self.serve(&request, &chain)
             }
-            Act::Serve | Act::RangeRef => self.serve(&request, &chain),
+            Act::Serve | Act::Hold => self.serve(&request, &chain),
         };
         let mut answer = Answer::new(request.head, bytes);
         if let Some(alter) = alter {
