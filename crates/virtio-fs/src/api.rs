@@ -1,5 +1,6 @@
 //! What embedders see. Thin: everything is done below.
 
+pub(crate) mod asynchronous;
 pub(crate) mod config;
 pub(crate) mod dir;
 pub mod fault;

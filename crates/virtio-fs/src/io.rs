@@ -3,6 +3,7 @@
 //! Everything takes an [`OpenFile`](open_file::OpenFile): inode, handle, credentials, options, and what the window remembers of
 //! its accesses.
 
+mod ask_size;
 pub(crate) mod fault;
 pub(crate) mod open;
 pub(crate) mod open_file;
@@ -10,11 +11,13 @@ pub(crate) mod options;
 pub(crate) mod placed;
 pub(crate) mod prealloc;
 pub(crate) mod read;
+pub(crate) mod read_async;
 pub(crate) mod requests;
 pub(crate) mod space;
 pub(crate) mod sync;
 pub(crate) mod view;
 pub(crate) mod write;
+pub(crate) mod write_async;
 
 use alloc::sync::Arc;
 use core::time::Duration;

@@ -109,6 +109,7 @@ mod volume;
 mod wait;
 mod window;
 
+pub use api::asynchronous::{ReadAsync, WriteAsync};
 pub use api::config::{Config, Interrupts};
 pub use api::dir::{DirEntry, ReadDir};
 pub use api::fault::{self, FaultGuard, LayoutWatch};

@@ -8,18 +8,22 @@
 //! The lock of the allocator is never held together with another, nor across a request or a call into the embedder.
 
 pub(crate) mod acquire;
+pub(crate) mod background;
 pub(crate) mod counters;
 pub(crate) mod freeze;
 pub(crate) mod hit;
 pub(crate) mod memory;
 pub(crate) mod part;
+pub(crate) mod pending;
 pub(crate) mod placed;
+pub(crate) mod range_ref;
 pub(crate) mod remove;
 pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod writeback;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
@@ -31,6 +35,7 @@ use virtio_shm::ShmRegion;
 
 use self::counters::Counters;
 use self::memory::WindowMemory;
+use self::pending::SetUp;
 use self::status::DaxStatus;
 use crate::rpc::Rpc;
 use crate::{Error, Lock, Platform, WindowAccess};
@@ -61,14 +66,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
-/// A file as the server is asked to map it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FileId {
-    pub(crate) node: fuse_proto::NodeId,
-    /// In whose name it is mapped.
-    pub(crate) who: crate::rpc::credentials::Credentials,
-}
-
 /// See the module.
 pub(crate) struct DaxWindow<R: Lock> {
     rpc: Arc<Rpc<R>>,
@@ -81,6 +78,8 @@ pub(crate) struct DaxWindow<R: Lock> {
     active: AtomicBool,
     /// Whether a set-up has succeeded: only then is it proven that the server maps at all.
     proven: AtomicBool,
+    /// Set-ups that nobody waits for any more.
+    detached: Mutex<R, Vec<SetUp<R>>>,
     /// None until the embedder registers them.
     page_tables: Mutex<R, Option<PageTables>>,
     pub(crate) counters: Counters,
@@ -98,6 +97,7 @@ impl<R: Lock> DaxWindow<R> {
             status: Mutex::new(DaxStatus::Active),
             active: AtomicBool::new(true),
             proven: AtomicBool::new(false),
+            detached: Mutex::new(Vec::new()),
             page_tables: Mutex::new(None),
             counters: Counters::default(),
         }
@@ -194,6 +194,7 @@ impl<R: Lock> DaxWindow<R> {
         self.counters.waits.add(1);
         self.platform().wait(deadline, &mut || {
             self.rpc.connection().process();
+            self.settle_detached();
             self.events.seq() != wait.seq
         })
     }

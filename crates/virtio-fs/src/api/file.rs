@@ -48,6 +48,18 @@ impl<R: Lock> File<R> {
         Self { open, cursor: 0, mounted }
     }
 
+    /// Refuses reads of what is not open for reading.
+    pub(crate) fn check_readable(&self) -> Result<(), Error> {
+        self.mounted.check()?;
+        if self.open.options.is_readable() { Ok(()) } else { Err(NOT_FOR_READING) }
+    }
+
+    /// Refuses stores to what is not open for writing.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.mounted.check()?;
+        if self.open.options.is_writable() { Ok(()) } else { Err(NOT_FOR_WRITING) }
+    }
+
     /// Returns the file's size in bytes, fetched again when the server no longer vouches for it.
     ///
     /// # Errors
@@ -86,10 +98,7 @@ impl<R: Lock> File<R> {
     ///
     /// EBADF if the file is not open for reading; otherwise the server's own.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
-        self.mounted.check()?;
-        if !self.open.options.is_readable() {
-            return Err(NOT_FOR_READING);
-        }
+        self.check_readable()?;
         self.mounted.io.read(&self.open, buffer, offset)
     }
 
@@ -102,10 +111,7 @@ impl<R: Lock> File<R> {
     ///
     /// EBADF if the file is not open for writing; otherwise the server's own.
     pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
-        self.mounted.check()?;
-        if !self.open.options.is_writable() {
-            return Err(NOT_FOR_WRITING);
-        }
+        self.check_writable()?;
         self.mounted.io.write(&self.open, buffer, offset)
     }
 
@@ -164,10 +170,7 @@ impl<R: Lock> File<R> {
     ///
     /// As [`File::map`]; EBADF if the file is not open for writing, ENOSPC for holes on a full disk.
     pub fn map_mut(&self, offset: u64, len: usize) -> Result<MapMut<R>, Error> {
-        self.mounted.check()?;
-        if !self.open.options.is_writable() {
-            return Err(NOT_FOR_WRITING);
-        }
+        self.check_writable()?;
         self.mounted.io.view(&self.open, offset, len, true).map(MapMut::new)
     }
 
@@ -200,10 +203,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn set_len(&self, size: u64) -> Result<(), Error> {
-        self.mounted.check()?;
-        if !self.open.options.is_writable() {
-            return Err(NOT_FOR_WRITING);
-        }
+        self.check_writable()?;
         self.mounted.volume().set_size(self.open.handle.who, &self.open.inode, self.open.handle.fh, size)
     }
 

@@ -100,6 +100,9 @@ impl<R: Lock> VirtioFs<R> {
     pub fn poll(&self) -> usize {
         let count = self.mounted.rpc().connection().process() + self.mounted.volume().take_notifications();
         self.mounted.volume().settle_orphans();
+        if let Some(window) = self.mounted.io.window() {
+            window.settle_detached();
+        }
         count
     }
 

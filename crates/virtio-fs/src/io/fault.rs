@@ -16,7 +16,7 @@ use crate::volume::inode::Inode;
 use crate::window::DaxWindow;
 use crate::window::acquire::Acquired;
 use crate::window::counters::Reason;
-use crate::window::hit::RangeRef;
+use crate::window::range_ref::RangeRef;
 use crate::{Error, Lock};
 
 /// Keeps a page of the window where it is until the embedder has installed it.

@@ -13,7 +13,7 @@ use crate::rpc::handles::{self, Handle, Opened};
 use crate::volume::Volume;
 use crate::volume::inode::Inode;
 use crate::volume::unlinked::UnlinkedGuard;
-use crate::window::FileId;
+use crate::window::pending::FileId;
 
 /// See the module. Dropped, it is closed on the server.
 pub(crate) struct OpenFile<R: Lock> {

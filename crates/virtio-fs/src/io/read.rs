@@ -8,7 +8,7 @@ use crate::rpc::data;
 use crate::window::DaxWindow;
 use crate::window::acquire::Acquired;
 use crate::window::counters::Reason;
-use crate::window::hit::RangeRef;
+use crate::window::range_ref::RangeRef;
 use crate::{Error, Lock};
 
 impl<R: Lock> FileIo<R> {

@@ -11,7 +11,7 @@ use crate::volume::inode::Inode;
 use crate::volume::unlinked::UnlinkedGuard;
 use crate::window::DaxWindow;
 use crate::window::acquire::Acquired;
-use crate::window::hit::RangeRef;
+use crate::window::range_ref::RangeRef;
 use crate::{Error, Lock};
 
 /// Bytes of a file that stay mapped as long as this lives.

@@ -35,7 +35,7 @@ impl<R: Lock> FileIo<R> {
     }
 
     /// Why a write up to `end` goes to the host as a whole, if it does.
-    fn cannot_store(&self, file: &OpenFile<R>, end: u64, size: u64) -> Option<Reason> {
+    pub(super) fn cannot_store(&self, file: &OpenFile<R>, end: u64, size: u64) -> Option<Reason> {
         if end > size {
             // The size can only change on the host, and a write is one: it goes there whole.
             Some(Reason::Extending)

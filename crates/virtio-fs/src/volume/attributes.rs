@@ -11,7 +11,7 @@ use crate::rpc::credentials::Credentials;
 use crate::{Error, Lock};
 
 /// Attributes are fetched again no more often than this for a read, whatever the server says.
-const REFRESH: Duration = Duration::from_secs(1);
+pub(crate) const REFRESH: Duration = Duration::from_secs(1);
 
 impl<R: Lock> Volume<R> {
     /// The attributes, from the cache while `attr_valid` holds.
@@ -44,15 +44,10 @@ impl<R: Lock> Volume<R> {
         inode: &Inode<R>,
         fh: Option<FileHandle>,
     ) -> Result<(), Error> {
-        if self.wants_refresh(inode) {
+        self.take_notifications();
+        if inode.attr_is_old(self.rpc.now(), REFRESH) {
             self.refresh_attr(who, inode, fh)?;
         }
         Ok(())
-    }
-
-    /// Whether [`Volume::refresh_attr_sometimes`] would ask the server.
-    pub(crate) fn wants_refresh(&self, inode: &Inode<R>) -> bool {
-        self.take_notifications();
-        inode.attr_is_old(self.rpc.now(), REFRESH)
     }
 }

@@ -3,8 +3,9 @@
 use dax_window::{Access, Bypass, Purpose, Request, Stream};
 use fuse_proto::Errno;
 
-use super::hit::RangeRef;
-use super::{DaxWindow, FileId};
+use super::DaxWindow;
+use super::pending::FileId;
+use super::range_ref::RangeRef;
 use crate::{Error, Lock};
 
 /// A reference to bytes in the window, or why there is none.

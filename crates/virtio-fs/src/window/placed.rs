@@ -3,8 +3,9 @@
 use fs_dax::DeviceOffset;
 use fuse_proto::MappingRange;
 
+use super::DaxWindow;
 use super::part::PartClaim;
-use super::{DaxWindow, FileId};
+use super::pending::FileId;
 use crate::rpc::mapping::{self, Mapping};
 use crate::{Error, Lock};
 

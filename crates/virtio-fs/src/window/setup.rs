@@ -2,16 +2,15 @@
 
 use core::sync::atomic::Ordering;
 
-use dax_window::{MAX_AHEAD, Outcome, Request, SetupEntry, SetupTicket, Stream};
+use dax_window::{Outcome, Request, SetupEntry, SetupTicket, Stream};
 
-use super::hit::RangeRef;
+use super::DaxWindow;
+use super::pending::{FileId, MAX_ENTRIES};
+use super::range_ref::RangeRef;
 use super::status::DaxStatus;
-use super::{DaxWindow, FileId};
+
 use crate::rpc::mapping::Mapping;
 use crate::{Error, Lock};
-
-/// The most mappings of one ticket: the wanted one and those ahead of it.
-pub(crate) const MAX_ENTRIES: usize = MAX_AHEAD + 1;
 
 impl<R: Lock> DaxWindow<R> {
     /// Sends the set-ups of a ticket in one submission and reports each outcome. Returns the reference to the wanted bytes;

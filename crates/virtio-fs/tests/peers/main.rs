@@ -6,6 +6,8 @@
 #![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "memory, mappings and system calls are the tests' own"))]
 
 #[cfg(target_os = "linux")]
+mod asynchronous;
+#[cfg(target_os = "linux")]
 mod bring_up;
 #[cfg(target_os = "linux")]
 mod dax;
