@@ -70,6 +70,18 @@
 //! vouches for them; a read at the end of a file asks again, so growth on the host is seen. A file that somebody *else*
 //! shrinks while it is mapped here is not safe on every host: QEMU dies of the access past the new end.
 //!
+//! # Without blocking
+//!
+//! [`File::read_async`] and [`File::write_async`] are futures that never block, misses included; [`VirtioFs::submit`] is one of
+//! any request of the protocol.
+//!
+//! # For a VFS
+//!
+//! A [`Node`] is an inode: names are looked up, made, moved and removed in it one at a time, [`Node::as_user`] is the same
+//! inode for another user, [`File::node`] leads back to it. [`DirEntry::cookie`] and [`ReadDir::seek`] go on with a listing.
+//! [`Error::errno`] is the POSIX error of a failure, as Linux numbers it. Types of other crates that appear here are
+//! re-exported, so that one `use virtio_fs::…` does.
+//!
 //! # Errors, deadlines, death
 //!
 //! Every request has a deadline ([`Config::request_timeout`]). One that is not answered in time is an error to its caller;
@@ -123,6 +135,14 @@ pub use api::stats::Stats;
 pub use dax_window::HostRules;
 pub use device::interrupts::{Device, InterruptHandle, Interrupted};
 pub use error::{Error, MountError};
+pub use fs_dax::{
+    DeviceOffset, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, OwnerId, Page, PageMapping, PageSize,
+    UnmapCause,
+};
+pub use fuse_proto::{
+    AccessMask, Attr, DecodeError, EncodeError, Errno, FallocateMode, FileType, NegotiationError, NodeId, Opcode,
+    Operation, Protocol, RenameFlags, StatxMask, Timestamp, XattrFlags, ops,
+};
 pub use io::options::OpenOptions;
 pub use io::{DaxMode, HoleStores};
 pub use locking::{DefaultLock, Lock};
@@ -143,3 +163,5 @@ pub use window::counters::BypassStats;
 pub use window::part::{PartClaim, WindowPart};
 pub use window::status::DaxStatus;
 pub use window::{PageTables, TailMapping};
+// The rest of what types of these crates lead to.
+pub use {dax_window, fs_dax, fuse_proto, virtio_shm};

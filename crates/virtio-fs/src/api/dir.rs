@@ -57,6 +57,10 @@ pub struct ReadDir<R: Lock = DefaultLock> {
     /// What ends the listing, after the entries that came before it.
     failed: Option<Error>,
     done: bool,
+    /// Entries were fetched by this handle.
+    fetched: bool,
+    /// The directory is opened anew before the next entries are fetched.
+    reopen: bool,
     unlinked: UnlinkedGuard<R>,
     /// Last: the file system lives as long as its listings.
     mounted: Arc<Mounted<R>>,
@@ -87,6 +91,8 @@ impl<R: Lock> ReadDir<R> {
             nameless: 0,
             failed: None,
             done: false,
+            fetched: false,
+            reopen: false,
             unlinked,
             mounted,
         })
@@ -102,6 +108,8 @@ impl<R: Lock> ReadDir<R> {
 
     /// Goes on after the entry that has this [`DirEntry::cookie`]; 0 is the begin of the directory.
     pub fn seek(&mut self, cookie: u64) {
+        // Servers exist that do not rewind an open directory.
+        self.reopen = cookie == 0 && self.fetched;
         self.ready.clear();
         self.offset = cookie;
         self.mark = (cookie, 0, 1);
@@ -114,6 +122,14 @@ impl<R: Lock> ReadDir<R> {
     /// Fetches the next entries. `done` once there are no more.
     fn fetch(&mut self) -> Result<(), Error> {
         self.mounted.check()?;
+        if core::mem::take(&mut self.reopen) {
+            let rpc = self.mounted.rpc();
+            let fh = handles::opendir(rpc, self.who, self.inode.nodeid)?;
+            if let Some(before) = core::mem::replace(&mut self.fh, fh) {
+                handles::releasedir(rpc, self.who, self.inode.nodeid, before)?;
+            }
+        }
+        self.fetched = true;
         let before = self.seen;
         if self.plus {
             match self.fetch_plus() {

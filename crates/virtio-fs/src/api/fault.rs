@@ -20,7 +20,6 @@
 use fs_dax::{AllocateFault, Fault, FaultOutcome, FileKey, FileRange, LayoutSeen, SyncFault};
 
 pub use crate::io::fault::FaultGuard;
-use crate::io::fault::errno;
 use crate::{DefaultLock, Error, File, Lock};
 
 /// A moment in the history of a file's layout, for pages that the embedder fills itself ([`FaultOutcome::Hole`]): taken before
@@ -40,7 +39,7 @@ impl<R: Lock> File<R> {
     pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
         match self.mounted.io.fault(&self.open, fault) {
             Ok(outcome) => outcome,
-            Err(error) => FaultOutcome::BusError(errno(&error)),
+            Err(error) => FaultOutcome::BusError(error.errno()),
         }
     }
 

@@ -84,7 +84,7 @@ impl<R: Lock> FileIo<R> {
         self.volume.check_mounted()?;
         let inode = &file.inode;
         self.volume.check_alive(inode)?;
-        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(fs_dax::Errno::EFAULT)) };
+        let Some(offset) = fault.file_offset() else { return Ok(FaultOutcome::BusError(Errno::EFAULT)) };
         if fault.is_shared_write() && !file.options.is_writable() {
             return Err(Error::refused(Errno::EACCES, "the file is not open for writing"));
         }
@@ -214,7 +214,7 @@ impl<R: Lock> FileIo<R> {
         // The answer itself: a server that does not know FSYNC has made nothing durable.
         let reply = space::fsync_as_answered(self.rpc(), &file.handle, true);
         self.counters.sync_faults.add(1);
-        let synced = match syncing.answered(reply.as_ref().copied().map_err(errno), epoch) {
+        let synced = match syncing.answered(reply.as_ref().copied().map_err(Error::errno), epoch) {
             Ok(synced) => synced,
             Err(error) => return FaultOutcome::BusError(error.errno),
         };
@@ -247,7 +247,7 @@ impl<R: Lock> FileIo<R> {
             let len = bytes.end().min(file.inode.size()).saturating_sub(bytes.start()).max(1);
             space::fallocate(self.rpc(), &file.handle, FallocateMode::KEEP_SIZE, bytes.start(), len)
         };
-        match allocate.allocated(reply.as_ref().copied().map_err(errno)) {
+        match allocate.allocated(reply.as_ref().copied().map_err(Error::errno)) {
             Ok(sync) => self.finish_sync(file, fault, sync),
             Err(error) => FaultOutcome::BusError(error.errno),
         }
@@ -271,10 +271,4 @@ fn acquire_for_fault<R: Lock>(window: &DaxWindow<R>, file: &OpenFile<R>, request
         }
         acquired => Ok(acquired),
     }
-}
-
-/// The errno of a fault that fails with `error`.
-pub(crate) fn errno(error: &Error) -> fs_dax::Errno {
-    // No error has the number 0.
-    fs_dax::Errno::new(error.errno().number()).unwrap_or(fs_dax::Errno::EIO)
 }

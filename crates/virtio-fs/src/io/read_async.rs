@@ -1,5 +1,6 @@
 //! Reading without blocking.
 
+use alloc::boxed::Box;
 use core::task::Waker;
 
 use fuse_proto::{Unique, ops};
@@ -38,7 +39,7 @@ enum Step<'f, R: Lock> {
     /// The file's size.
     Size(AskSize<'f, R>),
     /// The wanted bytes are being mapped.
-    SetUp(SetUp<R>),
+    SetUp(Box<SetUp<R>>),
     /// So many bytes by a READ.
     Request(InFlight<'f, R>, ops::Read, usize),
 }
@@ -47,7 +48,7 @@ impl<R: Lock> Drop for Read<'_, R> {
     fn drop(&mut self) {
         if let (Step::SetUp(set_up), Some(window)) = (core::mem::replace(&mut self.step, Step::Next), self.io.window())
         {
-            window.detach(set_up);
+            window.detach(*set_up);
         }
     }
 }
@@ -162,7 +163,7 @@ impl<'f, R: Lock> Read<'f, R> {
         }
     }
 
-    fn poll_set_up(&mut self, mut set_up: SetUp<R>, rest: &mut [u8], waker: &Waker) -> Result<More, Error> {
+    fn poll_set_up(&mut self, mut set_up: Box<SetUp<R>>, rest: &mut [u8], waker: &Waker) -> Result<More, Error> {
         let Some(window) = self.io.window() else { return Ok(More::Now) };
         match window.poll_set_up(&mut set_up, Some(waker)) {
             None => {

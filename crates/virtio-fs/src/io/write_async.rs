@@ -1,5 +1,6 @@
 //! Writing without blocking.
 
+use alloc::boxed::Box;
 use core::task::Waker;
 
 use dax_window::Request;
@@ -41,7 +42,7 @@ enum Step<'f, R: Lock> {
     /// The file's size.
     Size(AskSize<'f, R>),
     /// The wanted bytes are being mapped.
-    SetUp(SetUp<R>),
+    SetUp(Box<SetUp<R>>),
     /// So many bytes by a WRITE.
     Request(InFlight<'f, R>, Noted<'f, R>, usize),
 }
@@ -81,7 +82,7 @@ impl<R: Lock> Drop for Write<'_, R> {
     fn drop(&mut self) {
         if let (Step::SetUp(set_up), Some(window)) = (core::mem::replace(&mut self.step, Step::Next), self.io.window())
         {
-            window.detach(set_up);
+            window.detach(*set_up);
         }
     }
 }
@@ -203,7 +204,7 @@ impl<'f, R: Lock> Write<'f, R> {
         }
     }
 
-    fn poll_set_up(&mut self, mut set_up: SetUp<R>, rest: &[u8], waker: &Waker) -> Result<More, Error> {
+    fn poll_set_up(&mut self, mut set_up: Box<SetUp<R>>, rest: &[u8], waker: &Waker) -> Result<More, Error> {
         let Some(window) = self.io.window() else { return Ok(More::Now) };
         match window.poll_set_up(&mut set_up, Some(waker)) {
             None => {

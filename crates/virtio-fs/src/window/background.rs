@@ -1,5 +1,6 @@
 //! Mapping files without blocking: set-ups whose requests are in flight while nobody waits for them.
 
+use alloc::boxed::Box;
 use core::task::Waker;
 
 use dax_window::{Access, Bypass, Request, SetupTicket, Stream};
@@ -15,7 +16,7 @@ use crate::{Error, Lock};
 pub(crate) enum Begun<R: Lock> {
     Range(RangeRef),
     /// Mappings are being set up.
-    SetUp(SetUp<R>),
+    SetUp(Box<SetUp<R>>),
     /// The access goes by requests.
     Bypass(Bypass),
 }
@@ -27,7 +28,7 @@ impl<R: Lock> DaxWindow<R> {
         match self.with(|window| window.access(stream, request)) {
             Access::Hit(range) => Begun::Range(RangeRef(range)),
             Access::Bypass(why) => Begun::Bypass(why),
-            Access::Setup(ticket) => Begun::SetUp(self.begin_set_up(*file, ticket)),
+            Access::Setup(ticket) => Begun::SetUp(Box::new(self.begin_set_up(*file, ticket))),
             Access::Evict(ticket) => {
                 // To remove mappings is to wait for the embedder's page tables.
                 self.with(|window| window.abort_remove(ticket, false));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use fuse_proto::{Errno, FileType, RenameFlags};
-use virtio_fs::OpenOptions;
+use virtio_fs::{Credentials, OpenOptions};
 
 use crate::rig::content::content;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -12,6 +12,8 @@ use crate::rig::peer::{Kind, Peer, on_both};
 on_both! {
     a_listing_is_what_the_host_has,
     a_listing_with_attributes,
+    a_listing_goes_on_at_a_cookie,
+    a_node_for_another_user,
     many_entries_in_small_pieces,
     names_of_all_kinds,
     making_and_removing,
@@ -62,6 +64,41 @@ fn a_listing_is_what_the_host_has(peer: Peer) {
     std::fs::create_dir(peer.path("empty")).unwrap();
     assert_eq!(fs.read_dir("empty").unwrap().count(), 0);
     assert_eq!(fs.read_dir("/").unwrap().count(), 2);
+    peer.finish(fs);
+}
+
+fn a_listing_goes_on_at_a_cookie(peer: Peer) {
+    many(&peer);
+    let fs = peer.mount();
+    let folder = fs.lookup("many").unwrap();
+    let all: Vec<_> = folder.read_dir().unwrap().map(Result::unwrap).collect();
+    let names = |entries: &[virtio_fs::DirEntry]| entries.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
+    for after in [0, 1, 150, all.len() - 1] {
+        let mut listing = folder.read_dir().unwrap();
+        listing.seek(all[after].cookie);
+        let rest: Vec<_> = listing.by_ref().map(Result::unwrap).collect();
+        assert_eq!(names(&rest), names(&all[after + 1..]), "after entry {after}");
+        listing.seek(0);
+        assert_eq!(listing.map(Result::unwrap).count(), all.len(), "from the begin again");
+    }
+    drop(folder);
+    peer.finish(fs);
+}
+
+/// What is looked up from a node, and opened, has the node's credentials.
+fn a_node_for_another_user(peer: Peer) {
+    std::fs::create_dir(peer.path("folder")).unwrap();
+    peer.put("folder/file", b"contents");
+    let fs = peer.mount();
+    let who = Credentials { uid: 0, gid: 0, pid: 4711 };
+    let folder = fs.lookup("folder").unwrap().as_user(who);
+    let file = folder.lookup("file").unwrap().open(OpenOptions::new().read(true)).unwrap();
+    assert_eq!(file.node().credentials(), who);
+    assert!(file.node() == fs.lookup("folder/file").unwrap(), "the same inode");
+    assert!(folder.lookup_path("../folder//file").is_err(), "`..` does not lead out of where the walk began");
+    assert_eq!(folder.lookup_path("./file").unwrap().size(), 8);
+    assert_eq!(fs.credentials(), Credentials::default());
+    drop((folder, file));
     peer.finish(fs);
 }
 
