@@ -2,11 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 /// The most that is read into memory of one file.
 pub(crate) const LARGEST: u64 = 256 << 20;
@@ -39,7 +35,7 @@ pub(crate) fn read(folder: &Path, name: &Path) -> Result<Vec<u8>> {
 fn read_at_most(file: File, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more, to see that there is more: the size may change meanwhile.
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io::Error::from)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 <= limit, "it has more than {limit} bytes");
     Ok(bytes)
 }
