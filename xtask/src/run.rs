@@ -95,6 +95,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         share: &share,
         small_disk: None,
         daemon: &[],
+        our_daemon: &[],
         record: true,
         folder: &folder,
         words: words(args, &machine),

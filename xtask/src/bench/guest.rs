@@ -102,6 +102,7 @@ impl Runner<'_> {
             share: self.share,
             small_disk: None,
             daemon: &[],
+            our_daemon: &[],
             record: false,
             folder,
             words: Vec::new(),

@@ -103,6 +103,7 @@ impl Runner<'_> {
             share,
             small_disk: scenario.small_disk,
             daemon: scenario.daemon,
+            our_daemon: scenario.our_daemon,
             record: true,
             folder,
             words,

@@ -61,6 +61,7 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
             for fault in plan.faults {
                 command.arg("--fault").arg(fault);
             }
+            command.args(plan.our_daemon);
             (command, record)
         }
         Device::Plain => {

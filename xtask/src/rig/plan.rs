@@ -48,6 +48,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'a [&'a str],
+    /// Further arguments of ours, which an unmodified daemon does not know.
+    pub(crate) our_daemon: &'a [&'a str],
     /// Whether the daemon keeps a record, if it can: it takes time.
     pub(crate) record: bool,
     /// Where the logs go.

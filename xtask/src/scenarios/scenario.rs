@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.
     pub(crate) daemon: &'static [&'static str],
+    /// Further arguments of ours, which an unmodified daemon does not know.
+    pub(crate) our_daemon: &'static [&'static str],
     /// Whether the host kills the daemon, whose end and record then say nothing.
     pub(crate) daemon_dies: bool,
     /// What must come of it.
@@ -48,6 +50,7 @@ pub(crate) const PLAIN: Scenario = Scenario {
     words: &[],
     small_disk: None,
     daemon: &[],
+    our_daemon: &[],
     daemon_dies: false,
     expect: Expect::Pass,
     at: stage::no_such_point,

@@ -16,7 +16,7 @@ use testkernel_protocol::content::Content;
 
 pub(crate) fn attributes() -> Scenario {
     Scenario {
-        daemon: &["--allow-setuid"],
+        our_daemon: &["--allow-setuid"],
         at: |stage, point| {
             let metadata = stage.share.join("ops/attributes").metadata()?;
             match point {
