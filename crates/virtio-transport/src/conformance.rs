@@ -53,7 +53,7 @@ pub trait Subject {
     -> Result<(), ResetTimeout>;
 }
 
-/// Makes a test of each function of [`conformance`](crate::conformance) for a [`Subject`].
+/// Makes a test of each function of [`conformance`](mod@crate::conformance) for a [`Subject`].
 #[macro_export]
 macro_rules! conformance {
     ($subject:ty) => {
