@@ -4,6 +4,8 @@
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
 mod bench;
+#[cfg(test)]
+mod docs;
 mod mutants;
 mod paths;
 mod process;
@@ -67,5 +69,22 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::QemuTest(args) => qemu_test::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Mutants(args) => mutants::command(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_readme_names_commands_that_there_are() {
+        let readme = include_str!("../../README.md");
+        let named = readme.lines().filter_map(|line| line.strip_prefix("| `cargo xtask ")?.split([' ', '`']).next());
+        let named: Vec<_> = named.collect();
+        assert!(named.len() >= 6, "{named:?}");
+        for name in named {
+            assert!(Cli::command().find_subcommand(name).is_some(), "{name}");
+        }
     }
 }

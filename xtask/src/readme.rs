@@ -1,4 +1,4 @@
-//! The examples of every README compile: `cargo test` takes them from here.
+//! The examples of every README and of the documentation compile: `cargo test` takes them from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
 /// Those of the crates, one module each so that a failure says which.
@@ -9,6 +9,7 @@ macro_rules! readmes {
 }
 
 readmes! {
+    porting: "../../docs/porting.md",
     virtio_shm: "../../crates/virtio-shm/README.md",
     virtio_transport: "../../crates/virtio-transport/README.md",
     transport_pci: "../../crates/transport-pci/README.md",
