@@ -4,8 +4,6 @@
 
 use core::fmt;
 
-use crate::Error;
-
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -70,17 +68,6 @@ impl FileRange {
     /// The whole of any file: from 0 to the last byte an offset can name.
     pub const ALL: Self = Self { start: 0, len: u64::MAX };
 
-    /// The `len` bytes from `start`.
-    ///
-    /// # Errors
-    /// [`Error::RangeOverflow`] if the end does not fit in 64 bits.
-    pub const fn new(start: u64, len: u64) -> Result<Self, Error> {
-        match start.checked_add(len) {
-            Some(_) => Ok(Self { start, len }),
-            None => Err(Error::RangeOverflow { start, len }),
-        }
-    }
-
     /// The bytes from `start` up to, not including, `end`; empty if `end` is not above `start`.
     #[must_use]
     pub const fn between(start: u64, end: u64) -> Self {
@@ -144,13 +131,6 @@ pub(crate) const fn align_down(value: u64, align: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_ends_inside_64_bits() {
-        assert!(FileRange::new(u64::MAX, 0).is_ok());
-        assert_eq!(FileRange::new(u64::MAX, 1), Err(Error::RangeOverflow { start: u64::MAX, len: 1 }));
-        assert_eq!(FileRange::ALL.end(), u64::MAX);
-    }
 
     #[test]
     fn intersections() {

@@ -96,7 +96,9 @@
 #![deny(unsafe_code)]
 
 mod addr;
+mod capability;
 mod change;
+mod checked_range;
 mod device;
 mod dirty;
 mod epoch;
@@ -111,6 +113,7 @@ mod layout;
 mod map;
 mod memory;
 mod owner;
+mod owner_id;
 mod page;
 mod platform;
 mod size;
@@ -118,6 +121,7 @@ mod sync;
 mod writeback;
 
 pub use addr::{DeviceOffset, FileRange, PhysAddr, VirtAddr};
+pub use capability::Capability;
 pub use device::{AccessFlags, DirectAccess, DirectRange, LinearMemory, MemoryDevice, Partition};
 pub use dirty::{ByteRuns, DirtyRange, DirtyRange2M, PageRuns, PageSet, WORDS_2M};
 pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch};
@@ -136,9 +140,10 @@ pub use key::{FileKey, FileKeys};
 pub use layout::{Layout, LayoutChange, LayoutSeen, Mappings, UnmapCause};
 pub use map::{DeviceIndex, Devices, Extent, FileMap, MapError, MapRules, Segment};
 pub use memory::{MappedMemory, SharedMemory, View, WritableView};
-pub use owner::{Claim, DeviceOwner, OwnerId};
+pub use owner::{Claim, DeviceOwner};
+pub use owner_id::OwnerId;
 pub use page::{Area, MappedRun, Page, PageSize, PageSizes, Placement, Wanted};
-pub use platform::{Access, AtomicMemory, Capabilities, Capability, Pages, WindowMemory, check_inside};
+pub use platform::{Access, AtomicMemory, Capabilities, Pages, WindowMemory, check_inside};
 pub use size::{PAGE_SIZE, RANGE_SIZE};
 pub use sync::{Action, AllocateFault, BusError, Decision, MetadataState, SyncFault, SyncOutcome, Synced, Syncing};
 pub use writeback::{Collecting, Flushed, InodeDirt, Protected, Settled, Writeback};

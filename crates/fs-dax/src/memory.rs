@@ -3,6 +3,7 @@
 
 mod copy;
 mod view;
+mod word;
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -10,9 +11,7 @@ use core::ptr::NonNull;
 use crate::{CacheFlush, Capabilities, Capability, DeviceOffset, Error, NoFlush, PhysAddr, WindowMemory, check_inside};
 
 pub use view::{View, WritableView};
-
-/// Bytes of an ordered number, and what the base of mapped memory is a multiple of.
-const WORD: u64 = 8;
+use word::WORD;
 
 /// Memory that several processors, guests or hosts share, each through caches of its own.
 ///

@@ -1,10 +1,9 @@
 //! What the platform can do with the memory of a window or device: a property given at run time.
 
-use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{DeviceOffset, Error};
+use crate::{Capability, DeviceOffset, Error};
 
 /// What the memory's pages are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -27,31 +26,6 @@ pub enum Access {
     /// Only through [`WindowMemory::read`] and [`WindowMemory::write`] (s390 reaches PCI memory by instructions of its
     /// own): no slice, no page in anybody's page tables.
     CopiesOnly,
-}
-
-/// Something a platform may refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Capability {
-    /// A pointer or slice into the memory.
-    Slices,
-    /// Page-table entries that point to it.
-    Faults,
-    /// Pages pinned for DMA.
-    Pins,
-    /// Loads and stores of 64 bits at once.
-    Words,
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Slices => "slices",
-            Self::Faults => "page faults",
-            Self::Pins => "pins",
-            Self::Words => "64-bit accesses",
-        })
-    }
 }
 
 /// The embedder's statement about a window's or device's memory.

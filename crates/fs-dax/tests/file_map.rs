@@ -22,6 +22,7 @@ fn interleaved(strips: &[Extent], chunk: u64, size: u64) -> Result<FileMap<&[Ext
     FileMap::interleaved(strips, chunk, size, &RULES, &DEVICES)
 }
 
+// Long: a table, one row a rule.
 #[test]
 fn each_rule_has_its_own_error() {
     let good = extent(0, 4 * MIB, 2 * MIB);

@@ -39,6 +39,7 @@ fn naive_page(
     (phys % len == 0).then_some((virt, phys, file_of_first?))
 }
 
+// Long: nested loops over every parameter around one comparison.
 #[test]
 fn every_combination_of_small_numbers() {
     const BASE: u64 = 2;

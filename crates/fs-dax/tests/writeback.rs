@@ -294,6 +294,7 @@ impl Run {
     }
 
     /// Does one event; `false` if it cannot happen now.
+    // Long: one arm for each event of the model.
     fn step(&mut self, event: Event) -> bool {
         let m = &mut self.machine;
         match event {

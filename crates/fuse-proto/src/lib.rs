@@ -91,6 +91,7 @@ extern crate std;
 
 mod attr;
 mod byte_order;
+mod detect;
 mod dirent;
 mod error;
 mod extensions;

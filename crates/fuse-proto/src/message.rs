@@ -2,9 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use crate::{
-    ByteOrder, EncodeError, Errno, Protocol, ReplyBody, ReplyHeader, RequestHeader, Unique, name, raw, raw::Layout,
-};
+use crate::{ByteOrder, EncodeError, Errno, Protocol, ReplyHeader, RequestHeader, Unique, name, raw, raw::Layout};
 
 /// Header and fixed body of the longest request, `SETATTR`.
 const REQUEST_HEAD: usize = RequestHeader::LEN + size_of::<raw::SetattrIn>();
@@ -228,17 +226,6 @@ pub struct ReplyMessage<'a> {
 impl<'a> ReplyMessage<'a> {
     const fn new(order: ByteOrder) -> Self {
         Self { head: Head::new(ReplyHeader::LEN), data: &[], order }
-    }
-
-    /// A reply that did what was asked. [`Operation::reply`](crate::Operation::reply) does the same and knows which body
-    /// belongs to which request.
-    ///
-    /// # Errors
-    /// What the body cannot express, or [`EncodeError::TooLong`].
-    pub fn success<B: ReplyBody>(protocol: &Protocol, unique: Unique, body: &'a B) -> Result<Self, EncodeError> {
-        let mut reply = Self::new(protocol.byte_order());
-        body.write(protocol, &mut reply)?;
-        reply.finish(0, unique)
     }
 
     /// A reply that refuses.

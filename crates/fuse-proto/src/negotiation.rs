@@ -147,20 +147,9 @@ impl Negotiation {
     /// # Errors
     /// Why there is no connection.
     pub fn answer(self, reply: Result<InitReply, ReplyError>) -> Result<Protocol, NegotiationError> {
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(ReplyError::Refused(errno)) => return Err(NegotiationError::Refused(errno)),
-            Err(ReplyError::Invalid(error)) => return Err(NegotiationError::Invalid(error)),
-        };
-        let InitReply { major, minor, .. } = reply;
-        if major < MAJOR {
-            return Err(NegotiationError::MajorTooOld { major, minor });
-        }
-        if major > MAJOR {
-            return Err(NegotiationError::MajorTooNew { major, minor });
-        }
+        let reply = same_major(reply)?;
         let init = self.init();
-        let minor = minor.min(init.minor);
+        let minor = reply.minor.min(init.minor);
         let (need, have) = (InitReplySize::for_minor(minor).bytes(), reply.size.bytes());
         if have < need {
             return Err(NegotiationError::Short { minor, need, have });
@@ -207,6 +196,23 @@ impl Negotiation {
         }
         Ok(protocol)
     }
+}
+
+/// The server's answer, if it speaks the same major version.
+fn same_major(reply: Result<InitReply, ReplyError>) -> Result<InitReply, NegotiationError> {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(ReplyError::Refused(errno)) => return Err(NegotiationError::Refused(errno)),
+        Err(ReplyError::Invalid(error)) => return Err(NegotiationError::Invalid(error)),
+    };
+    let InitReply { major, minor, .. } = reply;
+    if major < MAJOR {
+        return Err(NegotiationError::MajorTooOld { major, minor });
+    }
+    if major > MAJOR {
+        return Err(NegotiationError::MajorTooNew { major, minor });
+    }
+    Ok(reply)
 }
 
 /// What a server can do.

@@ -126,6 +126,17 @@ impl ReplyBody for &[u8] {
     }
 }
 
+impl<'a> ReplyMessage<'a> {
+    /// A reply that did what was asked. [`Operation::reply`](crate::Operation::reply) does the same and knows which body
+    /// belongs to which request.
+    ///
+    /// # Errors
+    /// What the body cannot express, or [`EncodeError::TooLong`].
+    pub fn success<B: ReplyBody>(protocol: &Protocol, unique: Unique, body: &'a B) -> Result<Self, EncodeError> {
+        Self::build(protocol.byte_order(), 0, unique, |reply| body.write(protocol, reply))
+    }
+}
+
 /// A request: its code, its body and the shape of its reply.
 ///
 /// A client [encodes](Self::encode) it and [decodes](Self::decode) what comes back; a server gets it from

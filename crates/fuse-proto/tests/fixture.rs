@@ -162,6 +162,7 @@ fn o(bits: u32) -> OpenFlags {
 }
 
 /// The calls that were made in the guest, written down by hand from what it ran: line of the capture, caller, request.
+// Long: a table, one row a call.
 fn calls<'a>(big: &'a [u8], name255: &'a [u8], ranges: &'a [MappingRange]) -> Vec<(usize, Context, RequestBody<'a>)> {
     vec![
         (1, ANYBODY, ops::Getattr { node: NodeId::ROOT, fh: None }.into()),
@@ -499,4 +500,17 @@ fn a_message_of_the_other_order_is_read_as_such() {
     let items = [ForgetOne::new(FILE, 3), ForgetOne::new(DIR, 1)];
     let list = ops::BatchForget { items: List::new(&items) };
     assert_eq!(list.encode(&other, Unique(2), KERNEL).unwrap_err(), EncodeError::ByteOrder);
+}
+
+/// With `UPDATE_EXTRACT` in the environment, writes it anew instead.
+#[test]
+#[cfg_attr(miri, ignore = "there, the extract stands for the capture")]
+fn the_extract_is_the_capture() {
+    if std::env::var_os("UPDATE_EXTRACT").is_some() {
+        let place = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/fuse-wire-linux-7.2-dax.bin");
+        std::fs::write(place, extract::write(capture())).unwrap();
+        return;
+    }
+    let same = extract::write(capture()) == extract::EXTRACT && extract::read(extract::EXTRACT) == capture();
+    assert!(same, "`UPDATE_EXTRACT=1 cargo test -p fuse-proto --test fixture` writes the file anew");
 }

@@ -134,6 +134,7 @@ fn requests_without_a_reply() {
     assert_eq!(interrupt.decode_whole(&protocol, UNIQUE, 16, &again), Err(ReplyError::Refused(Errno::EAGAIN)));
 }
 
+// Long: one case after another, each with the field that it names.
 #[test]
 fn numbers_that_cannot_be() {
     let protocol = protocol(45);

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use super::{WORD, copy};
+use super::{copy, word::WORD};
 use crate::{DeviceOffset, Error, PhysAddr, check_inside};
 
 /// A view of shared memory to load from.

@@ -204,6 +204,7 @@ impl Tracer {
         Ok(text)
     }
 
+    // Long: one arm for each operation.
     fn request(&self, out: &mut String, request: &Request<'_>) -> fmt::Result {
         let node = request.header.node;
         write!(out, "{}", request.header.opcode)?;
@@ -380,6 +381,7 @@ impl Tracer {
         }
     }
 
+    // Long: one arm for each operation.
     fn answer(&mut self, request: &Request<'_>, reply: &[u8], used: usize) -> Result<String, DecodeError> {
         let unique = request.header.unique;
         let protocol = self.protocol;

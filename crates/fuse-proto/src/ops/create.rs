@@ -1,9 +1,9 @@
 //! Requests that make a name: `MKNOD`, `MKDIR`, `SYMLINK`, `LINK`, `CREATE`, `TMPFILE`.
 
 use crate::{
-    DecodeError, EncodeError, Entry, Extensions, Message, NodeId, Opcode, OpenExtraFlags, OpenFlags, Operation,
-    Protocol, ReplyBody, ReplyMessage,
-    ops::{Opened, write_extensions},
+    DecodeError, EncodeError, Entry, Extensions, InitFlags, Message, NodeId, Opcode, OpenExtraFlags, OpenFlags,
+    Operation, Protocol, ReplyBody, ReplyMessage,
+    ops::Opened,
     parse::{Input, ParseRequest},
     raw,
 };
@@ -326,4 +326,20 @@ impl<'a> ParseRequest<'a> for Tmpfile<'a> {
             extensions: input.extensions()?,
         })
     }
+}
+
+/// Adds extensions to a request that creates, if they were negotiated.
+fn write_extensions<'s>(
+    protocol: &Protocol,
+    message: &mut Message<'s>,
+    extensions: &Extensions<'s>,
+) -> Result<(), EncodeError> {
+    if extensions.is_empty() {
+        return Ok(());
+    }
+    if !protocol.flags().intersects(InitFlags::SECURITY_CTX | InitFlags::CREATE_SUPP_GROUP) {
+        return Err(EncodeError::NotNegotiated { what: "extensions of requests that create" });
+    }
+    let bytes = extensions.wire(protocol.byte_order())?;
+    message.set_extensions(bytes, protocol.minor() >= 38)
 }

@@ -3,7 +3,6 @@
 use crate::{
     DecodeError, EncodeError, FallocateMode, FileHandle, FsyncFlags, LockOwner, Message, NodeId, Opcode, OpenFlags,
     Operation, Protocol, ReplyBody, ReplyMessage, ReplySize, WriteFlags,
-    ops::at_most,
     parse::{Input, ParseRequest},
     raw,
 };
@@ -446,4 +445,9 @@ impl ReplyBody for Copied64 {
     fn write<'s>(&'s self, _: &Protocol, reply: &mut ReplyMessage<'s>) -> Result<(), EncodeError> {
         reply.fixed(raw::CopyFileRangeOut { bytes_copied: self.size })
     }
+}
+
+/// Checks that a count which the server gives is not more than was asked for.
+fn at_most(field: &'static str, value: u64, most: u64) -> Result<u64, DecodeError> {
+    if value <= most { Ok(value) } else { Err(DecodeError::Field { field, value }) }
 }

@@ -161,6 +161,7 @@ where
         .collect()
 }
 
+// Long: one line for each set of flags and each code of the header.
 #[test]
 #[cfg_attr(miri, ignore = "runs a C compiler")]
 fn flags_and_codes_have_the_values_of_the_header() {
