@@ -60,6 +60,14 @@ pub trait Mappings {
     /// faults.
     fn write_protect(&self, file: FileKey, range: FileRange);
 
+    /// As [`write_protect`](Self::write_protect) for several ranges of a file, which an fsync takes together: the other
+    /// processors need to be interrupted only once for all of them. The default goes range by range.
+    fn write_protect_all(&self, file: FileKey, ranges: &[FileRange]) {
+        for range in ranges {
+            self.write_protect(file, *range);
+        }
+    }
+
     /// Waits until no page of `range` of `file` is pinned through the embedder's page tables (for DMA by a device of the
     /// guest's own, say). Called after [`unmap`](Self::unmap), while no fault is answered there, so that no pin is added. The
     /// embedder has the clock: it sets the deadline. What a file system itself has lent out it waits for itself.
@@ -87,6 +95,10 @@ impl<M: Mappings + ?Sized> Mappings for &M {
 
     fn write_protect(&self, file: FileKey, range: FileRange) {
         (**self).write_protect(file, range);
+    }
+
+    fn write_protect_all(&self, file: FileKey, ranges: &[FileRange]) {
+        (**self).write_protect_all(file, ranges);
     }
 
     fn wait_for_pins(&self, file: FileKey, range: FileRange) -> Result<(), Errno> {

@@ -9,6 +9,7 @@
 //! inode table, then an inode's names or attributes. The list of owed FORGETs is never locked together with another.
 
 pub(crate) mod attributes;
+pub(crate) mod commits;
 pub(crate) mod dirty_pages;
 pub(crate) mod entries;
 pub(crate) mod entry_path;

@@ -7,7 +7,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, ops};
 
 use super::mounted::Mounted;
 use crate::io::open_file::OpenFile;
-use crate::rpc::{handles, space};
+use crate::rpc::space;
 use crate::{DefaultLock, Error, Lock, Map, MapMut, SetAttr};
 
 const NOT_FOR_READING: Error = Error::refused(Errno::EBADF, "the file is not open for reading");
@@ -261,9 +261,6 @@ impl<R: Lock> File<R> {
     /// The server's own, of writes that it had accepted. The file is closed in any case.
     pub fn close(self) -> Result<(), Error> {
         self.mounted.check()?;
-        if self.open.handle.fh.is_some() && self.open.options.is_writable() {
-            handles::flush(self.mounted.rpc(), &self.open.handle)?;
-        }
-        Ok(())
+        self.open.flush()
     }
 }

@@ -42,6 +42,7 @@ impl<R: Lock> File<R> {
     /// EAGAIN if somebody has; EOPNOTSUPP if the server keeps no locks.
     pub fn try_lock(&self, range: LockRange) -> Result<(), Error> {
         self.mounted.check()?;
+        self.open.note_locks();
         locks::set(self.mounted.rpc(), &self.open.handle, self.own(range))
     }
 
@@ -64,6 +65,7 @@ impl<R: Lock> File<R> {
     /// [`Error::TimedOut`]; EDEADLK; EOPNOTSUPP if the server keeps no locks.
     pub fn lock(&self, range: LockRange) -> Result<(), Error> {
         self.mounted.check()?;
+        self.open.note_locks();
         locks::set_waiting(self.mounted.rpc(), &self.open.handle, self.own(range))
     }
 

@@ -89,7 +89,9 @@ impl<R: Lock> MapMut<R> {
     pub fn store(&self, offset: usize, from: &[u8]) -> usize {
         let Some((window, range)) = self.0.view.bytes() else { return 0 };
         window.mark_dirty(range);
-        window.write(range, offset, from)
+        let count = window.write(range, offset, from);
+        self.0.view.note_stores();
+        count
     }
 }
 

@@ -5,12 +5,12 @@ use alloc::sync::Arc;
 use dax_window::{Bypass, Purpose, Request, Stream};
 use fs_dax::{
     AllocateFault, Backing, Fault, FaultOutcome, LayoutSeen, MappedRun, MetadataChange, MetadataState, PAGE_SIZE, Page,
-    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncOutcome, Wanted,
+    PageMapping, PageSizes, PhysAddr, Placement, SyncFault, SyncMode, SyncOutcome, Wanted,
 };
 use fuse_proto::{Errno, FallocateMode};
 
-use super::FileIo;
 use super::open_file::OpenFile;
+use super::{FileIo, HoleStores};
 use crate::rpc::space;
 use crate::volume::inode::Inode;
 use crate::window::DaxWindow;
@@ -26,6 +26,10 @@ pub struct FaultGuard<R: Lock = spin::Mutex<()>> {
     /// Which bytes the reference keeps where.
     run: Option<MappedRun>,
     seen: LayoutSeen,
+    /// The host has set room aside for what is stored to the page.
+    has_room: bool,
+    /// The page's blocks are durable before it is writable: stores convert none.
+    synchronous: bool,
     /// Last: the file system lives as long as its guards.
     io: Arc<FileIo<R>>,
 }
@@ -50,6 +54,11 @@ impl<R: Lock> FaultGuard<R> {
         let (Some(window), Some(range)) = (self.io.window(), self.range.take()) else { return };
         if writable {
             self.inode.dirty_pages.lock().mark(page.range());
+            if self.synchronous {
+                self.inode.note_times();
+            } else {
+                self.inode.note_stores();
+            }
         }
         let counters = &self.io.counters;
         match page.size {
@@ -89,6 +98,9 @@ impl<R: Lock> FileIo<R> {
             return Err(Error::refused(Errno::EACCES, "the file is not open for writing"));
         }
         self.counters.faults.add(1);
+        if fault.is_shared_write() {
+            self.volume.clear_set_id(file.handle.who, inode)?;
+        }
         let seen = self.settled_layout(inode)?;
         let page_start = offset & !(PAGE_SIZE - 1);
         if page_start >= inode.size() {
@@ -107,18 +119,59 @@ impl<R: Lock> FileIo<R> {
         let (run, range) = held.unzip();
         let writable = range.as_ref().is_some_and(RangeRef::is_writable);
         self.volume.begin_view();
-        let mut guard = FaultGuard { io: self.clone(), inode: inode.clone(), range, run, seen };
+        let mut guard = FaultGuard {
+            io: self.clone(),
+            inode: inode.clone(),
+            range,
+            run,
+            seen,
+            has_room: false,
+            synchronous: fault.sync != SyncMode::None,
+        };
+        if fault.is_shared_write() && fault.sync != SyncMode::None {
+            self.weigh_metadata(file, page_start, run);
+        }
         let mut metadata = MetadataState::of(&inode.epoch);
         if fault.is_shared_write()
             && self.needs_prealloc(inode)
             && let Some(whole) = guard.run
         {
             guard.run = Some(self.room_for_store(file, fault, page_start, whole)?);
+            guard.has_room = true;
             // Room that was made is a change of the file's metadata, and is not made a second time.
             metadata = MetadataState::of(&inode.epoch).allocated();
         }
         let run = guard.run;
         Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+    }
+
+    /// Counts as a change of metadata what the epoch of a file cannot know of: stores through the window for which the host had
+    /// to convert blocks, and a page that has no block that was written.
+    fn weigh_metadata(&self, file: &OpenFile<R>, page_start: u64, run: Option<MappedRun>) {
+        let inode = &file.inode;
+        inode.fold_stores();
+        // A page may become as large as the run.
+        let (start, end) =
+            run.map_or((page_start, page_start + PAGE_SIZE), |run| (run.file_offset, run.file_offset + run.len));
+        if !inode.epoch.is_dirty() && !self.is_written(file, start, end.min(inode.size())) {
+            inode.epoch.noticed(MetadataChange::Allocate);
+        }
+    }
+
+    /// Has the host give a page blocks that were written: a block that is only allocated would be converted by the first store,
+    /// which comes after the FSYNC.
+    fn have_written(&self, file: &OpenFile<R>, sync: &SyncFault<FaultGuard<R>>) -> Result<(), Error> {
+        let (bytes, guard) = (sync.range(), sync.guard());
+        let end = bytes.end().min(file.inode.size());
+        let asks = self.settings.holes == HoleStores::AskHost && !guard.has_room;
+        if asks && !self.is_written(file, bytes.start(), end) {
+            self.preallocate(file, bytes.start(), bytes.len())?;
+        }
+        if let (Some(window), Some(range)) = (self.window(), &guard.range) {
+            window.touch(range, sync.page().phys.0, bytes.len());
+        }
+        file.inode.epoch.noticed(MetadataChange::Allocate);
+        Ok(())
     }
 
     /// Has the host set room aside for a store into a file with holes; returns how much of `run` it did that for, which is
@@ -210,10 +263,18 @@ impl<R: Lock> FileIo<R> {
         // The guard keeps these bytes where they are. To ask the window once more could be to wait for somebody who cuts the
         // file and waits for the guard.
         let run = sync.guard().run;
+        if let Err(error) = self.have_written(file, &sync) {
+            return FaultOutcome::BusError(error.errno());
+        }
         let syncing = sync.start(epoch);
         // The answer itself: a server that does not know FSYNC has made nothing durable.
         let reply = space::fsync_as_answered(self.rpc(), &file.handle, true);
         self.counters.sync_faults.add(1);
+        if let Err(Error::Os(errno)) = &reply
+            && *errno != Errno::ENOSYS
+        {
+            file.inode.commits.lock().failed(*errno);
+        }
         let synced = match syncing.answered(reply.as_ref().copied().map_err(Error::errno), epoch) {
             Ok(synced) => synced,
             Err(error) => return FaultOutcome::BusError(error.errno),

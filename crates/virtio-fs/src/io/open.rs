@@ -100,6 +100,7 @@ impl<R: Lock> FileIo<R> {
                 // The server needs no OPEN, and so has not cut the file.
                 None => self.volume.send_size(who, inode, None, 0).map(|()| None),
             };
+            self.volume.clear_set_id(who, inode)?;
             let (opened, _) = self.volume.changing_size(inode, 0, open)?;
             return Ok(file(opened));
         }

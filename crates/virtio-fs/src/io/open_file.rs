@@ -1,19 +1,21 @@
 //! The state of an open file.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use dax_window::Stream;
-use fuse_proto::{FopenFlags, LockOwner};
+use fuse_proto::LockOwner;
 use lock_api::Mutex;
 
 use super::options::OpenOptions;
-use crate::Lock;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles::{self, Handle, Opened};
 use crate::volume::Volume;
+use crate::volume::commits::ErrorsReturned;
 use crate::volume::inode::Inode;
 use crate::volume::unlinked::UnlinkedGuard;
 use crate::window::pending::FileId;
+use crate::{Error, Lock};
 
 /// See the module. Dropped, it is closed on the server.
 pub(crate) struct OpenFile<R: Lock> {
@@ -21,8 +23,10 @@ pub(crate) struct OpenFile<R: Lock> {
     pub(crate) inode: Arc<Inode<R>>,
     pub(crate) handle: Handle,
     pub(crate) options: OpenOptions,
-    /// The server wants no caching, which excludes mappings (FOPEN_DIRECT_IO).
-    pub(crate) direct: bool,
+    /// Which errors of FSYNC it has returned.
+    pub(crate) errors_returned: ErrorsReturned,
+    /// Whether it may hold record locks.
+    locks: AtomicBool,
     stream: Mutex<R, Stream>,
     unlinked: UnlinkedGuard<R>,
 }
@@ -30,10 +34,20 @@ pub(crate) struct OpenFile<R: Lock> {
 impl<R: Lock> Drop for OpenFile<R> {
     fn drop(&mut self) {
         self.unlinked.closing(&self.inode);
-        let Handle { node, fh, who, flags, .. } = self.handle;
+        if self.volume.check_mounted().is_err() {
+            return;
+        }
+        if self.options.is_writable() {
+            self.volume.flush_times(&self.handle, &self.inode);
+        }
+        if self.locks.load(Ordering::Acquire)
+            && let Err(error) = self.flush()
+        {
+            log::warn!("virtio-fs: FLUSH of a file with locks: {error}");
+        }
+        let Handle { node, fh, who, flags, lock_owner } = self.handle;
         if let Some(fh) = fh
-            && self.volume.check_mounted().is_ok()
-            && let Err(error) = handles::release(&self.volume.rpc, who, node, fh, flags)
+            && let Err(error) = handles::release(&self.volume.rpc, who, node, fh, (flags, lock_owner))
         {
             log::warn!("virtio-fs: RELEASE was not sent: {error}");
         }
@@ -51,11 +65,27 @@ impl<R: Lock> OpenFile<R> {
     ) -> Self {
         let lock_owner = LockOwner(volume.rpc.connection().next_unique());
         let unlinked = UnlinkedGuard::new(volume, &inode);
-        let direct = opened.is_some_and(|(_, flags)| flags.contains(FopenFlags::DIRECT_IO));
+        let errors_returned = inode.commits.lock().opened();
+        let locks = AtomicBool::new(false);
         let fh = opened.map(|(fh, _)| fh);
         let handle = Handle { node: inode.nodeid, fh, who, flags: options.flags(false), lock_owner };
         let stream = Mutex::new(Stream::new());
-        Self { volume: volume.clone(), inode, handle, options, direct, stream, unlinked }
+        Self { volume: volume.clone(), inode, handle, options, errors_returned, locks, stream, unlinked }
+    }
+
+    /// Record locks are asked for in this file's name.
+    pub(crate) fn note_locks(&self) {
+        self.locks.store(true, Ordering::Release);
+    }
+
+    /// Has the server return what errors it has for the file, and give back its record locks.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        if self.options.is_writable() {
+            self.volume.flush_times(&self.handle, &self.inode);
+        }
+        handles::flush(&self.volume.rpc, &self.handle)?;
+        self.locks.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// The file for the window.

@@ -98,6 +98,8 @@ impl OpenOptions {
     }
 
     /// Further open flags of the protocol (O_DSYNC, O_NOATIME, ...), in the numbers of x86 Linux.
+    ///
+    /// With O_DSYNC or O_SYNC each write is durable when it returns; stores through mapped views are not.
     #[must_use]
     pub const fn custom_flags(mut self, flags: u32) -> Self {
         self.extra = flags;
@@ -116,6 +118,16 @@ impl OpenOptions {
 
     pub(crate) const fn is_append(&self) -> bool {
         self.append
+    }
+
+    /// Whether a write is durable when it returns (O_DSYNC; O_SYNC has its bit too).
+    pub(crate) const fn is_dsync(&self) -> bool {
+        self.extra & OpenFlags::DSYNC.bits() != 0
+    }
+
+    /// Whether all metadata of a write is durable when it returns (O_SYNC).
+    pub(crate) const fn is_sync(&self) -> bool {
+        self.extra & OpenFlags::SYNC.bits() != 0
     }
 
     pub(crate) const fn creates(&self) -> bool {

@@ -103,6 +103,10 @@ impl<'f, R: Lock> Read<'f, R> {
         let size = inode.size();
         let mappable = window.mappable_end(size);
         let len = usize::try_from(size.saturating_sub(self.at())).unwrap_or(usize::MAX).min(rest.len());
+        if size == 0 {
+            // Files that the host makes up while they are read say so, whatever they hold.
+            return self.request(rest.len(), waker);
+        }
         if len == 0 {
             return Ok(More::Never);
         }

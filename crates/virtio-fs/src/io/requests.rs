@@ -47,7 +47,11 @@ impl<R: Lock> FileIo<R> {
         let cuts = inode.truncate_seq();
         inode.note_size_change();
         let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
-        let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));
+        // Inside the file the host may find a block for a hole, or convert one that was only allocated.
+        let change = if extends { MetadataChange::ExtendingWrite } else { MetadataChange::Allocate };
+        let _change = inode.epoch.change(change);
+        // Past the end in order: a hole must not be left before bytes that the host had room for.
+        let most = if extends { 1 } else { most };
         let (done, failed) = write_batch(self.rpc(), &file.handle, buffer, offset, most);
         if done > 0 {
             inode.grow_to(offset, offset.saturating_add(done as u64), cuts);

@@ -28,6 +28,7 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<u64, Error> {
         self.volume.check_alive(&from.inode)?;
         self.volume.check_alive(&to.inode)?;
+        self.volume.clear_set_id(to.handle.who, &to.inode)?;
         let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
         let cuts = to.inode.truncate_seq();
         to.inode.note_size_change();

@@ -1,24 +1,63 @@
 //! Making stores durable.
 
+use core::time::Duration;
+
 use fs_dax::FileRange;
-use fuse_proto::Errno;
+use fuse_proto::{Errno, Opcode};
 
 use super::FileIo;
 use super::open_file::OpenFile;
 use crate::rpc::space;
+use crate::volume::commits::{Round, Turn, Wanted};
 use crate::volume::dirty_pages::Taken;
 use crate::volume::inode::Inode;
 use crate::{Error, Lock};
 
+/// How long to sleep at most before looking whether somebody else is done: the device does not wake those who wait for others.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 impl<R: Lock> FileIo<R> {
-    /// Makes the stores to some bytes of a file durable.
-    ///
-    /// The order matters: dirty pages are taken, then write-protected, so that a store after that is a fault that makes its
-    /// page dirty again; then FSYNC; then what was taken is clean, or dirty again if FSYNC failed.
+    /// Makes the stores to some bytes of a file durable, by an FSYNC that begins now or by one that others wait for too.
     pub(crate) fn sync(&self, file: &OpenFile<R>, bytes: FileRange, data_only: bool) -> Result<(), Error> {
         self.volume.check_mounted()?;
         let inode = &file.inode;
         self.volume.check_alive(inode)?;
+        let round = inode.commits.lock().join(Wanted { bytes, data_only });
+        let result = match self.turn(inode, round) {
+            Turn::Ended(result) => result,
+            Turn::Lead(wanted) => {
+                let result = self.commit(file, wanted);
+                inode.commits.lock().end(round, &result, &file.errors_returned);
+                result
+            }
+        };
+        let error = inode.commits.lock().error_for(&file.errors_returned);
+        result.and_then(|()| error.map_or(Ok(()), |errno| Err(Error::Os(errno))))
+    }
+
+    /// After a write through the window to a file whose writes are to be durable when they return. Returns whether the server
+    /// makes anything durable.
+    pub(super) fn sync_write(&self, file: &OpenFile<R>, bytes: FileRange) -> Result<bool, Error> {
+        self.sync(file, bytes, !file.options.is_sync())?;
+        Ok(!self.rpc().is_unsupported(Opcode::FSYNC))
+    }
+
+    /// Waits for what becomes of a round. Whoever carries the one before out does not wait for anybody, and has deadlines.
+    fn turn(&self, inode: &Inode<R>, round: Round) -> Turn {
+        loop {
+            let soon = self.rpc().now().saturating_add(LOOK_AGAIN);
+            if let Some(turn) = self.rpc().wait_for(soon, || inode.commits.lock().turn(round)) {
+                return turn;
+            }
+        }
+    }
+
+    /// Makes stores durable for all that wait for it.
+    ///
+    /// The order matters: dirty pages are taken, then write-protected, so that a store after that is a fault that makes its
+    /// page dirty again; then FSYNC; then what was taken is clean, or dirty again if FSYNC failed.
+    fn commit(&self, file: &OpenFile<R>, Wanted { bytes, data_only }: Wanted) -> Result<(), Error> {
+        let inode = &file.inode;
         let mut from = Some(bytes.start());
         while let Some(start) = from {
             let taken = self.take_dirty_pages(inode, bytes)?;
@@ -26,9 +65,9 @@ impl<R: Lock> FileIo<R> {
                 .window()
                 .map(|window| window.begin_writeback(inode.key, FileRange::between(start, bytes.end())))
                 .transpose();
-            if let Some(window) = self.window() {
-                window.write_protect(inode.key, &taken.runs);
-            }
+            self.write_protect(inode, &taken.runs);
+            self.volume.flush_times(&file.handle, inode);
+            inode.fold_stores();
             let epoch = inode.epoch.seen();
             let result = ranges.and_then(|ranges| {
                 let answered = space::fsync(self.rpc(), &file.handle, data_only);
@@ -45,6 +84,16 @@ impl<R: Lock> FileIo<R> {
             }
         }
         Ok(())
+    }
+
+    /// Makes dirty pages read-only in all page tables. A fault that was decided before and is not installed yet starts again.
+    fn write_protect(&self, inode: &Inode<R>, runs: &[FileRange]) {
+        let Some(window) = self.window() else { return };
+        if !runs.is_empty() {
+            inode.note_stores();
+            let _layout = inode.layout.change();
+            window.write_protect(inode.key, runs);
+        }
     }
 
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.

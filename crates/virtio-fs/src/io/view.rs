@@ -19,6 +19,8 @@ pub(crate) struct View<R: Lock> {
     window: Arc<DaxWindow<R>>,
     /// Taken when dropped.
     range: Option<RangeRef>,
+    /// It is for stores.
+    stored: bool,
     /// What is in view is in use.
     inode: Arc<Inode<R>>,
     unlinked: UnlinkedGuard<R>,
@@ -27,15 +29,26 @@ pub(crate) struct View<R: Lock> {
 }
 
 impl<R: Lock> View<R> {
-    fn new(io: &Arc<FileIo<R>>, window: &Arc<DaxWindow<R>>, inode: &Arc<Inode<R>>, range: RangeRef) -> Self {
+    fn new(
+        io: &Arc<FileIo<R>>,
+        window: &Arc<DaxWindow<R>>,
+        inode: &Arc<Inode<R>>,
+        range: RangeRef,
+        stored: bool,
+    ) -> Self {
         io.volume.begin_view();
         let unlinked = UnlinkedGuard::new(&io.volume, inode);
-        Self { window: window.clone(), range: Some(range), inode: inode.clone(), unlinked, io: io.clone() }
+        Self { window: window.clone(), range: Some(range), stored, inode: inode.clone(), unlinked, io: io.clone() }
     }
 
     /// The window, and the reference to the bytes in it: there as long as the view is.
     pub(crate) fn bytes(&self) -> Option<(&DaxWindow<R>, &RangeRef)> {
         self.range.as_ref().map(|range| (&*self.window, range))
+    }
+
+    /// Takes note of stores to the bytes, after them.
+    pub(crate) fn note_stores(&self) {
+        self.inode.note_stores();
     }
 
     /// How many bytes are in view.
@@ -47,6 +60,10 @@ impl<R: Lock> View<R> {
 impl<R: Lock> Drop for View<R> {
     fn drop(&mut self) {
         if let Some(range) = self.range.take() {
+            if self.stored {
+                // By whoever had the bytes' address.
+                self.inode.note_stores();
+            }
             self.window.release(range);
         }
         self.io.volume.end_view();
@@ -70,6 +87,9 @@ impl<R: Lock> FileIo<R> {
             .filter(|window| window.can_be_viewed())
             .ok_or(Error::refused(Errno::EOPNOTSUPP, "the file cannot be mapped"))?;
         self.volume.refresh_attr_sometimes(file.handle.who, inode, file.handle.fh)?;
+        if writable {
+            self.volume.clear_set_id(file.handle.who, inode)?;
+        }
         loop {
             let size = inode.size();
             let mappable = window.mappable_end(size);
@@ -94,7 +114,7 @@ impl<R: Lock> FileIo<R> {
                 // The file was cut while the range was waited for; while it is held it cannot be.
                 Acquired::Range(range) if inode.size() < size => window.release(range),
                 Acquired::Range(range) => {
-                    let view = View::new(self, window, inode, range);
+                    let view = View::new(self, window, inode, range, writable);
                     if writable && self.needs_prealloc(inode) {
                         self.preallocate(file, offset, view.len() as u64)?;
                     }

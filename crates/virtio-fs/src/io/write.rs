@@ -1,7 +1,8 @@
 //! Writing.
 
-use dax_window::Request;
-use fuse_proto::Errno;
+use dax_window::{Request, Stream};
+use fs_dax::FileRange;
+use fuse_proto::{Errno, Opcode};
 
 use super::open_file::OpenFile;
 use super::{FileIo, bypass_len};
@@ -19,6 +20,7 @@ impl<R: Lock> FileIo<R> {
             return Ok(0);
         }
         let end = write_end(buffer.len(), offset)?;
+        self.volume.clear_set_id(file.handle.who, inode)?;
         if file.options.is_append() {
             return self.append_by_requests(file, buffer);
         }
@@ -31,7 +33,12 @@ impl<R: Lock> FileIo<R> {
             window.counters.bypass(why);
             return self.write_by_requests(file, buffer, offset);
         }
-        self.write_inside(window, file, buffer, offset, window.mappable_end(size))
+        let (count, stored) = self.write_inside(window, file, buffer, offset, window.mappable_end(size))?;
+        let written = FileRange::between(offset, offset + count as u64);
+        if stored && file.options.is_dsync() && !self.sync_write(file, written)? {
+            return self.write_by_requests(file, &buffer[..count], offset);
+        }
+        Ok(count)
     }
 
     /// Why a write up to `end` goes to the host as a whole, if it does.
@@ -39,12 +46,15 @@ impl<R: Lock> FileIo<R> {
         if end > size {
             // The size can only change on the host, and a write is one: it goes there whole.
             Some(Reason::Extending)
+        } else if file.options.is_dsync() && self.rpc().is_unsupported(Opcode::FSYNC) {
+            // Nothing but WRITE makes bytes durable.
+            Some(Reason::Mode)
         } else {
             self.needs_prealloc(&file.inode).then_some(Reason::Holes)
         }
     }
 
-    /// Writes inside a file that has no holes.
+    /// Writes inside a file that has no holes. Returns how many bytes, and whether some went through the window.
     fn write_inside(
         &self,
         window: &DaxWindow<R>,
@@ -52,48 +62,68 @@ impl<R: Lock> FileIo<R> {
         buffer: &[u8],
         offset: u64,
         mappable: u64,
-    ) -> Result<usize, Error> {
-        let inode = &file.inode;
+    ) -> Result<(usize, bool), Error> {
         let end = offset + buffer.len() as u64;
         let mut stream = file.stream();
         let mut at = offset;
+        let mut stored = false;
         while at < end {
             let rest = &buffer[(at - offset) as usize..];
-            let request = Request::write(inode.key, at, rest.len() as u64, mappable);
-            let count = if at >= mappable {
-                window.counters.bypass(Reason::Tail);
-                self.write_by_requests(file, rest, at)?
-            } else {
-                let acquired = match window.hit(&mut stream, &request) {
-                    Some(range) => Acquired::Range(range),
-                    None => window.acquire(&file.id(), &mut stream, &request)?,
-                };
-                match acquired {
-                    // What was inside the file is past its end now, or in a hole.
-                    Acquired::Range(range) if inode.size() < end || self.needs_prealloc(inode) => {
-                        window.release(range);
-                        self.write_by_requests(file, rest, at)?
-                    }
-                    Acquired::Range(range) => {
-                        let count = window.write(&range, 0, rest);
-                        window.release(range);
-                        window.counters.write_bytes.add(count as u64);
-                        count
-                    }
-                    Acquired::Bypass(why) => {
-                        window.counters.bypass(Reason::Window(why));
-                        let len = bypass_len(window.range_size(), at, rest.len(), mappable);
-                        self.measured(window, why, || self.write_by_requests(file, &rest[..len], at))?
-                    }
+            match self.write_piece(window, file, &mut stream, (rest, at), mappable) {
+                Ok((0, _)) => break,
+                Ok((count, through_window)) => {
+                    at += count as u64;
+                    stored |= through_window;
                 }
-            };
-            if count == 0 {
-                break;
+                Err(error) if at == offset => return Err(error),
+                Err(_) => break,
             }
-            at += count as u64;
         }
         file.keep_stream(stream);
-        Ok((at - offset) as usize)
+        if stored {
+            file.inode.note_stores();
+        }
+        Ok(((at - offset) as usize, stored))
+    }
+
+    /// Writes some of `rest` at `at`. Returns how many bytes, and whether they went through the window.
+    fn write_piece(
+        &self,
+        window: &DaxWindow<R>,
+        file: &OpenFile<R>,
+        stream: &mut Stream,
+        (rest, at): (&[u8], u64),
+        mappable: u64,
+    ) -> Result<(usize, bool), Error> {
+        let inode = &file.inode;
+        let by_requests = |bytes| self.write_by_requests(file, bytes, at).map(|count| (count, false));
+        if at >= mappable {
+            window.counters.bypass(Reason::Tail);
+            return by_requests(rest);
+        }
+        let request = Request::write(inode.key, at, rest.len() as u64, mappable);
+        let acquired = match window.hit(stream, &request) {
+            Some(range) => Acquired::Range(range),
+            None => window.acquire(&file.id(), stream, &request)?,
+        };
+        match acquired {
+            // What was inside the file is past its end now, or in a hole.
+            Acquired::Range(range) if inode.size() < at + rest.len() as u64 || self.needs_prealloc(inode) => {
+                window.release(range);
+                by_requests(rest)
+            }
+            Acquired::Range(range) => {
+                let count = window.write(&range, 0, rest);
+                window.release(range);
+                window.counters.write_bytes.add(count as u64);
+                Ok((count, true))
+            }
+            Acquired::Bypass(why) => {
+                window.counters.bypass(Reason::Window(why));
+                let len = bypass_len(window.range_size(), at, rest.len(), mappable);
+                self.measured(window, why, || by_requests(&rest[..len]))
+            }
+        }
     }
 }
 

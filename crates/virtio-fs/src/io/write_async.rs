@@ -53,7 +53,7 @@ struct Noted<'f, R: Lock> {
     offset: u64,
     /// [`Inode::truncate_seq`](crate::volume::inode::Inode::truncate_seq) before it.
     cuts: u64,
-    _change: Option<ChangeGuard<'f>>,
+    _change: ChangeGuard<'f>,
 }
 
 impl<'f, R: Lock> Noted<'f, R> {
@@ -62,7 +62,9 @@ impl<'f, R: Lock> Noted<'f, R> {
         let cuts = inode.truncate_seq();
         inode.note_size_change();
         let extends = offset.saturating_add(len as u64) > inode.size();
-        let change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));
+        // Inside the file the host may find a block for a hole, or convert one that was only allocated.
+        let change = if extends { MetadataChange::ExtendingWrite } else { MetadataChange::Allocate };
+        let change = inode.epoch.change(change);
         Self { file, offset, cuts, _change: change }
     }
 
@@ -131,7 +133,8 @@ impl<'f, R: Lock> Write<'f, R> {
     /// Begins the next piece of the write.
     fn next(&mut self, rest: &[u8], waker: &Waker) -> Result<More, Error> {
         let (io, file) = (self.io, self.file);
-        if file.options.is_append() {
+        // What is to be durable when it is written goes by WRITE, which the server makes so.
+        if file.options.is_append() || file.options.is_dsync() {
             return self.request(rest, waker);
         }
         let Some(window) = io.window_for(file).filter(|_| !self.was_cut) else { return self.request(rest, waker) };
@@ -179,6 +182,7 @@ impl<'f, R: Lock> Write<'f, R> {
         }
         let count = window.write(&range, 0, rest);
         window.release(range);
+        inode.note_stores();
         window.counters.write_bytes.add(count as u64);
         self.done += count;
         Ok(More::Now)

@@ -118,10 +118,9 @@ pub(crate) fn release<R: Lock>(
     who: Credentials,
     node: NodeId,
     fh: FileHandle,
-    flags: OpenFlags,
+    (flags, lock_owner): (OpenFlags, LockOwner),
 ) -> Result<(), Error> {
-    let release_flags = ReleaseFlags::empty();
-    let op = ops::Release { node, fh, flags, release_flags, lock_owner: Default::default() };
+    let op = ops::Release { node, fh, flags, release_flags: ReleaseFlags::empty(), lock_owner };
     send_in_order(rpc, who, &op)
 }
 

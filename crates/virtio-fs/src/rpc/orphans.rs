@@ -1,12 +1,15 @@
 //! Orphaned replies: what the server gave with answers that nobody waits for any more. It counts look-ups and open handles,
 //! whether the driver took notice or not.
 
-use fuse_proto::{Entry, FileHandle, NodeId, Opcode, OpenFlags, Operation, Unique, ops};
+use fuse_proto::{Entry, FileHandle, LockOwner, NodeId, Opcode, OpenFlags, Operation, Unique, ops};
 
 use super::Rpc;
 use super::handles::{release, releasedir};
 use crate::queue::channel::OrphanReply;
 use crate::{Error, Lock};
+
+/// How a file is released that nobody has used.
+const UNLOCKED: (OpenFlags, LockOwner) = (OpenFlags::RDONLY, LockOwner(0));
 
 /// Takes the orphaned replies that have come. Releases the handles that came with them, and calls `forget` for each look-up.
 /// Returns how many there were.
@@ -29,7 +32,7 @@ fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&E
         Opcode::CREATE | Opcode::TMPFILE => {
             let op = ops::Create { name: b"late", ..ops::Create::default() };
             if let Some((entry, fh)) = read(rpc, orphan, &op, |reply| (reply.entry, reply.opened.fh)) {
-                close(release(rpc, rpc.credentials(), entry.node, fh, OpenFlags::RDONLY));
+                close(release(rpc, rpc.credentials(), entry.node, fh, UNLOCKED));
                 owe(&entry);
             }
         }
@@ -40,7 +43,7 @@ fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&E
                 if opcode == Opcode::OPENDIR {
                     close(releasedir(rpc, who, node, fh));
                 } else {
-                    close(release(rpc, who, node, fh, OpenFlags::RDONLY));
+                    close(release(rpc, who, node, fh, UNLOCKED));
                 }
             }
         }

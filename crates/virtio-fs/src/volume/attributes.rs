@@ -6,8 +6,9 @@ use fuse_proto::{Attr, FileHandle};
 
 use super::Volume;
 use super::inode::Inode;
-use crate::rpc::attributes as requests;
+use crate::rpc::attributes::{self as requests, SetAttr, SetTime};
 use crate::rpc::credentials::Credentials;
+use crate::rpc::handles::Handle;
 use crate::{Error, Lock};
 
 /// Attributes are fetched again no more often than this for a read, whatever the server says.
@@ -17,6 +18,9 @@ impl<R: Lock> Volume<R> {
     /// The attributes, from the cache while `attr_valid` holds.
     pub(crate) fn attr(&self, who: Credentials, inode: &Inode<R>, fh: Option<FileHandle>) -> Result<Attr, Error> {
         self.take_notifications();
+        if inode.owes_times() {
+            return self.flushed_attr(who, inode, fh);
+        }
         let cached = inode.cached_attr();
         if self.rpc.now() < cached.valid_until {
             return Ok(cached.attr);
@@ -35,6 +39,36 @@ impl<R: Lock> Volume<R> {
         let (attr, valid) = requests::getattr(&self.rpc, who, inode.nodeid, fh)?;
         self.inodes.take_attr(inode, &attr, valid, since);
         Ok(attr)
+    }
+
+    /// Has the host's times show stores through the window, once for all of them: the host sees the first of them only.
+    pub(crate) fn flush_times(&self, handle: &Handle, inode: &Inode<R>) {
+        if !inode.take_times() {
+            return;
+        }
+        let changes = SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() };
+        if let Err(error) = self.set_attr(handle.who, inode, handle.fh, &changes) {
+            log::debug!("virtio-fs: the times of a file that was stored to: {error}");
+        }
+    }
+
+    /// The attributes after stores through the window.
+    fn flushed_attr(&self, who: Credentials, inode: &Inode<R>, fh: Option<FileHandle>) -> Result<Attr, Error> {
+        inode.take_times();
+        let changes = SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() };
+        // Who may look may not be who may write: what the host shows by itself has to do then.
+        self.set_attr(who, inode, fh, &changes).or_else(|_| self.refresh_attr(who, inode, fh))
+    }
+
+    /// Before somebody changes a file: takes the bits away by which programs run as its owner, unless a privileged one does it.
+    pub(crate) fn clear_set_id(&self, who: Credentials, inode: &Inode<R>) -> Result<(), Error> {
+        if who.uid == 0 {
+            return Ok(());
+        }
+        let Some(mode) = inode.mode_without_set_id() else { return Ok(()) };
+        // In the driver's own name: who may write need not be the owner.
+        let changes = SetAttr { mode: Some(mode), ..SetAttr::default() };
+        self.set_attr(self.rpc.credentials(), inode, None, &changes).map(drop)
     }
 
     /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`].

@@ -2,18 +2,30 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use core::time::Duration;
 
-use fs_dax::{FailureState, FileKey, Layout, MetadataEpoch};
+use fs_dax::{EpochSeen, FailureState, FileKey, Layout, MetadataChange, MetadataEpoch};
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
+use super::commits::Commits;
 use super::dirty_pages::DirtyPages;
 use crate::Lock;
 
 /// The unit in which attributes count what a file takes up on the host, in bytes.
 const BLOCK: u64 = 512;
+
+/// Runs as the file's owner.
+const SET_USER: u32 = 0o4000;
+/// Runs as the file's group, if that may run it; else a mark for locks.
+const SET_GROUP: u32 = 0o2000;
+const GROUP_RUNS: u32 = 0o10;
+
+/// The host's times do not show the last stores.
+const TIMES: u8 = 1 << 0;
+/// The host may have found or converted blocks for the last stores.
+const BLOCKS: u8 = 1 << 1;
 
 /// What is known of an inode's attributes.
 #[derive(Clone, Debug)]
@@ -26,6 +38,12 @@ pub(crate) struct CachedAttr {
 }
 
 impl CachedAttr {
+    /// The bits of the mode that go when somebody without privileges changes the file.
+    fn set_id(&self) -> u32 {
+        let group = if self.attr.mode & GROUP_RUNS == 0 { 0 } else { SET_GROUP };
+        self.attr.mode & (SET_USER | group)
+    }
+
     /// Whether blocks are missing, as far as their number tells.
     fn has_holes(&self) -> bool {
         self.attr.blocks.saturating_mul(BLOCK) < self.attr.size
@@ -57,6 +75,12 @@ pub(crate) struct Inode<R: Lock> {
     size: AtomicU64,
     /// Whether its blocks are too few for its size, by the attributes.
     holes: AtomicBool,
+    /// Whether the mode has bits that go when somebody without privileges changes the file.
+    set_id: AtomicBool,
+    /// What stores through the window have changed that the rest of this does not show yet.
+    stores: AtomicU8,
+    /// When all of the file was found to have blocks that were written.
+    written: Mutex<R, Option<EpochSeen>>,
     /// Whether it has no name any more.
     unlinked: AtomicBool,
     /// Grows with each operation that can change the size, before and after it.
@@ -69,6 +93,8 @@ pub(crate) struct Inode<R: Lock> {
     pub(crate) epoch: MetadataEpoch,
     /// Pages stored to through page tables.
     pub(crate) dirty_pages: Mutex<R, DirtyPages>,
+    /// Who waits for an FSYNC, and whose errors.
+    pub(crate) commits: Mutex<R, Commits>,
     /// Once failed, always failed.
     pub(crate) failure: FailureState,
     names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
@@ -86,6 +112,9 @@ impl<R: Lock> Inode<R> {
             lookups: AtomicU64::new(0),
             size: AtomicU64::new(attr.attr.size),
             holes: AtomicBool::new(attr.has_holes()),
+            set_id: AtomicBool::new(entry.attr.is_file() && attr.set_id() != 0),
+            stores: AtomicU8::new(0),
+            written: Mutex::new(None),
             unlinked: AtomicBool::new(attr.attr.nlink == 0),
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
@@ -93,6 +122,7 @@ impl<R: Lock> Inode<R> {
             layout: Layout::new(),
             epoch: MetadataEpoch::new(),
             dirty_pages: Mutex::new(DirtyPages::new()),
+            commits: Mutex::new(Commits::new()),
             failure: FailureState::new(),
             names: Mutex::new(BTreeMap::new()),
         }
@@ -118,6 +148,55 @@ impl<R: Lock> Inode<R> {
         self.holes.load(Ordering::Acquire)
     }
 
+    /// The permission bits without those that make programs run as somebody else, if there are any.
+    pub(crate) fn mode_without_set_id(&self) -> Option<u32> {
+        if !self.set_id.load(Ordering::Acquire) {
+            return None;
+        }
+        let cached = self.attr.lock();
+        Some(cached.attr.mode & 0o7777 & !cached.set_id())
+    }
+
+    /// Stores went through the window. To be called after them: what looks before is made durable with them or not at all.
+    #[inline]
+    pub(crate) fn note_stores(&self) {
+        if self.stores.load(Ordering::Acquire) != TIMES | BLOCKS {
+            self.stores.store(TIMES | BLOCKS, Ordering::Release);
+        }
+    }
+
+    /// As [`Inode::note_stores`], of stores to blocks that are durable as they are.
+    pub(crate) fn note_times(&self) {
+        self.stores.fetch_or(TIMES, Ordering::AcqRel);
+    }
+
+    /// Whether the host's times do not show the last stores; from now on they do.
+    pub(crate) fn take_times(&self) -> bool {
+        self.stores.fetch_and(!TIMES, Ordering::AcqRel) & TIMES != 0
+    }
+
+    /// Whether the host's times do not show the last stores.
+    pub(crate) fn owes_times(&self) -> bool {
+        self.stores.load(Ordering::Acquire) & TIMES != 0
+    }
+
+    /// Counts what stores did to blocks as a change of metadata.
+    pub(crate) fn fold_stores(&self) {
+        if self.stores.fetch_and(!BLOCKS, Ordering::AcqRel) & BLOCKS != 0 {
+            self.epoch.noticed(MetadataChange::Allocate);
+        }
+    }
+
+    /// Whether all of the file has blocks that were written, as was found out since its metadata changed last.
+    pub(crate) fn is_written(&self) -> bool {
+        *self.written.lock() == Some(self.epoch.seen())
+    }
+
+    /// All of the file was found to have blocks that were written, by a look that began at `seen`.
+    pub(crate) fn note_written(&self, seen: EpochSeen) {
+        *self.written.lock() = Some(seen);
+    }
+
     /// Whether nobody vouches for the attributes any more and they were fetched longer ago than `patience`.
     pub(crate) fn attr_is_old(&self, now: Duration, patience: Duration) -> bool {
         let cached = self.attr.lock();
@@ -140,11 +219,22 @@ impl<R: Lock> Inode<R> {
             cached.valid_until = now;
             return None;
         }
+        self.notice(&cached.attr, attr);
         *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
         self.holes.store(cached.has_holes(), Ordering::Release);
         self.unlinked.store(attr.nlink == 0, Ordering::Release);
+        self.set_id.store(self.is_regular && cached.set_id() != 0, Ordering::Release);
         let before = self.size.swap(attr.size, Ordering::AcqRel);
         (attr.size < before).then_some(before)
+    }
+
+    /// Counts what attributes show of changes on the host, or of the driver's own whose outcome was a guess.
+    fn notice(&self, before: &Attr, now: &Attr) {
+        if now.size < before.size {
+            self.epoch.noticed(MetadataChange::SizeChange);
+        } else if (now.size, now.blocks) != (before.size, before.blocks) {
+            self.epoch.noticed(MetadataChange::Deallocate);
+        }
     }
 
     /// Marks the attributes as no longer vouched for.

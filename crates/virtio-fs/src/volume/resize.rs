@@ -76,6 +76,10 @@ impl<R: Lock> Volume<R> {
         changes: &SetAttr,
     ) -> Result<Attr, Error> {
         let send = || requests::setattr(&self.rpc, who, inode.nodeid, fh, changes);
+        if changes.mtime.is_some() {
+            // The time that is set counts, not that of stores before.
+            inode.take_times();
+        }
         let Some(size) = changes.size else {
             let since = inode.size_changes();
             let (attr, valid) = send()?;
@@ -85,6 +89,7 @@ impl<R: Lock> Volume<R> {
         if i64::try_from(size).is_err() {
             return Err(Error::refused(Errno::EFBIG, "a size past the largest offset"));
         }
+        self.clear_set_id(who, inode)?;
         let ((attr, valid), since) = self.changing_size(inode, size, send)?;
         self.inodes.take_attr(inode, &attr, valid, since);
         Ok(attr)
@@ -100,6 +105,7 @@ impl<R: Lock> Volume<R> {
         len: u64,
     ) -> Result<bool, Error> {
         self.check_alive(inode)?;
+        self.clear_set_id(handle.who, inode)?;
         let end = offset
             .checked_add(len)
             .filter(|&end| len > 0 && i64::try_from(end).is_ok())

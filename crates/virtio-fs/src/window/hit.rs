@@ -5,8 +5,10 @@
 use core::ptr::NonNull;
 
 use dax_window::{Request, Stream};
+use fs_dax::PAGE_SIZE;
 
 use super::DaxWindow;
+use super::memory::Span;
 use super::range_ref::RangeRef;
 use crate::Lock;
 
@@ -43,6 +45,16 @@ impl<R: Lock> DaxWindow<R> {
     #[inline]
     pub(crate) fn write(&self, range: &RangeRef, offset: usize, from: &[u8]) -> usize {
         self.memory.write(self.platform(), from, range.span(offset))
+    }
+
+    /// Has the host take stores to `len` bytes at a guest-physical address, in pages that a reference keeps and that are mapped
+    /// for writing. What they hold stays as it is, whoever else stores meanwhile.
+    pub(crate) fn touch(&self, range: &RangeRef, phys: u64, len: u64) {
+        debug_assert!(range.is_writable(), "a page that is not mapped for writing");
+        let first = phys - self.memory.region().addr();
+        for page in (first..first + len).step_by(PAGE_SIZE as usize) {
+            self.memory.store_what_is_there(Span { window_offset: page, len: PAGE_SIZE as usize });
+        }
     }
 
     /// Loads the byte at `offset`, which is below the reference's length.

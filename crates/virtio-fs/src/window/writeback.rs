@@ -80,9 +80,7 @@ impl<R: Lock> DaxWindow<R> {
     /// Makes pages read-only in all page tables: the next store to one is a fault.
     pub(crate) fn write_protect(&self, file: FileKey, runs: &[FileRange]) {
         let Some(page_tables) = self.page_tables() else { return };
-        for run in runs {
-            self.counters.protected_pages.add(run.len().div_ceil(PAGE_SIZE));
-            page_tables.write_protect(file, *run);
-        }
+        self.counters.protected_pages.add(runs.iter().map(|run| run.len().div_ceil(PAGE_SIZE)).sum());
+        page_tables.write_protect_all(file, runs);
     }
 }

@@ -130,7 +130,7 @@ impl Tables {
 }
 
 /// The memory behind a physical address of the window.
-fn memory(window: &Window, page: &Page, offset: u64) -> *mut u8 {
+pub(crate) fn memory(window: &Window, page: &Page, offset: u64) -> *mut u8 {
     let into = page.phys.0 - window.address + (offset - page.file_offset);
     assert!(into < window.len, "{page:?} is not in the window");
     // SAFETY: the place is inside the window's mapping.

@@ -18,6 +18,8 @@ mod directories;
 #[cfg(target_os = "linux")]
 mod discovery;
 #[cfg(target_os = "linux")]
+mod durability;
+#[cfg(target_os = "linux")]
 mod errors;
 #[cfg(target_os = "linux")]
 mod failure;
@@ -53,6 +55,8 @@ mod requests;
 mod rig;
 #[cfg(target_os = "linux")]
 mod steps;
+#[cfg(target_os = "linux")]
+mod stores;
 #[cfg(target_os = "linux")]
 mod submounts;
 #[cfg(target_os = "linux")]

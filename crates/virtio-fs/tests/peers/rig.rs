@@ -3,6 +3,7 @@
 pub(crate) mod content;
 pub(crate) mod dirent;
 pub(crate) mod disk;
+pub(crate) mod durable;
 pub(crate) mod footprint;
 pub(crate) mod krun;
 pub(crate) mod ledger;
@@ -17,6 +18,6 @@ pub(crate) mod window;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks, whether a test that failed held it or not.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

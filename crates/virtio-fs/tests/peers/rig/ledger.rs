@@ -37,8 +37,10 @@ pub(crate) mod op {
     pub(crate) const READDIRPLUS: u32 = 44;
     pub(crate) const RENAME2: u32 = 45;
     pub(crate) const LSEEK: u32 = 46;
+    pub(crate) const COPY_FILE_RANGE: u32 = 47;
     pub(crate) const SETUPMAPPING: u32 = 48;
     pub(crate) const REMOVEMAPPING: u32 = 49;
+    pub(crate) const SYNCFS: u32 = 50;
     pub(crate) const TMPFILE: u32 = 51;
 }
 
