@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test`, `bench` and `mutants`.
+//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test`, `bench`, `mutants` and `famfs`.
 //!
 //! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
@@ -6,6 +6,7 @@
 mod bench;
 #[cfg(test)]
 mod docs;
+mod famfs;
 mod mutants;
 mod paths;
 mod process;
@@ -46,10 +47,22 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Breaks the code on purpose, in a copy, and sees whether the tests notice.
     Mutants(mutants::MutantsArgs),
+    /// Makes, lists, dumps and checks images of file systems on shared memory.
+    Famfs(famfs::FamfsArgs),
 }
 
+/// The exit status for wrong usage (`EX_USAGE`), which no command gives for anything else.
+const USAGE: u8 = 64;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => {
+            // Nothing is left to do if even this cannot be shown. Help is shown on request, which is no error.
+            let _ = asked.print();
+            return if asked.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
     interrupt::install();
     match dispatch(cli.command) {
         Ok(code) => code,
@@ -69,6 +82,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::QemuTest(args) => qemu_test::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Mutants(args) => mutants::command(&args),
+        Command::Famfs(args) => Ok(famfs::command(&args)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod demo;
 mod shell;
-mod size;
+pub(crate) mod size;
 
 use crate::{
     paths::Paths,

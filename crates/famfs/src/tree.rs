@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use fs_dax::{DeviceIndex, DeviceOffset, Devices, Extent, FailureState, FileMap, MapRules};
+use fs_dax::{DeviceIndex, DeviceOffset, Devices, Extent, FileMap, MapRules, MappedFile};
 
 use crate::layout::{DirRecord, Entry, FileRecord, Path, Record, Superblock, UNIT};
 use crate::{Flaw, MapContext, PathFlaw};
@@ -33,14 +33,56 @@ impl NodeId {
 /// A file's map and state, shared between the tree and those who have the file open.
 #[derive(Debug)]
 pub struct FileNode {
+    id: NodeId,
+    read_only: bool,
+    size: u64,
+    file: MappedFile<Box<[Extent]>>,
+}
+
+impl FileNode {
+    fn new(id: NodeId, read_only: bool, map: FileMap<Box<[Extent]>>) -> Self {
+        let (size, mut file) = (map.size(), MappedFile::new());
+        // A new file has no map that this one could replace.
+        let installed = file.install(map);
+        debug_assert_eq!(installed, Ok(()));
+        Self { id, read_only, size, file }
+    }
+
     /// Which file.
-    pub id: NodeId,
-    /// Where its bytes lie.
-    pub map: FileMap<Box<[Extent]>>,
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
     /// Whether no host may write it.
-    pub read_only: bool,
-    /// Whether it failed.
-    pub failure: FailureState,
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Size in bytes; it never changes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The map with the file's state: once failed, failed for ever.
+    #[must_use]
+    pub const fn mapped(&self) -> &MappedFile<Box<[Extent]>> {
+        &self.file
+    }
+
+    /// Its extents or strips; none once the file has failed.
+    #[must_use]
+    pub fn extents(&self) -> &[Extent] {
+        self.file.map().map_or(&[], FileMap::extents)
+    }
+
+    /// The bytes of one turn, if strips take turns.
+    #[must_use]
+    pub fn chunk(&self) -> Option<u64> {
+        self.file.map().ok().and_then(FileMap::chunk)
+    }
 }
 
 /// What a node is.
@@ -133,7 +175,7 @@ impl Tree {
         for (path, mode, offset, len) in files {
             let id = NodeId(tree.nodes.len() as u32);
             if let Some(map) = meta_map(offset, len) {
-                let file = FileNode { id, map, read_only: true, failure: FailureState::new() };
+                let file = FileNode::new(id, true, map);
                 tree.add(node(path, NodeId::META, mode, Kind::File(Arc::new(file))));
             }
         }
@@ -177,8 +219,7 @@ impl Tree {
             self.occupied.insert((extent.device, extent.offset.0), (extent.offset.0 + extent.len, entry));
         }
         let id = NodeId(self.nodes.len() as u32);
-        let read_only = record.flags & FLAG_READ_ONLY != 0;
-        let file = FileNode { id, map, read_only, failure: FailureState::new() };
+        let file = FileNode::new(id, record.flags & FLAG_READ_ONLY != 0, map);
         Ok(self.add(Node {
             path,
             parent,

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// A sentence about what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let upper = text.trim().to_ascii_uppercase();
     let digits = upper.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match &upper[digits.len()..] {

@@ -1,11 +1,9 @@
 //! The superblock, at the beginning of the first device.
 
-use core::fmt;
-
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Format, UNIT, crc};
+use super::{Format, UNIT, Uuid, crc};
 use crate::{Flaw, Note};
 
 const MAGIC: u64 = 0x87b2_82ff;
@@ -15,28 +13,6 @@ const FLAG_PRIMARY: u32 = 1;
 
 /// Length in bytes of the longest superblock.
 pub const MAX_SUPERBLOCK_LEN: usize = size_of::<Raw48>();
-
-/// An identity of 16 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Uuid(pub [u8; 16]);
-
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

@@ -119,7 +119,7 @@ fn entries_are_those_of_the_sidecars() {
 }
 
 fn read_through_map(image: &Image, node: &Node) -> String {
-    let map = &node.file().unwrap().map;
+    let map = node.file().unwrap().mapped().map().unwrap();
     let (mut hash, mut offset) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
     while offset < map.size() {
@@ -145,7 +145,7 @@ fn contents_have_their_hashes() {
             let node = checked.tree.node(checked.tree.lookup(&path).unwrap()).unwrap();
             let mode = u32::from_str_radix(expected["mode_octal"].as_str().unwrap(), 8).unwrap();
             assert_eq!(node.mode, mode & 0o777, "{name} {}", node.path);
-            assert_eq!(node.file().unwrap().map.size(), expected["size"].as_u64().unwrap());
+            assert_eq!(node.file().unwrap().size(), expected["size"].as_u64().unwrap());
             if sidecar["image"]["meta_only"] != true {
                 assert_eq!(read_through_map(&image, node), expected["sha256"].as_str().unwrap(), "{}", node.path);
                 files += 1;
@@ -159,7 +159,7 @@ fn contents_have_their_hashes() {
         let [superblock, log] = [NodeId::SUPERBLOCK, NodeId::LOG].map(|id| checked.tree.node(id).unwrap());
         assert_eq!((superblock.path.as_bytes(), superblock.mode), (b".meta/.superblock".as_slice(), 0o444));
         assert_eq!((log.path.as_bytes(), log.mode), (b".meta/.log".as_slice(), 0o644));
-        assert_eq!(log.file().unwrap().map.size(), 8 << 20);
+        assert_eq!(log.file().unwrap().size(), 8 << 20);
     }
     assert_eq!(files, 33);
 }

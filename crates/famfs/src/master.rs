@@ -1,0 +1,10 @@
+//! What only the master does: the host whose identity the superblock carries.
+
+mod alloc;
+mod append;
+mod format;
+
+pub use self::alloc::{Interleave, Room};
+pub use append::AppendError;
+pub(crate) use append::{Counters, append, read_counters, settle};
+pub use format::{FormatError, FormatOptions, format};
