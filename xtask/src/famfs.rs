@@ -5,23 +5,14 @@ mod dump;
 mod format;
 mod image;
 mod ls;
+mod status;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
-
-/// The exit status of `check` where nothing is refused.
-const CLEAN: u8 = 0;
-/// The exit status of all four where the file system is damaged, or the image must not be overwritten.
-const DAMAGED: u8 = 1;
-/// The exit status of all four where the image is no file system of a known format.
-const UNKNOWN: u8 = 2;
-/// The exit status where the image cannot be read or written (`EX_IOERR`): nothing is known about it.
-const NO_IMAGE: u8 = 74;
 
 /// `cargo xtask famfs`
 #[derive(Args, Debug)]
@@ -43,14 +34,6 @@ enum FamfsCommand {
     Check(check::CheckArgs),
 }
 
-/// The image to look at.
-#[derive(Args, Clone, Debug)]
-struct ImageArgs {
-    /// A file or device with the memory's bytes from 0 on, or such a file compressed with gzip
-    #[arg(value_name = "IMAGE[.gz]")]
-    image: PathBuf,
-}
-
 /// Runs the command. What keeps it from reading the image has an exit status of its own.
 pub(crate) fn command(args: &FamfsArgs) -> ExitCode {
     let out = &mut io::stdout().lock();
@@ -58,7 +41,7 @@ pub(crate) fn command(args: &FamfsArgs) -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             eprintln!("error: {error:#}");
-            NO_IMAGE.into()
+            status::NO_IMAGE.into()
         }
     }
 }
@@ -70,9 +53,4 @@ fn run(args: &FamfsArgs, out: &mut dyn Write) -> Result<u8> {
         FamfsCommand::Dump(args) => dump::command(args, out),
         FamfsCommand::Check(args) => check::command(args, out),
     }
-}
-
-/// The exit status for an image of which nothing is readable.
-fn refused(finding: &famfs::Finding) -> u8 {
-    if finding.is_unknown_format() { UNKNOWN } else { DAMAGED }
 }

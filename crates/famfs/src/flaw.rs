@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::layout::Uuid;
+use crate::uuid::Uuid;
 
 /// Where on the medium something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

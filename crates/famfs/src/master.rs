@@ -6,5 +6,5 @@ mod format;
 
 pub use self::alloc::{Interleave, Room};
 pub use append::AppendError;
-pub(crate) use append::{Counters, append, read_counters, settle};
+pub(crate) use append::{append, read_counters, settle};
 pub use format::{FormatError, FormatOptions, format};

@@ -137,3 +137,15 @@ pub(crate) fn read_entry<M: WindowMemory + ?Sized>(
         Err(_) => Err(Flaw::Truncated { need: offset + len as u64, have: memory.len() }),
     }
 }
+
+/// Has the next loads of `len` bytes at `offset` see the memory, not what this host has cached of it.
+#[cfg(feature = "alloc")]
+pub(crate) fn forget<M: fs_dax::SharedMemory + ?Sized>(
+    memory: &M,
+    offset: u64,
+    len: usize,
+) -> Result<(), fs_dax::Error> {
+    memory.invalidate(DeviceOffset(offset), len as u64)?;
+    memory.fence();
+    Ok(())
+}

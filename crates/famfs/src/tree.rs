@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use fs_dax::{DeviceIndex, DeviceOffset, Devices, Extent, FileMap, MapRules, MappedFile};
+use fs_dax::{DeviceIndex, DeviceOffset, Devices, Extent, FileKey, FileKeys, FileMap, MapRules, MappedFile};
 
 use crate::layout::{DirRecord, Entry, FileRecord, Path, Record, Superblock, UNIT};
 use crate::{Flaw, MapContext, PathFlaw};
@@ -34,24 +34,31 @@ impl NodeId {
 #[derive(Debug)]
 pub struct FileNode {
     id: NodeId,
+    key: FileKey,
     read_only: bool,
     size: u64,
     file: MappedFile<Box<[Extent]>>,
 }
 
 impl FileNode {
-    fn new(id: NodeId, read_only: bool, map: FileMap<Box<[Extent]>>) -> Self {
+    fn new(id: NodeId, key: FileKey, read_only: bool, map: FileMap<Box<[Extent]>>) -> Self {
         let (size, mut file) = (map.size(), MappedFile::new());
         // A new file has no map that this one could replace.
         let installed = file.install(map);
         debug_assert_eq!(installed, Ok(()));
-        Self { id, read_only, size, file }
+        Self { id, key, read_only, size, file }
     }
 
     /// Which file.
     #[must_use]
     pub const fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// The key by which page tables know it.
+    #[must_use]
+    pub const fn key(&self) -> FileKey {
+        self.key
     }
 
     /// Whether no host may write it.
@@ -149,36 +156,49 @@ pub struct Tree {
     names: BTreeMap<(NodeId, Path), NodeId>,
     /// By device and first byte: the byte after the last, and the log index of the file.
     occupied: BTreeMap<(DeviceIndex, u64), (u64, u64)>,
+    keys: FileKeys,
+}
+
+/// A file or directory about to be added.
+#[derive(Debug)]
+pub(crate) struct NewNode {
+    path: Path,
+    parent: NodeId,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    entry: Option<u64>,
+}
+
+/// What an entry is about to do to the tree.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Nothing(Applied),
+    Dir(NewNode),
+    File { node: NewNode, entry: u64, map: FileMap<Box<[Extent]>>, read_only: bool },
 }
 
 impl Tree {
     /// A tree with nothing in it but the root, and the `.meta` directory with its two files.
     #[must_use]
     pub fn new(superblock: &Superblock) -> Self {
-        let mut tree =
-            Self { superblock: *superblock, nodes: Vec::new(), names: BTreeMap::new(), occupied: BTreeMap::new() };
-        let node = |path: &[u8], parent, mode, kind| Node {
+        let (nodes, names, occupied) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut tree = Self { superblock: *superblock, nodes, names, occupied, keys: FileKeys::new() };
+        let node = |path: &[u8], parent, mode| NewNode {
             path: Path::unchecked(path),
             parent,
             uid: 0,
             gid: 0,
             mode,
             entry: None,
-            kind,
         };
-        tree.nodes.push(node(b"", NodeId::ROOT, 0o755, Kind::Dir(Vec::new())));
-        tree.add(node(b".meta", NodeId::ROOT, 0o755, Kind::Dir(Vec::new())));
-        let files = [
-            (b".meta/.superblock".as_slice(), 0o444, 0, UNIT),
-            (b".meta/.log", 0o644, superblock.log_offset, superblock.log_len),
-        ];
-        for (path, mode, offset, len) in files {
-            let id = NodeId(tree.nodes.len() as u32);
-            if let Some(map) = meta_map(offset, len) {
-                let file = FileNode::new(id, true, map);
-                tree.add(node(path, NodeId::META, mode, Kind::File(Arc::new(file))));
-            }
-        }
+        let root = node(b"", NodeId::ROOT, 0o755);
+        let NewNode { path, parent, uid, gid, mode, entry } = root;
+        tree.nodes.push(Node { path, parent, uid, gid, mode, entry, kind: Kind::Dir(Vec::new()) });
+        tree.add(node(b".meta", NodeId::ROOT, 0o755), Kind::Dir(Vec::new()));
+        tree.add_file(node(b".meta/.superblock", NodeId::META, 0o444), true, meta_map(0, UNIT));
+        let log = meta_map(superblock.log_offset, superblock.log_len);
+        tree.add_file(node(b".meta/.log", NodeId::META, 0o644), true, log);
         tree
     }
 
@@ -193,82 +213,99 @@ impl Tree {
     /// # Errors
     /// The first [`Flaw`] for which the entry is skipped; the tree is as it was.
     pub fn apply<D: Devices + ?Sized>(&mut self, entry: &Entry, devices: &D) -> Result<Applied, Flaw> {
+        let prepared = self.prepare(entry, devices)?;
+        Ok(self.commit(prepared))
+    }
+
+    /// Finds out what an entry does to the tree.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn prepare<D: Devices + ?Sized>(&self, entry: &Entry, devices: &D) -> Result<Prepared, Flaw> {
         match entry.record? {
-            Record::File(record) => self.apply_file(entry.index, &record, devices).map(Applied::Made),
-            Record::Mkdir(record) => self.apply_mkdir(entry.index, &record),
-            Record::AddDevice(_) | Record::Access => Ok(Applied::Ignored),
+            Record::File(record) => self.prepare_file(entry.index, &record, devices),
+            Record::Mkdir(record) => self.prepare_dir(entry.index, &record),
+            Record::AddDevice(_) | Record::Access => Ok(Prepared::Nothing(Applied::Ignored)),
         }
     }
 
-    fn apply_file<D: Devices + ?Sized>(
-        &mut self,
+    /// Does what was prepared; nothing else was done to the tree since.
+    pub(crate) fn commit(&mut self, prepared: Prepared) -> Applied {
+        match prepared {
+            Prepared::Nothing(applied) => applied,
+            Prepared::Dir(node) => Applied::Made(self.add(node, Kind::Dir(Vec::new()))),
+            Prepared::File { node, entry, map, read_only } => {
+                for extent in map.extents() {
+                    self.occupied.insert((extent.device, extent.offset.0), (extent.offset.0 + extent.len, entry));
+                }
+                Applied::Made(self.add_file(node, read_only, map))
+            }
+        }
+    }
+
+    fn prepare_file<D: Devices + ?Sized>(
+        &self,
         entry: u64,
         record: &FileRecord,
         devices: &D,
-    ) -> Result<NodeId, Flaw> {
+    ) -> Result<Prepared, Flaw> {
         let path = record.path.check()?;
-        let parent = self.parent_of(&path)?;
-        if self.child(parent, path.split().1).is_some() {
-            return Err(PathFlaw::Exists.into());
-        }
-        let superblock = self.superblock;
-        let context = MapContext { superblock: &superblock, devices };
-        let map: FileMap<Box<[Extent]>> = context
-            .check(&record.map, record.size, |extent| self.occupant(extent.device, extent.offset.0, extent.len))?;
-        for extent in map.extents() {
-            self.occupied.insert((extent.device, extent.offset.0), (extent.offset.0 + extent.len, entry));
-        }
-        let id = NodeId(self.nodes.len() as u32);
-        let file = FileNode::new(id, record.flags & FLAG_READ_ONLY != 0, map);
-        Ok(self.add(Node {
-            path,
-            parent,
-            uid: record.uid,
-            gid: record.gid,
-            mode: record.mode & MODE_MASK,
-            entry: Some(entry),
-            kind: Kind::File(Arc::new(file)),
-        }))
+        let parent = self.check_new(&path)?;
+        let context = MapContext { superblock: &self.superblock, devices };
+        let taken = |extent: &Extent| self.occupant(extent.device, extent.offset.0, extent.len);
+        let map = context.check(&record.map, record.size, taken)?;
+        let FileRecord { uid, gid, mode, .. } = *record;
+        let node = NewNode { path, parent, uid, gid, mode: mode & MODE_MASK, entry: Some(entry) };
+        Ok(Prepared::File { node, entry, map, read_only: record.flags & FLAG_READ_ONLY != 0 })
     }
 
-    fn apply_mkdir(&mut self, entry: u64, record: &DirRecord) -> Result<Applied, Flaw> {
+    fn prepare_dir(&self, entry: u64, record: &DirRecord) -> Result<Prepared, Flaw> {
         let path = record.path.check()?;
-        let parent = self.parent_of(&path)?;
-        if let Some(there) = self.child(parent, path.split().1) {
-            return match self.node(there).map(|node| &node.kind) {
-                Some(Kind::Dir(_)) => Ok(Applied::DirectoryAgain),
-                _ => Err(PathFlaw::Exists.into()),
-            };
+        match self.check_new(&path) {
+            Ok(parent) => {
+                let DirRecord { uid, gid, mode, .. } = *record;
+                let node = NewNode { path, parent, uid, gid, mode: mode & MODE_MASK, entry: Some(entry) };
+                Ok(Prepared::Dir(node))
+            }
+            Err(PathFlaw::Exists) if self.is_dir(path.as_bytes()) => Ok(Prepared::Nothing(Applied::DirectoryAgain)),
+            Err(flaw) => Err(flaw.into()),
         }
-        Ok(Applied::Made(self.add(Node {
-            path,
-            parent,
-            uid: record.uid,
-            gid: record.gid,
-            mode: record.mode & MODE_MASK,
-            entry: Some(entry),
-            kind: Kind::Dir(Vec::new()),
-        })))
     }
 
-    fn add(&mut self, node: Node) -> NodeId {
-        // A log has fewer slots than 32 bits can count.
+    /// The directory that a new file or directory would be in.
+    ///
+    /// # Errors
+    /// [`PathFlaw::Parent`] if there is none, [`PathFlaw::Exists`] if the name is taken.
+    pub(crate) fn check_new(&self, path: &Path) -> Result<NodeId, PathFlaw> {
+        let (parent, name) = path.split();
+        let parent = parent.unwrap_or(b"");
+        let parent = self.lookup(parent).filter(|_| self.is_dir(parent)).ok_or(PathFlaw::Parent)?;
+        match self.child(parent, name) {
+            Some(_) => Err(PathFlaw::Exists),
+            None => Ok(parent),
+        }
+    }
+
+    fn is_dir(&self, path: &[u8]) -> bool {
+        self.lookup(path).and_then(|id| self.node(id)).is_some_and(|node| node.file().is_none())
+    }
+
+    fn add_file(&mut self, node: NewNode, read_only: bool, map: FileMap<Box<[Extent]>>) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
-        self.names.insert((node.parent, Path::unchecked(node.name())), id);
-        if let Some(Node { kind: Kind::Dir(children), .. }) = self.nodes.get_mut(node.parent.0 as usize) {
+        let file = FileNode::new(id, self.keys.next_key(), read_only, map);
+        self.add(node, Kind::File(Arc::new(file)))
+    }
+
+    fn add(&mut self, node: NewNode, kind: Kind) -> NodeId {
+        // Each entry of a log makes one at most, and a log with 2^32 of them would have 2 TiB.
+        let id = NodeId(self.nodes.len() as u32);
+        let NewNode { path, parent, uid, gid, mode, entry } = node;
+        self.names.insert((parent, Path::unchecked(path.split().1)), id);
+        if let Some(Node { kind: Kind::Dir(children), .. }) = self.nodes.get_mut(parent.0 as usize) {
             children.push(id);
         }
-        self.nodes.push(node);
+        self.nodes.push(Node { path, parent, uid, gid, mode, entry, kind });
         id
-    }
-
-    fn parent_of(&self, path: &Path) -> Result<NodeId, PathFlaw> {
-        let Some(parent) = path.split().0 else { return Ok(NodeId::ROOT) };
-        let parent = self.lookup(parent).ok_or(PathFlaw::Parent)?;
-        match self.node(parent).map(|node| &node.kind) {
-            Some(Kind::Dir(_)) => Ok(parent),
-            _ => Err(PathFlaw::Parent),
-        }
     }
 
     /// The file or directory of this number.
@@ -316,8 +353,8 @@ impl Tree {
 }
 
 /// The map of one of the two files that are part of the medium itself.
-fn meta_map(offset: u64, len: u64) -> Option<FileMap<Box<[Extent]>>> {
+fn meta_map(offset: u64, len: u64) -> FileMap<Box<[Extent]>> {
     let rules = MapRules { unit: 1, max_extents: 1, reserved: 0 };
     let extent = Extent { device: DeviceIndex(0), offset: DeviceOffset(offset), len };
-    FileMap::simple(Box::from([extent]), len, &rules, &[offset + len]).ok()
+    FileMap::simple(Box::from([extent]), len, &rules, &[offset + len]).expect("one extent that has bytes and fits")
 }

@@ -230,6 +230,8 @@ pub struct FileMap<S> {
     extents: S,
     /// log2 of the chunk, if strips take turns.
     chunk_shift: Option<u32>,
+    /// The length of all extents but the last, if it is the same and the last is no longer.
+    uniform: Option<u64>,
     size: u64,
     capacity: u64,
 }
@@ -280,7 +282,8 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
         if capacity < size {
             return Err(MapError::TooShort { capacity, size });
         }
-        Ok(Self { extents, chunk_shift, size, capacity })
+        let uniform = uniform_len(extents.as_ref());
+        Ok(Self { extents, chunk_shift, uniform, size, capacity })
     }
 
     /// The file's size in bytes.
@@ -311,8 +314,8 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
     }
 
     /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory. Never
-    /// past the file's end: there the length is 0. Takes time proportional to the number of extents, or constant for
-    /// strips.
+    /// past the file's end: there the length is 0. Takes constant time for
+    /// strips and for extents of one length, else time proportional to their number.
     #[must_use]
     pub fn resolve(&self, offset: u64, want: u64) -> Segment {
         self.find(offset, want, self.size)
@@ -331,19 +334,30 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
     pub fn run_around(&self, offset: u64) -> Option<(u64, Segment)> {
         let start = match self.chunk_shift {
             Some(shift) => offset >> shift << shift,
-            None => {
-                let mut start = 0;
-                for extent in self.extents.as_ref() {
-                    if offset - start < extent.len {
-                        break;
-                    }
-                    start += extent.len;
-                }
-                start
-            }
+            None => offset - self.extent_of(offset).1,
         };
         let segment = self.resolve_capacity(start, u64::MAX);
         (offset < self.capacity).then_some((start, segment))
+    }
+
+    /// The number of the extent that holds the byte at `offset`, and where in it, for extents that follow each other. One
+    /// past the last where none does.
+    fn extent_of(&self, offset: u64) -> (usize, u64) {
+        let extents = self.extents.as_ref();
+        let mut within = offset;
+        if let Some(len) = self.uniform {
+            let index = usize::try_from(offset / len).unwrap_or(usize::MAX);
+            let within = offset % len;
+            let inside = extents.get(index).is_some_and(|extent| within < extent.len);
+            return (if inside { index } else { extents.len() }, within);
+        }
+        for (index, extent) in extents.iter().enumerate() {
+            if within < extent.len {
+                return (index, within);
+            }
+            within -= extent.len;
+        }
+        (extents.len(), within)
     }
 
     fn find(&self, offset: u64, want: u64, end: u64) -> Segment {
@@ -354,14 +368,11 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
         let extents = self.extents.as_ref();
         match self.chunk_shift {
             None => {
-                let mut within = offset;
-                for extent in extents {
-                    if within < extent.len {
-                        return extent.segment(within, want.min(extent.len - within));
-                    }
-                    within -= extent.len;
+                let (index, within) = self.extent_of(offset);
+                match extents.get(index) {
+                    Some(extent) => extent.segment(within, want.min(extent.len - within)),
+                    None => Segment::default(),
                 }
-                Segment::default()
             }
             Some(shift) => {
                 let (chunk, number) = (1u64 << shift, offset >> shift);
@@ -424,6 +435,13 @@ fn check_extents<D: Devices + ?Sized>(extents: &[Extent], rules: &MapRules, devi
         }
     }
     Ok(())
+}
+
+/// The length that all extents but the last have, if the last is no longer.
+fn uniform_len(extents: &[Extent]) -> Option<u64> {
+    let (last, others) = extents.split_last()?;
+    let len = others.first().unwrap_or(last).len;
+    (others.iter().all(|extent| extent.len == len) && last.len <= len).then_some(len)
 }
 
 /// How many bytes from the beginning on the strips hold: up to the first chunk that its strip does not hold whole.

@@ -264,3 +264,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn extents_of_one_length_are_found_by_division() {
+    let unit = 2 * MIB;
+    // The last may be shorter; none of the others may.
+    for lens in [[2, 2, 2, 1], [2, 2, 2, 2], [2, 2, 2, 3], [2, 1, 2, 2], [1, 2, 2, 2]] {
+        let extents: Vec<_> = (0..).zip(lens).map(|(n, len)| extent(0, (4 * n + 2) * unit, len * unit)).collect();
+        let capacity = lens.iter().sum::<u64>() * unit;
+        let map = FileMap::simple(extents.as_slice(), capacity, &RULES, &[1024 * MIB]).unwrap();
+        let (mut start, mut at) = (0, 0);
+        for offset in (0..capacity).step_by(4096) {
+            if offset - start == extents[at].len {
+                start += extents[at].len;
+                at += 1;
+            }
+            let found = map.resolve(offset, u64::MAX);
+            let expected = (extents[at].offset.0 + offset - start, extents[at].len - (offset - start));
+            assert_eq!((found.offset.0, found.len), expected, "{lens:?} at {offset:#x}");
+            assert_eq!(map.run_around(offset).unwrap().0, start);
+        }
+        assert_eq!(map.resolve(capacity, 1).len, 0);
+        assert_eq!(map.run_around(capacity), None);
+    }
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask famfs dump`
 
-use super::{CLEAN, DAMAGED, ImageArgs, image::Image, refused};
+use super::image::{Image, ImageArgs};
+use super::status::{CLEAN, DAMAGED, refused};
 use anyhow::Result;
 use clap::Args;
 use famfs::{Checked, Event, FileNode, Kind, Node, NodeId};

@@ -1,6 +1,7 @@
 //! `cargo xtask famfs format`
 
-use super::{CLEAN, DAMAGED, image::Image};
+use super::image::Image;
+use super::status::{CLEAN, DAMAGED};
 use crate::run::size;
 use anyhow::{Context, Result, bail};
 use clap::Args;

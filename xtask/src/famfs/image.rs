@@ -2,20 +2,29 @@
 //! holes.
 
 use anyhow::{Context, Result};
-use famfs::{Checked, Event, Finding, SharedMemory};
+use clap::Args;
+use famfs::{Checked, Event, Finding};
 use flate2::read::MultiGzDecoder;
-use fs_dax::{DeviceOffset, Error, PhysAddr, WindowMemory, check_inside};
+use fs_dax::{DeviceOffset, Error, PhysAddr, SharedMemory, WindowMemory, check_inside};
 use std::{
     cell::RefCell,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// What is skipped if it is 0.
 const BLOCK: usize = 64 << 10;
+
+/// The image to look at.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ImageArgs {
+    /// A file or device with the memory's bytes from 0 on, or such a file compressed with gzip
+    #[arg(value_name = "IMAGE[.gz]")]
+    pub(super) image: PathBuf,
+}
 
 /// An image file.
 #[derive(Debug)]

@@ -3,10 +3,12 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::crc::{check_crc, crc};
 use super::extents::MAX_EXTENTS;
-use super::superblock::check_crc;
-use super::{Format, PathField, Uuid, crc};
+use super::format::Format;
+use super::path::PathField;
 use crate::Flaw;
+use crate::uuid::Uuid;
 
 /// Length in bytes of the longest entry.
 pub const MAX_ENTRY_LEN: usize = Format::V48.entry_len();

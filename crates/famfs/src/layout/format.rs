@@ -4,6 +4,9 @@
 /// 2 MiB pages, and the unit in which files are allocated: 2 MiB, in bytes.
 pub const UNIT: u64 = 2 << 20;
 
+/// Length of the log's header in bytes; the entries follow, with nothing between them.
+pub const LOG_HEADER_LEN: usize = 48;
+
 /// Length in bytes of the log that mkfs makes.
 pub const DEFAULT_LOG_LEN: u64 = 8 << 20;
 
@@ -80,7 +83,7 @@ impl Format {
     /// How many whole entries fit in a log of `log_len` bytes.
     #[must_use]
     pub const fn slots(self, log_len: u64) -> u64 {
-        log_len.saturating_sub(super::LOG_HEADER_LEN as u64) / self.entry_len() as u64
+        log_len.saturating_sub(LOG_HEADER_LEN as u64) / self.entry_len() as u64
     }
 
     /// The `last_index` that a log of `log_len` bytes carries: the last slot's in 47 and 48, one more than that in 46.

@@ -3,14 +3,14 @@
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::superblock::check_crc;
-use super::{Superblock, crc};
+use super::crc::{check_crc, crc};
+use super::format::LOG_HEADER_LEN;
+use super::superblock::Superblock;
 use crate::Flaw;
 
 const MAGIC: u64 = 0xbad_cafe_f00d;
 
-/// Length of the log's header in bytes; the entries follow, with nothing between them.
-pub const LOG_HEADER_LEN: usize = size_of::<Raw>();
+/// How many bytes the checksum covers.
 const COVERED: usize = 24;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -23,6 +23,8 @@ struct Raw {
     next_seqnum: U64,
     next_index: U64,
 }
+
+const _: () = assert!(size_of::<Raw>() == LOG_HEADER_LEN);
 
 /// The header of a log, checked against the superblock it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

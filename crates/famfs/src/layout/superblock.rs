@@ -3,7 +3,9 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Format, UNIT, Uuid, crc};
+use super::crc::{check_crc, crc};
+use super::format::{Format, LOG_HEADER_LEN, UNIT};
+use crate::uuid::Uuid;
 use crate::{Flaw, Note};
 
 const MAGIC: u64 = 0x87b2_82ff;
@@ -174,7 +176,7 @@ impl Superblock {
     /// Where the entry with this index begins on the device, in bytes; `index` is less than [`slots`](Self::slots).
     #[must_use]
     pub const fn entry_offset(&self, index: u64) -> u64 {
-        self.log_offset + super::LOG_HEADER_LEN as u64 + index * self.format.entry_len() as u64
+        self.log_offset + LOG_HEADER_LEN as u64 + index * self.format.entry_len() as u64
     }
 
     /// Whether this is the superblock of the same file system as `other`: everything that the checksum covers is equal.
@@ -250,12 +252,4 @@ fn check_48(raw: &Raw48, covered: &[u8]) -> Result<(), Flaw> {
         return Err(Flaw::Omf { major: raw.omf_major.get(), minor: raw.omf_minor.get() });
     }
     Ok(())
-}
-
-/// Compares all 64 bits of a stored checksum.
-pub(super) fn check_crc(covered: &[u8], stored: u64) -> Result<(), Flaw> {
-    match crc(covered) {
-        computed if computed == stored => Ok(()),
-        computed => Err(Flaw::Crc { stored, computed }),
-    }
 }

@@ -1,10 +1,10 @@
 //! Appending to the log: the entry reaches the memory first, then the counters say so.
 
-use fs_dax::{DeviceOffset, Error};
+use fs_dax::{DeviceOffset, Error, SharedMemory};
 
 use crate::layout::{EntryBytes, LOG_HEADER_LEN, MAX_ENTRY_LEN, Record, Superblock};
-use crate::replay::{read_entry, read_header, read_superblock};
-use crate::{Finding, Flaw, Place, SharedMemory};
+use crate::replay::{forget, read_entry, read_header, read_superblock};
+use crate::{Finding, Flaw, Place};
 
 /// Where in the log's header the counter of sequence numbers is, in bytes.
 const NEXT_SEQNUM_AT: u64 = 32;
@@ -64,7 +64,7 @@ pub(crate) fn read_counters<M: SharedMemory + ?Sized>(
     memory: &M,
     superblock: &Superblock,
 ) -> Result<Counters, AppendError> {
-    memory.invalidate(DeviceOffset(superblock.log_offset), LOG_HEADER_LEN as u64)?;
+    forget(memory, superblock.log_offset, LOG_HEADER_LEN)?;
     read_header(memory, superblock)?;
     let at = |within| memory.load_u64(DeviceOffset(superblock.log_offset + within));
     // The number of entries last: the entries that it counts are there when they are read after it.
@@ -105,7 +105,7 @@ pub(crate) fn append<M: SharedMemory + ?Sized>(
     // What another writer did meanwhile shows in the counters, or in the very slot.
     check_alone(memory, superblock, known)?;
     let mut found: EntryBytes = [0; MAX_ENTRY_LEN];
-    memory.invalidate(at, len as u64)?;
+    forget(memory, at.0, len)?;
     memory.read(at, &mut found[..len])?;
     if found[..len] != bytes[..len] {
         return Err(AppendError::SecondWriter { found: known, expected: known });
@@ -116,7 +116,7 @@ pub(crate) fn append<M: SharedMemory + ?Sized>(
 
 /// Whether the log is as this host left it.
 fn check_alone<M: SharedMemory + ?Sized>(memory: &M, superblock: &Superblock, known: u64) -> Result<(), AppendError> {
-    memory.invalidate(DeviceOffset(0), superblock.format.superblock_len() as u64)?;
+    forget(memory, 0, superblock.format.superblock_len())?;
     if !read_superblock(memory).is_ok_and(|there| there.is_same(superblock)) {
         return Err(AppendError::Reformatted);
     }
@@ -143,7 +143,7 @@ pub(crate) fn settle<M: SharedMemory + ?Sized>(memory: &M, superblock: &Superblo
         return Err(AppendError::Damaged(Finding { place: Place::Log, flaw }));
     }
     let mut bytes = [0; MAX_ENTRY_LEN];
-    memory.invalidate(DeviceOffset(superblock.entry_offset(next_index)), superblock.format.entry_len() as u64)?;
+    forget(memory, superblock.entry_offset(next_index), superblock.format.entry_len())?;
     let whole = read_entry(memory, superblock, next_index, &mut bytes).is_ok();
     let settled = Counters::at_rest(next_index + u64::from(whole));
     store_counters(memory, superblock, settled)?;

@@ -1,10 +1,9 @@
 //! Making a file system.
 
-use fs_dax::DeviceOffset;
+use fs_dax::{DeviceOffset, SharedMemory};
 
-use crate::SharedMemory;
 use crate::layout::{DEFAULT_LOG_LEN, Format, LogHeader, MAX_SUPERBLOCK_LEN, Superblock, UNIT, Uuid};
-use crate::replay::read_superblock;
+use crate::replay::{forget, read_superblock};
 
 /// What a file system is made with.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +119,7 @@ pub fn format<M: SharedMemory + ?Sized>(memory: &M, options: &FormatOptions) -> 
     if !memory.is_writable() {
         return Err(FormatError::ReadOnly);
     }
-    memory.invalidate(DeviceOffset(0), MAX_SUPERBLOCK_LEN as u64)?;
+    forget(memory, 0, MAX_SUPERBLOCK_LEN)?;
     if !options.force {
         match read_superblock(memory) {
             Ok(there) => return Err(FormatError::Exists { uuid: there.uuid }),

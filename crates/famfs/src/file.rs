@@ -1,0 +1,220 @@
+//! An open file.
+
+use alloc::sync::Arc;
+
+use fs_dax::{Backing, Errno, Fault, FaultOutcome, FileKey, FileRange, Layout, MappedRun, MetadataState, PageSizes, Segment, SharedMemory, WindowMemory};
+use lock_api::RawMutex;
+
+use crate::coherence::Shared;
+use crate::state::Inner;
+use crate::{Error, FileNode};
+
+/// An open file. Reading, writing and mapping it takes no lock.
+#[derive(Debug)]
+pub struct File<M, L: RawMutex> {
+    mount: Arc<Inner<M, L>>,
+    node: Arc<FileNode>,
+}
+
+impl<M, L: RawMutex> Clone for File<M, L> {
+    fn clone(&self) -> Self {
+        Self { mount: Arc::clone(&self.mount), node: Arc::clone(&self.node) }
+    }
+}
+
+impl<M: SharedMemory, L: RawMutex> File<M, L> {
+    pub(crate) const fn new(mount: Arc<Inner<M, L>>, node: Arc<FileNode>) -> Self {
+        Self { mount, node }
+    }
+
+    /// The file's size in bytes. It never changes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.node.size()
+    }
+
+    /// The key by which page tables know the file; no file of another mount has it.
+    #[must_use]
+    pub fn key(&self) -> FileKey {
+        self.node.key()
+    }
+
+    /// What a fault compares before and after it looked the memory up: see [`fault`](Self::fault).
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.mount.layout
+    }
+
+    /// Whether the file can be used.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]; [`Error::Dax`] with EIO or ENXIO if the file failed.
+    pub fn check(&self) -> Result<(), Error> {
+        self.mount.check_fresh()?;
+        self.node.mapped().map()?;
+        Ok(())
+    }
+
+    /// Whether the file can be stored to.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`Error::ReadOnly`] for the whole mount, [`Error::FileReadOnly`] for this file.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        self.check()?;
+        if self.mount.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.node.is_read_only() {
+            return Err(Error::FileReadOnly);
+        }
+        Ok(())
+    }
+
+    /// Compares the size that the embedder has for the file with the one its map was made for. If they differ the
+    /// file has failed for good.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); ENXIO if the sizes differ or once did.
+    pub fn check_size(&self, found: u64) -> Result<(), Error> {
+        self.mount.check_fresh()?;
+        self.node.mapped().map_for_size(found)?;
+        Ok(())
+    }
+
+    /// Reads from `offset` on, up to the end of the file. Gives how many bytes: 0 at the end and past it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`Error::Dax`] if the memory cannot be read.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Error> {
+        self.mount.check_fresh()?;
+        self.segments(offset, into.len(), |memory, segment, done| {
+            let part = into.get_mut(done..).and_then(|rest| rest.get_mut(..segment.len as usize));
+            part.map_or(Ok(()), |part| memory.read(segment.offset, part))
+        })
+    }
+
+    /// Writes from `offset` on, up to the end of the file. Gives how many bytes: 0 at the end and past it. Other hosts
+    /// see them after [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`check_writable`](Self::check_writable); [`Error::Dax`] if the memory cannot be written.
+    pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Error> {
+        self.check_writable()?;
+        self.segments(offset, from.len(), |memory, segment, done| {
+            let part = from.get(done..).and_then(|rest| rest.get(..segment.len as usize));
+            part.map_or(Ok(()), |part| memory.write(segment.offset, part))
+        })
+    }
+
+    /// Has what this host stored to `range` reach the memory: whoever refreshes after this returns sees it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn publish(&self, range: FileRange) -> Result<(), Error> {
+        self.check()?;
+        self.each_segment(range, |memory, segment| memory.write_back(segment.offset, segment.len))
+    }
+
+    /// Has this host forget what it has in its caches of `range`: loads see what other hosts published before.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn refresh(&self, range: FileRange) -> Result<(), Error> {
+        self.check()?;
+        self.each_segment(range, |memory, segment| memory.invalidate(segment.offset, segment.len))
+    }
+
+    /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory; 0 at
+    /// the end of the file and past it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn resolve(&self, offset: u64, want: u64) -> Result<Segment, Error> {
+        self.mount.check_fresh()?;
+        Ok(self.node.mapped().map()?.resolve(offset, want))
+    }
+
+    /// Answers a page fault. Take [`Layout::seen`] of [`layout`](Self::layout) first, and install the page only if the
+    /// layout is still unchanged under the page-table lock: so no page of a file system that is gone stays mapped.
+    ///
+    /// Bus errors: as [`check`](Self::check); for a store to a shared mapping EROFS and EACCES as
+    /// [`check_writable`](Self::check_writable); the others of [`Fault::resolve`].
+    pub fn fault(&self, fault: &Fault, sizes: PageSizes) -> FaultOutcome {
+        let backing = match self.backing(fault) {
+            Ok(backing) => backing,
+            Err(error) => return FaultOutcome::BusError(error.errno()),
+        };
+        if fault.is_shared_write()
+            && let Err(error) = self.check_writable()
+        {
+            return FaultOutcome::BusError(error.errno());
+        }
+        fault.resolve(sizes, &backing, ())
+    }
+
+    fn backing(&self, fault: &Fault) -> Result<Backing, Error> {
+        self.check()?;
+        let map = self.node.mapped().map()?;
+        let mut backing = Backing {
+            eof: map.size(),
+            run: None,
+            writable: self.check_writable().is_ok(),
+            // Nothing is ever allocated after a file was made, and its record was durable before it was visible.
+            metadata: MetadataState::DURABLE,
+        };
+        let Some((file_offset, segment)) = fault.file_offset().and_then(|offset| map.run_around(offset)) else {
+            return Ok(backing);
+        };
+        let memory = self.memory(&segment)?;
+        memory.capabilities().check_faults()?;
+        let phys = memory.phys(segment.offset, segment.len)?;
+        backing.run = Some(MappedRun { file_offset, phys, len: segment.len });
+        Ok(backing)
+    }
+
+    pub(crate) fn memory(&self, segment: &Segment) -> Result<&Shared<M>, Error> {
+        let missing = fs_dax::Error::Failed { errno: Errno::EIO };
+        // A map names only devices that were there when it was checked.
+        self.mount.devices.get(segment.device).ok_or(Error::Dax(missing))
+    }
+
+    /// Calls `each` for the pieces of `len` bytes at `offset`, with how many bytes came before.
+    fn segments(
+        &self,
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(&Shared<M>, &Segment, usize) -> Result<(), fs_dax::Error>,
+    ) -> Result<usize, Error> {
+        let map = self.node.mapped().map()?;
+        let mut done = 0;
+        while done < len {
+            let Some(at) = offset.checked_add(done as u64) else { break };
+            let segment = map.resolve(at, (len - done) as u64);
+            if segment.len == 0 {
+                break;
+            }
+            each(self.memory(&segment)?, &segment, done)?;
+            done += segment.len as usize;
+        }
+        Ok(done)
+    }
+
+    fn each_segment(
+        &self,
+        range: FileRange,
+        each: impl Fn(&Shared<M>, &Segment) -> Result<(), fs_dax::Error>,
+    ) -> Result<(), Error> {
+        let map = self.node.mapped().map()?;
+        let mut at = range.start();
+        while at < range.end() {
+            let segment = map.resolve(at, range.end() - at);
+            if segment.len == 0 {
+                break;
+            }
+            each(self.memory(&segment)?, &segment)?;
+            at += segment.len;
+        }
+        self.mount.devices.first().fence();
+        Ok(())
+    }
+}
