@@ -2,7 +2,6 @@
 
 use fs_dax::{Capabilities, DeviceOffset, Error, PhysAddr, SharedMemory, WindowMemory, check_inside};
 
-
 /// Whether one host's stores reach the other hosts by themselves. The embedder says so; nothing can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Coherence {

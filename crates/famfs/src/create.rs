@@ -111,11 +111,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
 
 impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
     /// Adds the record that `make` gives to log and tree, or to neither.
-    fn add(
-        &self,
-        size: u64,
-        make: impl FnOnce(&Self, &State) -> Result<Record, Error>,
-    ) -> Result<NodeId, Error> {
+    fn add(&self, size: u64, make: impl FnOnce(&Self, &State) -> Result<Record, Error>) -> Result<NodeId, Error> {
         self.check_metadata()?;
         let mut state = self.state.lock();
         match state.role {

@@ -2,7 +2,10 @@
 
 use alloc::sync::Arc;
 
-use fs_dax::{Backing, Errno, Fault, FaultOutcome, FileKey, FileRange, Layout, MappedRun, MetadataState, PageSizes, Segment, SharedMemory, WindowMemory};
+use fs_dax::{
+    Backing, Errno, Fault, FaultOutcome, FileKey, FileRange, Layout, MappedRun, MetadataState, PageSizes, Segment,
+    SharedMemory, WindowMemory,
+};
 use lock_api::RawMutex;
 
 use crate::coherence::Shared;

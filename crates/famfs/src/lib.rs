@@ -1,4 +1,39 @@
-//! Files on memory that several hosts share: the famfs media formats, followed, mounted and written.
+//! Files on memory that several hosts share: the famfs media formats 46, 47 and 48, read, checked, mounted and written.
+//!
+//! One host, the master, formats the memory, makes files and appends a record of each to a log; the others replay the log
+//! and map the files. A file is a list of extents of the memory, allocated when it is made, or of strips that take turns.
+//!
+//! ```
+//! use famfs::{Claims, Error, FormatOptions, Mount, MountOptions, NewFile, Owner, layout::Uuid};
+//! use fs_dax::MappedMemory;
+//! use std::sync::atomic::AtomicU64;
+//!
+//! let words: Vec<_> = (0..(16 << 20) / 8).map(|_| AtomicU64::new(0)).collect();
+//! let memory = MappedMemory::of_words(&words);
+//! let this_host = Uuid([3; 16]);
+//! famfs::format(&memory, &FormatOptions::new(Uuid([1; 16]), Uuid([2; 16]), this_host, 16 << 20)).unwrap();
+//!
+//! let options = MountOptions { system: Some(this_host), ..MountOptions::default() };
+//! let fs: Mount<_, spin::mutex::SpinMutex<()>> = Mount::open(memory, [], &options, &Claims::new())?;
+//! let owner = Owner { uid: 0, gid: 0, mode: 0o644 };
+//! let new = NewFile { size: 4096, owner, read_only: false, placement: Default::default() };
+//! let file = fs.open_file(fs.create(b"file", &new)?)?;
+//! assert_eq!(file.write_at(4090, b"only so much")?, 6);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What it needs
+//! Memory as [`fs_dax::SharedMemory`], and a lock through `lock_api`. Whether caches are coherent between hosts is the
+//! embedder's statement ([`Coherence`]).
+//!
+//! # What it trusts
+//! Nothing on the memory. Records are copied, then judged; each [`Flaw`] has a name, a [`Place`] and the numbers found. A
+//! record that is not whole ends replay, one that is wrong is skipped alone.
+//!
+//! # Modules
+//! [`layout`] has the bytes on the medium. [`Log`] walks the log and [`MapContext`] checks maps, with no allocation. With
+//! the feature `alloc` (default): [`Tree`] takes entries over, [`check`] judges a whole image, [`format`] makes an empty
+//! file system, [`Mount`] and [`File`] are what a kernel uses.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,37 +50,61 @@ pub use flaw::{Finding, Flaw, MapFlaw, Note, PathFlaw, Place, Remark};
 pub use map::MapContext;
 pub use replay::{Entries, Log};
 
-/// What needs a heap.
-macro_rules! with_alloc {
-    ($($item:item)*) => { $(#[cfg(feature = "alloc")] $item)* };
-}
+#[cfg(feature = "alloc")]
+mod check;
+#[cfg(feature = "alloc")]
+mod coherence;
+#[cfg(feature = "alloc")]
+mod create;
+#[cfg(feature = "alloc")]
+mod error;
+#[cfg(feature = "alloc")]
+mod failure;
+#[cfg(feature = "alloc")]
+mod file;
+#[cfg(feature = "alloc")]
+mod follow;
+#[cfg(feature = "alloc")]
+mod master;
+#[cfg(feature = "alloc")]
+mod mount;
+#[cfg(feature = "alloc")]
+mod ownership;
+#[cfg(feature = "alloc")]
+mod stat;
+#[cfg(feature = "alloc")]
+mod state;
+#[cfg(feature = "alloc")]
+mod tree;
+#[cfg(feature = "alloc")]
+mod view;
 
-with_alloc! {
-    mod check;
-    mod coherence;
-    mod create;
-    mod error;
-    mod failure;
-    mod file;
-    mod follow;
-    mod master;
-    mod mount;
-    mod ownership;
-    mod stat;
-    mod state;
-    mod tree;
-    mod view;
+#[cfg(feature = "alloc")]
+pub use check::{Checked, Event, check};
+#[cfg(feature = "alloc")]
+pub use coherence::Coherence;
+#[cfg(feature = "alloc")]
+pub use create::{NewFile, Owner, Placement};
+#[cfg(feature = "alloc")]
+pub use error::Error;
+#[cfg(feature = "alloc")]
+pub use file::File;
+#[cfg(feature = "alloc")]
+pub use follow::Followed;
+#[cfg(feature = "alloc")]
+pub use master::{AppendError, FormatError, FormatOptions, Interleave, Room, format};
+#[cfg(feature = "alloc")]
+pub use mount::MountOptions;
+#[cfg(feature = "alloc")]
+pub use ownership::Claims;
+#[cfg(feature = "alloc")]
+pub use stat::{DirEntry, Stat, StatFs};
+#[cfg(feature = "alloc")]
+pub use state::{Mount, Role};
+#[cfg(feature = "alloc")]
+pub use tree::{Applied, FileNode, Kind, Node, NodeId, Tree};
 
-    pub use check::{Checked, Event, check};
-    pub use coherence::Coherence;
-    pub use create::{NewFile, Owner, Placement};
-    pub use error::Error;
-    pub use file::File;
-    pub use follow::Followed;
-    pub use master::{AppendError, FormatError, FormatOptions, Interleave, Room, format};
-    pub use mount::MountOptions;
-    pub use ownership::Claims;
-    pub use stat::{DirEntry, Stat, StatFs};
-    pub use state::{Mount, Role};
-    pub use tree::{Applied, FileNode, Kind, Node, NodeId, Tree};
-}
+/// The example of the README compiles and runs.
+#[cfg(all(doctest, feature = "alloc"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

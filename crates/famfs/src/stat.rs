@@ -96,12 +96,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
         };
         let id = usize::try_from(cursor).ok().and_then(|at| children.get(at)).copied();
         let entry = id.and_then(|id| Some((id, state.tree.node(id)?)));
-        Ok(entry.map(|(id, node)| DirEntry {
-            id,
-            is_dir: node.file().is_none(),
-            next: cursor + 1,
-            name: node.path,
-        }))
+        Ok(entry.map(|(id, node)| DirEntry { id, is_dir: node.file().is_none(), next: cursor + 1, name: node.path }))
     }
 
     /// The directory that a file or directory is in; the root is in itself.

@@ -194,6 +194,51 @@ fn a_client_adds_nothing_and_a_second_master_is_found_before_it_publishes() {
     one.mkdir(b"more", &OWNER).unwrap();
 }
 
+/// The other's entry is in the slot, or even counted, when this one's counters would be stored.
+#[test]
+fn a_second_writer_in_the_middle_of_an_append_is_found() {
+    for publishes in [false, true] {
+        let host = formatted(Format::V48, LEN);
+        let one = master(&host);
+        let other = host.other();
+        let two = master(&other);
+        host.meanwhile(move || {
+            if publishes {
+                two.mkdir(b"two", &OWNER).unwrap();
+            } else {
+                let at = two.superblock().entry_offset(0);
+                other.medium().store(at + 64, b"the other's entry");
+            }
+        });
+        let refused = one.mkdir(b"one", &OWNER).unwrap_err();
+        assert!(matches!(refused, Error::Append(famfs::AppendError::SecondWriter { .. })), "{refused}");
+        assert_eq!(one.role(), Role::FormerMaster);
+        let published = u64::from(publishes);
+        assert_eq!(host.medium().bytes(LOG + 40, 8), published.to_le_bytes());
+        assert_eq!(one.lookup(b"one"), Err(Error::NotFound));
+    }
+}
+
+#[test]
+fn a_master_that_cannot_read_its_own_log_adds_nothing() {
+    let host = formatted(Format::V48, LEN);
+    let mount = master(&host);
+    for name in ["a", "b", "c"] {
+        mount.mkdir(name.as_bytes(), &OWNER).unwrap();
+    }
+    host.medium().store(mount.superblock().entry_offset(1) + 100, b"damage");
+    let again = master(&host.other());
+    assert_eq!(again.role(), Role::FormerMaster);
+    assert_eq!(again.mkdir(b"d", &OWNER), Err(Error::ReadOnly));
+    assert!(again.lookup(b"a").is_ok() && again.lookup(b"b").is_err());
+    // Counters that no append leaves behind are not settled.
+    let host = formatted(Format::V48, LEN);
+    counters(&host, 7, 2);
+    let before = host.medium().clone();
+    assert_eq!(master(&host.other()).role(), Role::FormerMaster);
+    assert_eq!(*host.medium(), before);
+}
+
 #[test]
 fn a_full_log_refuses_and_stays_as_it_is() {
     let host = formatted(Format::V48, LEN);

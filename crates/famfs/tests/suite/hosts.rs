@@ -69,12 +69,13 @@ impl Moment {
 }
 
 /// One host's view of the memory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Host {
     medium: Rc<RefCell<Medium>>,
     cache: Rc<RefCell<BTreeMap<u64, Cached>>>,
     moments: Rc<RefCell<Option<Vec<Moment>>>>,
     reads: Rc<RefCell<u64>>,
+    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
     len: u64,
     phys: u64,
     writable: bool,
@@ -93,6 +94,7 @@ impl Host {
             cache: Rc::default(),
             moments: Rc::default(),
             reads: Rc::default(),
+            meanwhile: Rc::default(),
             len,
             phys,
             writable: true,
@@ -101,7 +103,14 @@ impl Host {
 
     /// Another host, with a cache of its own.
     pub(crate) fn other(&self) -> Self {
-        Self { cache: Rc::default(), moments: Rc::default(), reads: Rc::default(), ..self.clone() }
+        let mut other = Self::on(Medium::default(), self.len, self.phys);
+        other.medium = Rc::clone(&self.medium);
+        other
+    }
+
+    /// Has others do something right after this host's next write-back.
+    pub(crate) fn meanwhile(&self, others: impl FnOnce() + 'static) {
+        *self.meanwhile.borrow_mut() = Some(Box::new(others));
     }
 
     pub(crate) fn read_only(self) -> Self {
@@ -168,6 +177,12 @@ impl Host {
     }
 }
 
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("len", &self.len).field("phys", &self.phys).finish_non_exhaustive()
+    }
+}
+
 impl WindowMemory for Host {
     fn len(&self) -> u64 {
         self.len
@@ -227,7 +242,12 @@ impl SharedMemory for Host {
         self.each_line(offset, len, |number| {
             self.moment();
             self.write_line_back(number);
-        })
+        })?;
+        let others = self.meanwhile.borrow_mut().take();
+        if let Some(others) = others {
+            others();
+        }
+        Ok(())
     }
 
     fn invalidate(&self, offset: DeviceOffset, len: u64) -> Result<(), Error> {

@@ -16,7 +16,10 @@ const UNITS: u64 = 64;
 const LEN: u64 = UNITS * UNIT;
 
 fn superblock() -> Superblock {
-    let options = famfs::FormatOptions { log_len: LOG_LEN, ..famfs::FormatOptions::new(Uuid([1; 16]), Uuid([2; 16]), SYSTEM, LEN) };
+    let options = famfs::FormatOptions {
+        log_len: LOG_LEN,
+        ..famfs::FormatOptions::new(Uuid([1; 16]), Uuid([2; 16]), SYSTEM, LEN)
+    };
     let host = crate::hosts::Host::new(LEN, 1 << 40);
     famfs::format(&host, &options).unwrap()
 }
