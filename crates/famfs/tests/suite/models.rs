@@ -1,14 +1,16 @@
 //! Allocator, maps and replay against models that are too simple to be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use famfs::layout::{DirRecord, ExtentList, FileRecord, Format, Path, Piece, RawMap, Record, Superblock, Uuid};
-use famfs::{Interleave, MapContext, Room, Tree};
+use famfs::{FormatOptions, Interleave, MapContext, Room, Tree};
 use fs_dax::DeviceIndex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::fixture::{LOG_LEN, MIB, SYSTEM};
+use crate::hosts::Host;
 
 const UNIT: u64 = 2 * MIB;
 /// A device of 64 units; superblock and log take two.
@@ -16,12 +18,11 @@ const UNITS: u64 = 64;
 const LEN: u64 = UNITS * UNIT;
 
 fn superblock() -> Superblock {
-    let options = famfs::FormatOptions {
-        log_len: LOG_LEN,
-        ..famfs::FormatOptions::new(Uuid([1; 16]), Uuid([2; 16]), SYSTEM, LEN)
-    };
-    let host = crate::hosts::Host::new(LEN, 1 << 40);
-    famfs::format(&host, &options).unwrap()
+    static MADE: LazyLock<Superblock> = LazyLock::new(|| {
+        let options = FormatOptions::new(Uuid([1; 16]), Uuid([2; 16]), SYSTEM, LEN);
+        famfs::format(&Host::new(LEN, 1 << 40), &FormatOptions { log_len: LOG_LEN, ..options }).unwrap()
+    });
+    *MADE
 }
 
 fn file(path: &str, size: u64, map: RawMap) -> Record {
