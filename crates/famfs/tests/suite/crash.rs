@@ -1,10 +1,10 @@
 //! A master may die at any moment, with any of its cache lines written back or lost: whoever reads then sees the entries
 //! before the append, or one more, each whole.
 
-use famfs::layout::Format;
-use famfs::{Interleave, NewFile, NodeId, Placement, Role, check};
+use famfs::layout::{Format, Uuid};
+use famfs::{FormatOptions, Interleave, NewFile, NodeId, Placement, Role, check, format};
 
-use crate::fixture::{MIB, OWNER, TestMount, client, file, formatted, master};
+use crate::fixture::{MIB, OWNER, TestMount, client, file, formatted, master, options};
 use crate::hosts::{Host, LINE, Medium};
 
 const LEN: u64 = 64 * MIB;
@@ -109,4 +109,35 @@ fn an_entry_left_behind_by_a_crash_is_not_published_by_the_next() {
     let id = reader.lookup(b"next").unwrap();
     assert!(reader.stat(id).unwrap().is_dir);
     assert!(matches!(reader.open_file(id), Err(famfs::Error::IsADirectory)));
+}
+
+/// Whenever the master dies while it makes the file system anew, readers find the old one whole, none, or the new one.
+#[test]
+#[cfg_attr(miri, ignore = "a log of 2 MiB")]
+fn a_file_system_made_anew_is_there_whole_or_not_at_all() {
+    let host = formatted(Format::V48, LEN);
+    let mount = master(&host);
+    mount.mkdir(b"old", &OWNER).unwrap();
+    let old = mount.superblock().uuid;
+    host.record();
+    let new = FormatOptions { uuid: Uuid([9; 16]), force: true, ..options(Format::V48, LEN) };
+    format(&host, &new).unwrap();
+    let moments = host.recorded();
+    let mut outcomes = [0; 3];
+    let ends = moments.iter().take(200).chain(moments.iter().rev().take(200));
+    for moment in ends.chain(moments.iter().step_by(997)) {
+        let all = (1 << moment.pending.len().min(63)) - 1;
+        for subset in [0, 1, all] {
+            let reader = Host::on(moment.crashed(subset), LEN, PHYS);
+            let checked = check(&reader, |superblock| [superblock.device_len], &mut |_| {});
+            let Ok(checked) = checked else {
+                outcomes[1] += 1;
+                continue;
+            };
+            let has_old = checked.tree.lookup(b"old").is_some();
+            assert_eq!(checked.superblock.uuid, if has_old { old } else { new.uuid });
+            outcomes[if has_old { 0 } else { 2 }] += 1;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
 }

@@ -194,28 +194,57 @@ fn a_client_adds_nothing_and_a_second_master_is_found_before_it_publishes() {
     one.mkdir(b"more", &OWNER).unwrap();
 }
 
-/// The other's entry is in the slot, or even counted, when this one's counters would be stored.
+/// Another writer's entry is in the slot, or counted, or counted and just the same, when this one's would be counted.
 #[test]
 fn a_second_writer_in_the_middle_of_an_append_is_found() {
-    for publishes in [false, true] {
+    for (name, published) in [("", 0), ("two", 1), ("one", 1)] {
         let host = formatted(Format::V48, LEN);
         let one = master(&host);
         let other = host.other();
         let two = master(&other);
         host.meanwhile(move || {
-            if publishes {
-                two.mkdir(b"two", &OWNER).unwrap();
-            } else {
+            if name.is_empty() {
                 let at = two.superblock().entry_offset(0);
                 other.medium().store(at + 64, b"the other's entry");
+            } else {
+                two.mkdir(name.as_bytes(), &OWNER).unwrap();
             }
         });
         let refused = one.mkdir(b"one", &OWNER).unwrap_err();
         assert!(matches!(refused, Error::Append(famfs::AppendError::SecondWriter { .. })), "{refused}");
         assert_eq!(one.role(), Role::FormerMaster);
-        let published = u64::from(publishes);
-        assert_eq!(host.medium().bytes(LOG + 40, 8), published.to_le_bytes());
+        assert_eq!(host.medium().bytes(LOG + 40, 8), u64::to_le_bytes(published));
         assert_eq!(one.lookup(b"one"), Err(Error::NotFound));
+    }
+}
+
+#[test]
+fn an_index_that_falls_means_made_anew_whatever_the_superblock_says() {
+    let host = formatted(Format::V48, LEN);
+    let mount = master(&host);
+    mount.mkdir(b"a", &OWNER).unwrap();
+    mount.mkdir(b"b", &OWNER).unwrap();
+    let follower = client(&host.other());
+    counters(&host, 1, 1);
+    assert_eq!(follower.follow(u64::MAX, &()), Err(Error::Stale));
+}
+
+#[test]
+fn an_interrupted_append_is_published_if_its_entry_is_whole_and_taken_back_if_not() {
+    for whole in [false, true] {
+        let host = formatted(Format::V48, LEN);
+        let mount = master(&host);
+        mount.mkdir(b"a", &OWNER).unwrap();
+        mount.mkdir(b"b", &OWNER).unwrap();
+        counters(&host, 2, 1);
+        if !whole {
+            host.medium().store(mount.superblock().entry_offset(1) + 30, b"x");
+        }
+        let next = master(&host.other());
+        assert_eq!(next.role(), Role::Master);
+        assert_eq!(next.lookup(b"b").is_ok(), whole);
+        let settled = u64::to_le_bytes(1 + u64::from(whole));
+        assert_eq!(host.medium().bytes(LOG + 32, 16), [settled, settled].concat());
     }
 }
 
