@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use famfs::layout::{DirRecord, FileRecord, Format, LogHeader, Path, Piece, RawMap, Record, Uuid};
 use famfs::{FormatOptions, Log, Tree, format};
-use fs_dax::{DeviceIndex, DeviceOffset, Extent, FileMap, MapRules, MappedMemory, SharedMemory, WindowMemory};
+use fs_dax::{DeviceIndex, DeviceOffset, Extent, FileMap, MapRules, MappedMemory, WindowMemory};
 
 const MIB: u64 = 1 << 20;
 const UNIT: u64 = 2 * MIB;

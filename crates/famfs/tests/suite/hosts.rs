@@ -2,7 +2,7 @@
 //! that was not invalidated is stale.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fs_dax::{Capabilities, DeviceOffset, Error, PhysAddr, SharedMemory, WindowMemory, check_inside};
@@ -45,7 +45,6 @@ impl Medium {
 #[derive(Clone, Copy, Debug)]
 struct Cached {
     line: Line,
-    dirty: bool,
 }
 
 /// What a host has done up to a moment: what it shares, and which of its lines the medium does not have yet.
@@ -73,6 +72,7 @@ impl Moment {
 pub(crate) struct Host {
     medium: Rc<RefCell<Medium>>,
     cache: Rc<RefCell<BTreeMap<u64, Cached>>>,
+    dirty: Rc<RefCell<BTreeSet<u64>>>,
     moments: Rc<RefCell<Option<Vec<Moment>>>>,
     reads: Rc<RefCell<u64>>,
     meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
@@ -92,6 +92,7 @@ impl Host {
         Self {
             medium: Rc::new(RefCell::new(medium)),
             cache: Rc::default(),
+            dirty: Rc::default(),
             moments: Rc::default(),
             reads: Rc::default(),
             meanwhile: Rc::default(),
@@ -144,8 +145,8 @@ impl Host {
     fn moment(&self) {
         if let Some(moments) = &mut *self.moments.borrow_mut() {
             let cache = self.cache.borrow();
-            let pending =
-                cache.iter().filter(|(_, cached)| cached.dirty).map(|(number, c)| (*number, c.line)).collect();
+            let dirty = self.dirty.borrow();
+            let pending = dirty.iter().map(|number| (*number, cache[number].line)).collect();
             moments.push(Moment { medium: self.medium.borrow().clone(), pending });
         }
     }
@@ -154,7 +155,7 @@ impl Host {
         std::cell::RefMut::map(self.cache.borrow_mut(), |cache| {
             cache.entry(number).or_insert_with(|| {
                 *self.reads.borrow_mut() += 1;
-                Cached { line: self.medium.borrow().line(number), dirty: false }
+                Cached { line: self.medium.borrow().line(number) }
             })
         })
     }
@@ -168,11 +169,8 @@ impl Host {
     }
 
     fn write_line_back(&self, number: u64) {
-        if let Some(cached) = self.cache.borrow_mut().get_mut(&number)
-            && cached.dirty
-        {
-            cached.dirty = false;
-            self.medium.borrow_mut().put(number, cached.line);
+        if self.dirty.borrow_mut().remove(&number) {
+            self.medium.borrow_mut().put(number, self.cache.borrow()[&number].line);
         }
     }
 }
@@ -218,7 +216,7 @@ impl WindowMemory for Host {
             let (part, after) = rest.split_at(rest.len().min(LINE as usize - within));
             let mut cached = self.cached(at / LINE);
             cached.line[within..within + part.len()].copy_from_slice(part);
-            cached.dirty = true;
+            self.dirty.borrow_mut().insert(at / LINE);
             at += part.len() as u64;
             rest = after;
         }
