@@ -124,8 +124,7 @@ fn a_file_system_made_anew_is_there_whole_or_not_at_all() {
     format(&host, &new).unwrap();
     let moments = host.recorded();
     let mut outcomes = [0; 3];
-    let ends = moments.iter().take(200).chain(moments.iter().rev().take(200));
-    for moment in ends.chain(moments.iter().step_by(997)) {
+    for moment in &moments {
         let all = (1 << moment.pending.len().min(63)) - 1;
         for subset in [0, 1, all] {
             let reader = Host::on(moment.crashed(subset), LEN, PHYS);

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use fs_dax::{Capabilities, DeviceOffset, Error, PhysAddr, SharedMemory, WindowMemory, check_inside};
 
 pub(crate) const LINE: u64 = 64;
+/// How many moments are kept of the beginning of what a host does, and how many of the end.
+const MOMENTS: usize = 100;
 type Line = [u8; LINE as usize];
 
 /// What all hosts share; lines that were never stored are 0.
@@ -148,6 +150,10 @@ impl Host {
             let dirty = self.dirty.borrow();
             let pending = dirty.iter().map(|number| (*number, cache[number].line)).collect();
             moments.push(Moment { medium: self.medium.borrow().clone(), pending });
+            // Of a long history, the beginning and the end are what matters.
+            if moments.len() > 2 * MOMENTS {
+                moments.remove(MOMENTS);
+            }
         }
     }
 
