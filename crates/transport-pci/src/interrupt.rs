@@ -3,13 +3,12 @@
 use virtio_transport::{ConfigurationAccess, Registers};
 
 use crate::{
-    PciError, PciTransport,
+    PciError, PciTransport, QueueVectors,
     config::{COMMAND_NO_INTX, Config},
     layout::Msix,
+    vectors::{NO_VECTOR, accepted},
 };
 
-/// The vector that stands for none (virtio 1.3, 4.1.4.3: `VIRTIO_MSI_NO_VECTOR`).
-pub(crate) const NO_VECTOR: u16 = 0xffff;
 /// Bits of the MSI-X capability's message control: enable, and mask all vectors.
 const MSIX_ENABLE: u16 = 1 << 15;
 const MSIX_MASK_ALL: u16 = 1 << 14;
@@ -22,18 +21,6 @@ pub struct MsixMessage {
     pub address: u64,
     /// The data.
     pub data: u32,
-}
-
-/// Which MSI-X vector each queue gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum QueueVectors {
-    /// None, or what [`PciTransport::set_queue_vector`] says.
-    #[default]
-    None,
-    /// This one for all of them, which is all that a device with one vector can do.
-    Shared(u16),
-    /// The first queue this one, and each the next one; all that are left share the last.
-    From(u16),
 }
 
 /// Interrupts by MSI-X: an embedder sets the messages, says which vectors are for what
@@ -102,25 +89,6 @@ impl<R: Registers> PciTransport<R> {
         Ok(())
     }
 
-    /// Gives the queue selected the vector that was assigned to it.
-    pub(crate) fn give_queue_vector(&mut self, queue: u16) -> Result<(), PciError> {
-        let last = self.msix_vectors().saturating_sub(1);
-        let vector = match self.queue_vectors {
-            QueueVectors::None => return Ok(()),
-            QueueVectors::Shared(vector) => vector,
-            QueueVectors::From(first) => first.saturating_add(queue).min(last),
-        };
-        accepted(vector, self.structures.set_queue_vector(vector))
-    }
-
-    /// Gives configuration changes the vector that was assigned to them.
-    pub(crate) fn give_config_vector(&mut self) -> Result<(), PciError> {
-        if self.config_vector == NO_VECTOR {
-            return Ok(());
-        }
-        accepted(self.config_vector, self.structures.set_config_vector(self.config_vector))
-    }
-
     /// Sets by which vector configuration changes are told, if by any. A reset makes it none, or what
     /// [`PciTransport::assign_vectors`] says.
     ///
@@ -176,11 +144,4 @@ impl<R: Registers> PciTransport<R> {
         config.write16(at + 2, control & !(MSIX_ENABLE | MSIX_MASK_ALL) | bits);
         Ok(())
     }
-}
-
-fn accepted(vector: u16, answer: u16) -> Result<(), PciError> {
-    if answer != vector {
-        return Err(PciError::VectorRefused { vector, answer });
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     note::Notes,
     regions::{CAP64_LEN, Found, Regions, too_short},
+    span::Span,
 };
 
 /// The PCI vendor id of virtio devices.
@@ -37,26 +38,6 @@ const CAP_ID: u8 = 5;
 
 /// The length of the common configuration as virtio 1.0 has it, up to and with `queue_device`.
 pub(crate) const COMMON_LEN: u64 = 56;
-
-/// A piece of guest-physical memory inside one BAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// Its guest-physical address.
-    pub(crate) addr: u64,
-    /// Its length in bytes, above 0.
-    pub(crate) len: u64,
-}
-
-impl Span {
-    pub(crate) fn range(self) -> core::ops::Range<u64> {
-        // Inside a BAR, of which the end is below 2^64.
-        self.addr..self.addr + self.len
-    }
-
-    fn overlaps(self, other: Self) -> bool {
-        self.addr < other.range().end && other.addr < self.range().end
-    }
-}
 
 /// MSI-X according to configuration space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

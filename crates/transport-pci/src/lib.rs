@@ -46,10 +46,13 @@ pub mod model;
 mod note;
 mod regions;
 mod shm;
+mod span;
 mod structures;
 mod transport;
+mod vectors;
 
 pub use error::{PciError, Structure, StructureFault};
-pub use interrupt::{MsixMessage, QueueVectors};
+pub use interrupt::MsixMessage;
 pub use note::Note;
 pub use transport::PciTransport;
+pub use vectors::QueueVectors;

@@ -17,6 +17,7 @@
 //! ```
 
 mod function;
+mod mapping;
 mod space;
 mod structure;
 

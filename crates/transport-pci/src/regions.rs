@@ -2,7 +2,7 @@
 
 use virtio_shm::{Neighbour, ShmError, ShmId, ShmRegion};
 
-use crate::{Note, layout::Span, note::Notes};
+use crate::{Note, note::Notes, span::Span};
 
 /// The length of `virtio_pci_cap64`.
 pub(crate) const CAP64_LEN: u8 = 24;

@@ -4,7 +4,8 @@ use virtio_transport::{Registers, sequence::StatusRegister};
 
 use crate::{
     PciError, Structure,
-    layout::{COMMON_LEN, Layout, Span},
+    layout::{COMMON_LEN, Layout},
+    span::Span,
 };
 
 /// Offsets in `virtio_pci_common_cfg` (virtio 1.3, 4.1.4.3).

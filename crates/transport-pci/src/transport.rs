@@ -11,9 +11,9 @@ use virtio_transport::{
 use crate::{
     Note, PciError, QueueVectors, Structure,
     config::{COMMAND_BUS_MASTER, COMMAND_MEMORY, Config},
-    interrupt::NO_VECTOR,
     layout::Layout,
     structures::Structures,
+    vectors::{NO_VECTOR, accepted},
 };
 
 /// How many queues have their place of notification kept; that of others is asked for each time.
@@ -154,6 +154,25 @@ impl<R: Registers> PciTransport<R> {
             Ok(place) if place < len.saturating_sub(1) => Ok(place),
             _ => Err(PciError::QueueNotify { queue, offset, len: len as u64 }),
         }
+    }
+
+    /// Gives the queue selected the vector that was assigned to it.
+    fn give_queue_vector(&mut self, queue: u16) -> Result<(), PciError> {
+        let last = self.layout.msix.map_or(0, |msix| msix.vectors).saturating_sub(1);
+        let vector = match self.queue_vectors {
+            QueueVectors::None => return Ok(()),
+            QueueVectors::Shared(vector) => vector,
+            QueueVectors::From(first) => first.saturating_add(queue).min(last),
+        };
+        accepted(vector, self.structures.set_queue_vector(vector))
+    }
+
+    /// Gives configuration changes the vector that was assigned to them.
+    fn give_config_vector(&mut self) -> Result<(), PciError> {
+        if self.config_vector == NO_VECTOR {
+            return Ok(());
+        }
+        accepted(self.config_vector, self.structures.set_config_vector(self.config_vector))
     }
 }
 

@@ -291,6 +291,7 @@ fn inside(range: &Range<u64>, ranges: &[Range<u128>]) -> bool {
     ranges.iter().any(|outer| outer.start <= u128::from(range.start) && u128::from(range.end) <= outer.end)
 }
 
+// Long: what a driver does with one device, from opening it to letting go of it.
 fn drive(numbers: &mut Numbers, tally: &mut Tally) {
     let mut pick = Numbers(numbers.next());
     let space = Space::generate(&mut pick);

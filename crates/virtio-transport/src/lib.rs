@@ -45,6 +45,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod config_error;
 #[cfg(feature = "test-utils")]
 pub mod conformance;
 mod fixed;
@@ -62,7 +63,8 @@ mod transport;
 pub mod virtio_drivers_0_13;
 mod volatile;
 
-pub use config::{ConfigError, ConfigSpace, read_config_registers, write_config_registers};
+pub use config::{ConfigSpace, read_config_registers, write_config_registers};
+pub use config_error::ConfigError;
 pub use memory::{DmaDirection, DmaMemory, PAGE_SIZE, PhysAddr};
 pub use pci::{ConfigurationAccess, PciFunction};
 pub use registers::Registers;

@@ -9,36 +9,29 @@ use virtio_transport::{
     model::{Device, Spec},
 };
 
-use super::{
-    StructureModel,
-    space::{self, Space},
-};
-use crate::{PciError, PciTransport, Structure};
+use super::space::{self, Space};
 
 /// Where the one function of a [`PciModel`]'s bus is: 00:03.0.
 pub const FUNCTION: PciFunction = PciFunction { bus: 0, device: 3, function: 0 };
-
-/// How often the status is read in a reset of [`PciModel::open`].
-const POLL_LIMIT: u32 = 100;
 
 /// Offset of the command register.
 const COMMAND: u8 = 4;
 /// Command bits.
 const IO: u32 = 1;
-const MEMORY: u32 = 2;
+pub(super) const MEMORY: u32 = 2;
 const MASTER: u32 = 4;
 
 /// What belongs to the function rather than to the device.
 #[derive(Debug)]
 pub(super) struct State {
-    space: Space,
+    pub(super) space: Space,
     /// The MSI-X table.
     pub(super) table: Vec<[u32; 4]>,
     /// The device takes no vector.
     refuses_vectors: bool,
     /// A write of 32 bits to the command register is ignored.
     narrow_command: bool,
-    mapped: Vec<Range<u64>>,
+    pub(super) mapped: Vec<Range<u64>>,
     accesses: u64,
 }
 
@@ -83,35 +76,6 @@ impl PciModel {
             accesses: 0,
         };
         Self { device: device.clone(), state: Arc::new(Mutex::new(state)) }
-    }
-
-    /// Opens the device on it, with a limit of 100 reads for the reset.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`PciTransport::with_mapper`].
-    pub fn open(&mut self) -> Result<PciTransport<StructureModel>, PciError> {
-        let model = self.clone();
-        let map = move |structure, addr, len| Ok(model.map(structure, addr, len));
-        PciTransport::with_mapper(self, FUNCTION, POLL_LIMIT, map)
-    }
-
-    /// What a mapper gives for a structure. A place that isn't in a BAR that is decoded, or was given before, is a
-    /// mistake.
-    pub fn map(&self, structure: Structure, addr: u64, len: usize) -> StructureModel {
-        let mut state = self.state();
-        let range = addr..addr.saturating_add(len as u64);
-        let inside = state.space.memory_bars().iter().any(|bar| {
-            addr.checked_sub(bar.addr).is_some_and(|offset| u128::from(offset) + len as u128 <= u128::from(bar.size))
-        });
-        if !inside || state.space.command() & MEMORY == 0 {
-            self.device.blame(format!("{structure} mapped at {range:#x?}, in no BAR that is decoded"));
-        }
-        if state.mapped.iter().any(|other| other.start < range.end && range.start < other.end) {
-            self.device.blame(format!("{structure} mapped at {range:#x?}, where something else is"));
-        }
-        state.mapped.push(range);
-        StructureModel::new(self.clone(), structure, len)
     }
 
     /// Changes the space as the device's maker does, whatever the driver may write.
