@@ -14,42 +14,25 @@
 mod fault;
 mod pin;
 mod process;
+mod running;
 
-use crate::{
-    arch::{
-        gdt, smp,
-        traps::{PageFault, Resolution},
-    },
-    memory::layout::MAX_PROCESSORS,
+use crate::arch::{
+    smp,
+    traps::{PageFault, Resolution},
 };
-use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use fs_dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
 pub(crate) use pin::set_patience;
-pub(crate) use process::{Counts, Process, View, ViewRequest};
-use spin::Mutex;
-
-/// A file of the driver's.
-pub(crate) type File = virtio_fs::File<spin::Mutex<()>>;
-
-/// Every process that has views.
-static PROCESSES: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
-
-/// Whose addresses each processor uses.
-static CURRENT: [Mutex<Option<Arc<Process>>>; MAX_PROCESSORS] = [const { Mutex::new(None) }; MAX_PROCESSORS];
+pub(crate) use process::{Counts, File, Process, View, ViewRequest};
+use running::{current, processes};
 
 /// The page-fault handler.
 pub(crate) fn handle(fault: &PageFault) -> Resolution {
-    let process = CURRENT[gdt::this_processor()].lock().clone();
-    let Some(process) = process else { return Resolution::BusError(Errno::EFAULT) };
+    let Some(process) = current() else { return Resolution::BusError(Errno::EFAULT) };
     match process.resolve(fault.address, fault.write) {
         Ok(()) => Resolution::Retry,
         Err(errno) => Resolution::BusError(errno),
     }
-}
-
-fn processes() -> Vec<Arc<Process>> {
-    PROCESSES.lock().clone()
 }
 
 /// The page tables of all processes, for the driver: what the file system's `set_mappings` is given.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::sys::{self, Map};
-use crate::{SHARE, Task, say};
+use crate::task::{SHARE, Task, say};
 
 const LARGE: usize = 2 << 20;
 const SMALL: usize = 4096;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys::{self, Map};
-use crate::{SHARE, Task, say};
+use crate::task::{SHARE, Task, say};
 
 /// What a check found out when it is not good.
 #[derive(Debug)]

@@ -173,6 +173,7 @@ impl World {
         }
     }
 
+    // Long: one arm for each step of the model.
     fn apply(&mut self, op: &Op) {
         match op {
             Op::SetUp(all) => {

@@ -1,11 +1,7 @@
 //! A process: its views of files, and which pages of them are in its page tables.
 
-use super::{CURRENT, File, PROCESSES};
 use crate::{
-    arch::{
-        gdt,
-        smp::{self, Remembered},
-    },
+    arch::smp::{self, Remembered},
     memory::{
         PAGE,
         address_space::{Access, AddressSpace},
@@ -19,6 +15,9 @@ use fs_dax::{
     Agreed, Area, Errno, FileKey, FileMapping, FileRange, MapFlags, PhysAddr, Sharing, SyncPolicy, VirtAddr, Wanted,
 };
 use spin::{Mutex, MutexGuard};
+
+/// A file of the driver's.
+pub(crate) type File = virtio_fs::File<spin::Mutex<()>>;
 
 /// What a program asks for when it maps a file.
 #[derive(Clone)]
@@ -141,21 +140,15 @@ pub(super) struct Tables {
 }
 
 impl Process {
-    /// A process with nothing in it.
-    ///
-    /// # Errors
-    /// Without memory.
-    pub(crate) fn new() -> Result<Arc<Self>, MapError> {
+    /// A process with nothing in it, which is in no list yet.
+    pub(super) fn empty() -> Result<Self, MapError> {
         let tables = Tables { space: AddressSpace::new()?, views: Vec::new(), entries: BTreeMap::new() };
-        let process = Arc::new(Self { tables: Mutex::new(tables), counters: Counters::default() });
-        PROCESSES.lock().push(process.clone());
-        Ok(process)
+        Ok(Self { tables: Mutex::new(tables), counters: Counters::default() })
     }
 
-    /// Has this processor run it.
-    pub(crate) fn activate(self: &Arc<Self>) {
+    /// Makes this processor use its addresses.
+    pub(super) fn use_addresses(&self) {
         self.tables().space.activate();
-        *CURRENT[gdt::this_processor()].lock() = Some(self.clone());
     }
 
     /// Maps a file.
@@ -184,13 +177,12 @@ impl Process {
         removed.finish();
     }
 
-    /// Takes everything away; the process is no more.
-    pub(crate) fn end(self: &Arc<Self>) {
+    /// Takes every view away.
+    pub(super) fn unmap_all(&self) {
         let views = self.tables().views.clone();
         for view in &views {
             self.unmap(view);
         }
-        PROCESSES.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
     /// Bytes of the page at an address, and whether it may be written; `None` when there is none.

@@ -117,6 +117,7 @@ pub(crate) fn fsync_before_writable(machine: &Machine) -> Outcome {
 
 /// Machine: a window. Write, synchronous, metadata not durable: for each of the eight rows what the driver decides, what it
 /// leaves alone meanwhile, and what comes of it.
+// Long: each row of the table goes through the same steps, which share its values.
 pub(crate) fn truth_table(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;
     for row in 0..8_u64 {

@@ -194,6 +194,7 @@ fn rounds_more(stage: &Stage, round: Round, random: &mut Random, more: u64) -> O
 }
 
 /// The scenario, with what every processor does meanwhile.
+// Long: one scenario, told in the order in which it happens.
 fn fail_while(machine: &Machine, round: Round, rounds: u64) -> Outcome {
     let count = processors::start(1)?;
     // An operation that waits longer is stuck.
