@@ -8,10 +8,3 @@ pub(crate) mod bring_up;
 pub(crate) mod interrupts;
 pub(crate) mod port;
 pub(crate) mod session;
-
-use alloc::sync::Arc;
-
-use virtio_transport::DmaMemory;
-
-/// The embedder's DMA memory.
-pub(crate) type Memory = Arc<dyn DmaMemory + Send + Sync>;

@@ -26,13 +26,13 @@ use core::time::Duration;
 use dax_window::Bypass;
 
 use self::open_file::OpenFile;
+use crate::DaxStatus;
 use crate::rpc::Rpc;
 use crate::rpc::counters::Counter;
 use crate::volume::Volume;
 use crate::volume::inode::Inode;
 use crate::window::DaxWindow;
 use crate::window::counters::Reason;
-use crate::window::status::DaxStatus;
 use crate::{Error, Lock};
 
 /// Which files are read and written through the window.

@@ -104,7 +104,9 @@
 extern crate alloc;
 
 mod api;
+mod dax_status;
 mod device;
+mod dma_memory;
 mod error;
 mod io;
 mod locking;
@@ -113,6 +115,7 @@ mod model;
 mod platform;
 mod port;
 mod queue;
+mod ring_error;
 mod rpc;
 mod tag;
 #[cfg(test)]
@@ -132,6 +135,7 @@ pub use api::map::{Map, MapMut};
 pub use api::node::Node;
 pub use api::request::{Answer, InFlight};
 pub use api::stats::Stats;
+pub use dax_status::DaxStatus;
 pub use dax_window::HostRules;
 pub use device::interrupts::{Device, InterruptHandle, Interrupted};
 pub use error::{Error, MountError};
@@ -147,7 +151,7 @@ pub use io::options::OpenOptions;
 pub use io::{DaxMode, HoleStores};
 pub use locking::{DefaultLock, Lock};
 pub use platform::{Platform, WindowAccess};
-pub use queue::ring::RingError;
+pub use ring_error::RingError;
 pub use rpc::attributes::{SetAttr, SetTime};
 pub use rpc::credentials::Credentials;
 pub use tag::Tag;
@@ -161,7 +165,6 @@ pub use virtio_transport::{
 pub use volume::path;
 pub use window::counters::BypassStats;
 pub use window::part::{PartClaim, WindowPart};
-pub use window::status::DaxStatus;
 pub use window::{PageTables, TailMapping};
 // The rest of what types of these crates lead to.
 pub use {dax_window, fs_dax, fuse_proto, virtio_shm};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use virtio_transport::{DmaDirection, DmaMemory, PAGE_SIZE, PhysAddr};
 
-use crate::device::Memory;
+use crate::dma_memory::Memory;
 
 /// See the module.
 pub(crate) struct TestMemory;

@@ -19,7 +19,7 @@ pub(crate) mod placed;
 pub(crate) mod range_ref;
 pub(crate) mod remove;
 pub(crate) mod setup;
-pub(crate) mod status;
+mod waiting;
 pub(crate) mod writeback;
 
 use alloc::sync::Arc;
@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use dax_window::{Events, Wait, Window};
+use dax_window::{Events, Window};
 use fs_dax::{FileKey, Mappings, PAGE_SIZE};
 use fuse_proto::Errno;
 use lock_api::Mutex;
@@ -36,9 +36,8 @@ use virtio_shm::ShmRegion;
 use self::counters::Counters;
 use self::memory::WindowMemory;
 use self::pending::SetUp;
-use self::status::DaxStatus;
 use crate::rpc::Rpc;
-use crate::{Error, Lock, Platform, WindowAccess};
+use crate::{DaxStatus, Error, Lock, Platform, WindowAccess};
 
 /// What becomes of a cut, a punch or a removal of bytes that the embedder keeps pinned.
 pub(crate) const PINNED: Error = Error::refused(Errno::EBUSY, "pages stayed pinned until the deadline");
@@ -187,15 +186,5 @@ impl<R: Lock> DaxWindow<R> {
     /// When to stop waiting for others, from now on.
     pub(crate) fn deadline(&self) -> Duration {
         self.rpc.now().saturating_add(self.settings.timeout)
-    }
-
-    /// Waits until something happened in the window; false at the deadline.
-    fn wait(&self, wait: Wait, deadline: Duration) -> bool {
-        self.counters.waits.add(1);
-        self.platform().wait(deadline, &mut || {
-            self.rpc.connection().process();
-            self.settle_detached();
-            self.events.seq() != wait.seq
-        })
     }
 }

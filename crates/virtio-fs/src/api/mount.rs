@@ -10,11 +10,12 @@ use virtio_shm::{ShmError, ShmId, ShmRegion};
 use virtio_transport::{DmaMemory, PAGE_SIZE, Transport};
 
 use super::mounted::Mounted;
-use crate::device::Memory;
+use crate::DaxStatus;
 use crate::device::bring_up::{EVENT_IDX, INDIRECT_DESC, Negotiated};
 use crate::device::interrupts::Device;
 use crate::device::port::Port;
 use crate::device::session;
+use crate::dma_memory::Memory;
 use crate::io::FileIo;
 use crate::port::DevicePort;
 use crate::queue::channel::{Channel, DataPool};
@@ -26,7 +27,6 @@ use crate::volume::Volume;
 use crate::volume::mapped_bytes::MappedBytes;
 use crate::window::DaxWindow;
 use crate::window::memory::WindowMemory;
-use crate::window::status::DaxStatus;
 use crate::{Config, DaxMode, Interrupts, Lock, MountError, Platform, VirtioFs};
 
 /// The notification queue's number (virtio 1.3, 5.11.2).

@@ -6,9 +6,9 @@ use core::fmt;
 
 use virtio_transport::{DmaMemory, InterruptStatus, Transport};
 
-use super::Memory;
 use super::port::Port;
 use crate::Lock;
+use crate::dma_memory::Memory;
 
 /// A device that is not mounted yet.
 ///

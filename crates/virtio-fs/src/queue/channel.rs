@@ -18,8 +18,9 @@ use lock_api::{Mutex, RawMutex};
 use virtio_transport::DmaDirection;
 
 use super::dma::{BUFFER_ALIGN, DmaBuf, DmaRegion};
-use super::ring::{MAX_SEGMENTS, Ring, RingAddresses, RingError, Segment};
-use crate::device::Memory;
+use super::ring::{MAX_SEGMENTS, Ring, RingAddresses, Segment};
+use crate::RingError;
+use crate::dma_memory::Memory;
 
 /// Bytes of a slot's request buffer: a header, the largest fixed body and two names fit.
 /// With them a queue of 8 takes whole pages: its ring needs 672 bytes.

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use virtio_transport::{DmaDirection, PAGE_SIZE, PhysAddr};
 
-use crate::device::Memory;
+use crate::dma_memory::Memory;
 
 /// What buffers are aligned to: descriptors want it (virtio 1.3, 2.7).
 pub(crate) const BUFFER_ALIGN: usize = 16;

@@ -6,8 +6,9 @@ use lock_api::{Mutex, RawMutex};
 use virtio_transport::DmaDirection;
 
 use super::dma::{DmaBuf, DmaRegion};
-use super::ring::{Ring, RingAddresses, RingError, Segment};
-use crate::device::Memory;
+use super::ring::{Ring, RingAddresses, Segment};
+use crate::RingError;
+use crate::dma_memory::Memory;
 
 /// Buffers that wait at a time: as many as the queue has room for, but no more than this.
 const MAX_WAITING: u16 = 16;

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use virtio_shm::ShmRegion;
 
 use super::part::Owned;
-use super::status::DaxStatus;
+use crate::DaxStatus;
 use crate::{Platform, WindowAccess};
 
 /// The mapped window, or the mapped part of it.

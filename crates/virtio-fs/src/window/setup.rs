@@ -7,7 +7,7 @@ use dax_window::{Outcome, Request, SetupEntry, SetupTicket, Stream};
 use super::DaxWindow;
 use super::pending::{FileId, MAX_ENTRIES};
 use super::range_ref::RangeRef;
-use super::status::DaxStatus;
+use crate::DaxStatus;
 
 use crate::rpc::mapping::Mapping;
 use crate::{Error, Lock};
