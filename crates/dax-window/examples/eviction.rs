@@ -356,6 +356,7 @@ const HIT: f64 = 0.05;
 /// Offset, length, number of the reader.
 type Accesses = Vec<(u64, u64, usize)>;
 
+// Long: a table of access patterns.
 fn workloads(c: u64) -> Vec<(&'static str, Accesses)> {
     let n = c * 2000;
     let mut rng = Rng(3);

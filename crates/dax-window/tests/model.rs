@@ -84,6 +84,7 @@ fn pick<T>(list: &[T], n: usize) -> Option<usize> {
     if list.is_empty() { None } else { Some(n % list.len()) }
 }
 
+// Long: one arm for each event of the model.
 fn step(rig: &mut Rig, op: Op) {
     match op {
         Op::Access { caller, file, chunk, at, write, purpose, end, long } => {

@@ -22,6 +22,7 @@ impl Window {
     ///
     /// # Errors
     /// The first invariant that does not hold.
+    // Long: one invariant after another, a line each.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         let mut counts = [0; STATES];
         let mut keyed = 0;

@@ -216,6 +216,7 @@ impl Window {
     }
 
     /// Goes through the ranges from `first` to the end of a file's chunks, or of everything.
+    // Long: one walk over the ranges, with what each state of a range asks for.
     fn sweep(&mut self, first: u32, freeze: Option<Freeze>, kind: InvalidateKind) -> Step {
         let mut ticket = None;
         let mut blocked = None;

@@ -31,6 +31,7 @@ impl Window {
     /// The dirty ranges of some bytes of a file, marked as being written back. From now on they count as clean, and a
     /// new hold for writing makes them dirty again; those that are held at this moment stay dirty. Write-protect the
     /// installed ones before cleaning, or mark them dirty again: stores through page tables are not seen from here.
+    // Long: one walk over the ranges, with what each state of a range asks for.
     pub fn begin_writeback(&mut self, file: FileKey, range: FileRange) -> Writeback {
         self.absorb_dropped();
         let shift = self.config.range_shift;

@@ -200,6 +200,7 @@ impl Rig {
         self.waits.push(wait);
     }
 
+    // Long: one arm for each answer of the window.
     pub(crate) fn access(&mut self, caller: usize, req: Request) {
         let end = req.mappable_end.0 / PAGE_SIZE * PAGE_SIZE;
         let (file, chunk, within) = (req.file.0, req.offset.0 / RANGE, req.offset.0 % RANGE);

@@ -250,6 +250,7 @@ impl Host {
         self.try_run(operation).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     }
 
+    // Long: one arm for each operation.
     fn try_run(&mut self, operation: Operation) -> io::Result<Vec<u8>> {
         use Operation::*;
         let root = self.root.clone();

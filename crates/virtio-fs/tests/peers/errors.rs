@@ -91,6 +91,7 @@ fn plant(root: &Path) {
     std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
 }
 
+// Long: a table of operations that fail.
 fn errors_are_those_of_the_host(peer: Peer) {
     use Operation::*;
     let long = "n".repeat(256);

@@ -97,6 +97,7 @@ fn a_failed_file_refuses_everything(peer: Peer) {
     peer.finish(fs);
 }
 
+// Long: one scenario; its threads share what the first lines set up.
 fn a_failure_is_everybodys_at_once(peer: Peer) {
     const THREADS: usize = 4;
     const FILE: u64 = 12 << 20;

@@ -143,6 +143,7 @@ impl Ledger {
     }
 
     /// Takes a request down; returns the driver's mistakes in it.
+    // Long: the rules for each operation, one arm each.
     pub(crate) fn request(&mut self, request: &Request) -> Vec<String> {
         let mut wrong = Vec::new();
         let opcode = request.opcode();
