@@ -1,6 +1,6 @@
 //! The question that everything starts with.
 
-use super::evict::newcomers_kept;
+use super::demand::newcomers_kept;
 use super::{SlotUse, Window};
 use crate::access::{Access, Bypass, Intent, Purpose, RangeRef, Request, WaitReason};
 use crate::config::{Overlap, Upgrade};

@@ -161,29 +161,4 @@ impl Window {
         self.stats.batches += 1;
         Some(ticket)
     }
-
-    /// Deals with a range, in no list, about whose mapping nothing is known, and which may still owe something: then it
-    /// keeps its key, so that its chunk stays closed until a further ticket has seen to page tables and stores.
-    pub(super) fn doubt(&mut self, i: u32) {
-        if self.descriptors[i as usize].has(flag::INSTALLED | flag::DIRTY) {
-            self.suspect(i);
-        } else {
-            self.quarantine(i);
-        }
-    }
-
-    /// Makes a range that is in no list a suspect.
-    fn suspect(&mut self, i: u32) {
-        self.settle_answer(i);
-        self.set_state(i, State::Suspect);
-        self.suspects.push_back(&mut self.descriptors, i);
-    }
-
-    /// A ticket fell into the box: nobody said that page tables were cleared or stores written back.
-    pub(super) fn remove_dropped(&mut self, slot: u8) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
-            self.stats.removals_failed += 1;
-            self.doubt(i);
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::Window;
 use crate::access::RangeRef;
-use crate::config::{Overlap, Upgrade};
+use crate::config::Upgrade;
 use crate::descriptor::{State, flag};
 use crate::ticket::{Outcome, SetupEntry, SetupKind, SetupTicket};
 use crate::units::RangeIndex;
@@ -158,30 +158,5 @@ impl Window {
         let file = node.file;
         self.enqueue(i);
         self.refusals.forget(file, writable);
-    }
-
-    /// A ticket fell into the box: what it had not reported is unknown.
-    pub(super) fn setup_dropped(&mut self, slot: u8) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
-            self.stats.setups_unknown += 1;
-            let upgrading = self.descriptors[i as usize].state == State::Upgrading;
-            if upgrading && self.config.host.upgrade == Upgrade::Atomic {
-                self.set_state(i, State::Mapped);
-                self.settle(i);
-            } else {
-                if !upgrading {
-                    self.forget_length(i);
-                }
-                self.doubt(i);
-            }
-        }
-    }
-
-    /// A set-up did not succeed for certain. On a host that replaces, what is there now may be longer: a mapping that
-    /// was to be replaced.
-    pub(super) fn forget_length(&mut self, i: u32) {
-        if self.config.host.overlap == Overlap::Replace {
-            self.descriptors[i as usize].pages = 0;
-        }
     }
 }

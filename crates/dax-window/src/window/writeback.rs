@@ -119,18 +119,4 @@ impl Window {
             self.close(&mut ticket.claim);
         }
     }
-
-    pub(super) fn writeback_dropped(&mut self, slot: u8) {
-        self.finish_writeback(slot, false);
-    }
-
-    fn finish_writeback(&mut self, slot: u8, done: bool) {
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
-            self.descriptors[i as usize].clear(flag::WRITEBACK);
-            if !done {
-                self.descriptors[i as usize].set(flag::DIRTY);
-            }
-            self.settle(i);
-        }
-    }
 }

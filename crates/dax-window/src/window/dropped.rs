@@ -1,0 +1,74 @@
+//! Tickets that were dropped: what they owed.
+
+use super::{SlotUse, Window};
+use crate::config::Upgrade;
+use crate::descriptor::{State, flag};
+
+impl Window {
+    #[inline]
+    pub(super) fn absorb_dropped(&mut self) {
+        if self.shared.any_dropped() {
+            self.absorb_dropped_now();
+        }
+    }
+
+    #[cold]
+    fn absorb_dropped_now(&mut self) {
+        let dropped = self.shared.take_dropped();
+        for (word, mut bits) in dropped.into_iter().enumerate() {
+            while bits != 0 {
+                let slot = (word as u32 * 32 + bits.trailing_zeros()) as u8;
+                bits &= bits - 1;
+                self.stats.dropped_tickets += 1;
+                match self.slots[usize::from(slot)].kind {
+                    SlotUse::Setup => self.setup_dropped(slot),
+                    SlotUse::Remove => self.remove_dropped(slot),
+                    SlotUse::Writeback => self.writeback_dropped(slot),
+                    SlotUse::Freeze => self.freezes.thaw(slot),
+                    SlotUse::Unused => {}
+                }
+                self.free_slot(slot);
+            }
+        }
+    }
+
+    /// A ticket fell into the box: what it had not reported is unknown.
+    fn setup_dropped(&mut self, slot: u8) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
+            self.stats.setups_unknown += 1;
+            let upgrading = self.descriptors[i as usize].state == State::Upgrading;
+            if upgrading && self.config.host.upgrade == Upgrade::Atomic {
+                self.set_state(i, State::Mapped);
+                self.settle(i);
+            } else {
+                if !upgrading {
+                    self.forget_length(i);
+                }
+                self.doubt(i);
+            }
+        }
+    }
+
+    /// A ticket fell into the box: nobody said that page tables were cleared or stores written back.
+    fn remove_dropped(&mut self, slot: u8) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
+            self.stats.removals_failed += 1;
+            self.doubt(i);
+        }
+    }
+
+    fn writeback_dropped(&mut self, slot: u8) {
+        self.finish_writeback(slot, false);
+    }
+
+    /// Ends a write-back; if it was not done the ranges are dirty again.
+    pub(super) fn finish_writeback(&mut self, slot: u8, done: bool) {
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
+            self.descriptors[i as usize].clear(flag::WRITEBACK);
+            if !done {
+                self.descriptors[i as usize].set(flag::DIRTY);
+            }
+            self.settle(i);
+        }
+    }
+}
