@@ -16,3 +16,4 @@ pub(crate) mod paths;
 pub(crate) mod request;
 pub(crate) mod stats;
 pub(crate) mod stream;
+mod vet;

@@ -125,6 +125,9 @@ pub enum Error {
         /// The time it was given.
         after: Duration,
     },
+    /// The embedder ended the wait ([`crate::Platform::wait`]). What was asked of the server may still happen.
+    #[error("the wait was cancelled")]
+    Cancelled,
     /// The device was given up after too many requests without an answer, or after it broke a queue.
     #[error("the device was given up")]
     Dead,
@@ -169,6 +172,7 @@ impl Error {
             Self::Encode(EncodeError::TooLong { .. }) => Errno::E2BIG,
             Self::Encode(_) => Errno::EINVAL,
             Self::TimedOut { .. } => Errno::ETIMEDOUT,
+            Self::Cancelled => Errno::EINTR,
             Self::Unmounted => Errno::ENODEV,
             Self::Busy { .. } => Errno::EBUSY,
             Self::TooLarge { .. } => Errno::E2BIG,

@@ -91,9 +91,14 @@ pub(crate) struct FileIo<R: Lock> {
 
 impl<R: Lock> Drop for FileIo<R> {
     fn drop(&mut self) {
-        match self.volume.unmount() {
+        match self.volume.end() {
             Ok(()) | Err(Error::Unmounted) => {}
-            Err(error) => log::warn!("virtio-fs: the session did not end well: {error}"),
+            Err(Error::Dead) => log::warn!("virtio-fs: the session did not end well: {}", Error::Dead),
+            Err(error) => {
+                log::error!("virtio-fs: the session is never ended, nor its memory given back: {error}");
+                // Somebody uses the window.
+                core::mem::forget((self.volume.clone(), self.window.clone()));
+            }
         }
     }
 }
@@ -152,11 +157,6 @@ impl<R: Lock> FileIo<R> {
     /// Whether stores into the file have to ask the host for room first.
     fn needs_prealloc(&self, inode: &Inode<R>) -> bool {
         self.settings.holes == HoleStores::AskHost && inode.has_holes()
-    }
-
-    /// When to stop waiting for others, from now on.
-    fn deadline(&self) -> Duration {
-        self.rpc().now().saturating_add(self.settings.timeout)
     }
 
     /// Runs requests that take the place of a mapping, and has the guard weigh what they cost if it wanted them.

@@ -20,6 +20,7 @@ use crate::device::port::Port;
 use crate::queue::channel::{Channel, DataPool, REQUEST_BYTES, RequestMeta};
 use crate::queue::test_device::TestDevice;
 use crate::rpc::connection::{Connection, Limits};
+use crate::rpc::deadlines::Deadlines;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::request::Request;
 use crate::test_memory::{TestMemory, device};
@@ -146,7 +147,8 @@ fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, Tes
     let requests = Channel::new(&TestMemory::new(), 1, 16, false, false).expect("memory");
     let device = TestDevice::new(requests.layout());
     let pool = DataPool::new(&TestMemory::new(), buffers, 64).expect("memory");
-    let limits = Limits { data_buffer_size: 64, timeout, max_timeouts: u32::MAX };
+    let deadlines = Deadlines { short: timeout, long: timeout };
+    let limits = Limits { data_buffer_size: 64, deadlines, max_timeouts: u32::MAX };
     let channels = Box::new([hiprio, requests]);
     let port = Arc::new(Port::<ModelMutex>::new(Box::new(ModelTransport)));
     let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, limits);

@@ -37,6 +37,10 @@ pub unsafe trait Platform: Send + Sync {
     /// `ready` looks at the device's queues and takes no long time. It may be called from this method only, as often as it
     /// takes; once it has said yes, the wait is over. The default spins. A platform with interrupts
     /// disables them, asks `ready`, and sleeps with interrupts enabled in one step (`sti; hlt`) when the answer is no.
+    ///
+    /// Returning false before the deadline cancels the wait, on behalf of a task that was killed, say: the call ends with
+    /// [`Error::Cancelled`](crate::Error::Cancelled) (EINTR), a fault is to be tried again. What the call had sent is given up as
+    /// at its deadline; nothing is lost by that, and the device is not blamed.
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
         loop {
             if ready() {

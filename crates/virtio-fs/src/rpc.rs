@@ -9,6 +9,7 @@ pub(crate) mod connection;
 pub(crate) mod counters;
 pub(crate) mod credentials;
 pub(crate) mod data;
+pub(crate) mod deadlines;
 pub(crate) mod forget;
 pub(crate) mod handles;
 pub(crate) mod in_flight;
@@ -31,7 +32,7 @@ use fuse_proto::{Errno, InitFlags, Message, Opcode, Operation, Protocol, Shape, 
 use self::connection::Connection;
 use self::counters::Counters;
 use self::credentials::Credentials;
-use self::in_flight::InFlight;
+use self::in_flight::{GivenUp, InFlight};
 use self::reply::{Received, read_reply};
 use self::request::Request;
 use crate::wait::wait_for;
@@ -102,9 +103,23 @@ impl<R: Lock> Rpc<R> {
         op: &O,
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
+        self.submit_checked(channel, who, op, patient, |_, _, _| Ok(()))
+    }
+
+    /// As [`Rpc::submit`], if `check` has nothing against the encoded request, its shape and its number.
+    pub(crate) fn submit_checked<O: Operation>(
+        &self,
+        channel: usize,
+        who: Credentials,
+        op: &O,
+        patient: bool,
+        check: impl FnOnce(&Message<'_>, &Shape, u64) -> Result<(), Error>,
+    ) -> Result<Option<InFlight<'_, R>>, Error> {
         let unique = self.connection.next_unique();
         let message = op.encode(&self.protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
-        let request = Request::new(&op.shape(&self.protocol), unique, &message);
+        let shape = op.shape(&self.protocol);
+        check(&message, &shape, unique)?;
+        let request = Request::new(&shape, unique, &message);
         let submitted = self.connection.submit(channel, &request, patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
@@ -120,11 +135,31 @@ impl<R: Lock> Rpc<R> {
         self.submit(channel, who, op, true)?.ok_or(Error::Dead)
     }
 
+    /// Sends a request whose answer is to be awaited by [`Rpc::answer`].
+    pub(crate) fn send<O: Operation>(&self, who: Credentials, op: &O) -> Result<InFlight<'_, R>, Error> {
+        let channel = self.connection.pick_channel();
+        let in_flight = self.submit_patiently(channel, who, op)?;
+        self.connection.kick(channel);
+        Ok(in_flight)
+    }
+
     /// Waits for the reply to a request and reads it; bulk data comes into `data`.
     pub(crate) fn finish<O: Operation, T>(
         &self,
         op: &O,
-        in_flight: InFlight<'_, R>,
+        mut in_flight: InFlight<'_, R>,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        self.answer(op, &mut in_flight, data, read)
+    }
+
+    /// As [`Rpc::finish`]; a request that was not answered stays with the caller, who can arrange for its late answer before it
+    /// is given up by dropping it.
+    pub(crate) fn answer<O: Operation, T>(
+        &self,
+        op: &O,
+        in_flight: &mut InFlight<'_, R>,
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
@@ -141,6 +176,22 @@ impl<R: Lock> Rpc<R> {
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
         self.call_into(who, op, &mut [], read)
+    }
+
+    /// As [`Rpc::call`]; a request that was not answered in time comes into `given_up`.
+    pub(crate) fn call_keeping<O: Operation, T>(
+        &self,
+        who: Credentials,
+        op: &O,
+        given_up: &mut GivenUp<R>,
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<T, Error> {
+        let mut in_flight = self.send(who, op)?;
+        let result = self.answer(op, &mut in_flight, &mut [], read);
+        if matches!(result, Err(Error::TimedOut { .. } | Error::Cancelled)) {
+            given_up.put(in_flight);
+        }
+        result
     }
 
     /// As [`Rpc::call`]; bulk data of the reply comes into `data`.
@@ -162,13 +213,18 @@ impl<R: Lock> Rpc<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
+        self.if_known(O::OPCODE, || self.call_into(who, op, data, read))
+    }
+
+    /// Makes a call that not every server knows: EOPNOTSUPP at once if it does not.
+    pub(crate) fn if_known<T>(&self, opcode: Opcode, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         const UNKNOWN: Error = Error::refused(Errno::EOPNOTSUPP, "the server does not know the request");
-        if self.is_unsupported(O::OPCODE) {
+        if self.is_unsupported(opcode) {
             return Err(UNKNOWN);
         }
-        match self.call_into(who, op, data, read) {
+        match call() {
             Err(error) if error.is_enosys() => {
-                self.set_unsupported(O::OPCODE);
+                self.set_unsupported(opcode);
                 Err(UNKNOWN)
             }
             result => result,
@@ -228,7 +284,7 @@ fn exchange<R: Lock>(
     let request = Request::new(shape, unique, message);
     // Patience ends with a request or an error.
     let submitted = connection.submit(channel, &request, true)?.ok_or(Error::Dead)?;
-    let in_flight = InFlight::new(connection, submitted);
+    let mut in_flight = InFlight::new(connection, submitted);
     connection.kick(channel);
     in_flight.wait(data)
 }

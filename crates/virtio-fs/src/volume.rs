@@ -17,6 +17,7 @@ pub(crate) mod forgets;
 pub(crate) mod inode;
 pub(crate) mod inode_table;
 pub(crate) mod inodes;
+mod late_change;
 pub(crate) mod lookup;
 pub(crate) mod mapped_bytes;
 pub(crate) mod name_cache;
@@ -26,8 +27,9 @@ pub(crate) mod resize;
 pub(crate) mod unlinked;
 pub(crate) mod unmount;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
 use fs_dax::FailureState;
@@ -36,8 +38,11 @@ use lock_api::Mutex;
 
 use self::inode::Inode;
 use self::inodes::{Inodes, Limits};
+use self::late_change::LateChanges;
 use self::mapped_bytes::MappedBytes;
 use self::notifications::Notifications;
+use self::unmount::Ending;
+use crate::rpc::connection::SettleOrphans;
 use crate::rpc::counters::Counter;
 use crate::rpc::{Rpc, attributes as requests, orphans};
 use crate::{Error, Lock};
@@ -56,7 +61,8 @@ pub(crate) struct Volume<R: Lock> {
     pub(crate) inodes: Inodes<R>,
     notifications: Notifications,
     root: Mutex<R, Option<Arc<Inode<R>>>>,
-    unmounted: AtomicBool,
+    ending: Ending,
+    late_changes: Box<LateChanges<R>>,
     /// Once failed, the whole file system stays so.
     failure: FailureState,
     /// Mapped views, pins and faults under way.
@@ -72,7 +78,8 @@ impl<R: Lock> Volume<R> {
             rpc,
             notifications: Notifications::default(),
             root: Mutex::new(None),
-            unmounted: AtomicBool::new(false),
+            ending: Ending::default(),
+            late_changes: Box::new(LateChanges::new()),
             failure: FailureState::new(),
             views: AtomicUsize::new(0),
             counters: Counters::default(),
@@ -92,7 +99,7 @@ impl<R: Lock> Volume<R> {
 
     /// Refuses work after the unmount.
     pub(crate) fn check_mounted(&self) -> Result<(), Error> {
-        if self.unmounted.load(Ordering::Acquire) { Err(Error::Unmounted) } else { Ok(()) }
+        if self.ending.is_mounted() { Ok(()) } else { Err(Error::Unmounted) }
     }
 
     /// Refuses work on a file, or a file system, that was marked failed.
@@ -144,11 +151,18 @@ impl<R: Lock> Volume<R> {
         count
     }
 
-    /// Gives back what came with replies that nobody waits for any more.
+    /// Gives back what came with replies that nobody waits for any more, and takes note of what they say.
     pub(crate) fn settle_orphans(&self) {
+        self.inodes.mapped().settle_late();
         let forgets = self.inodes.forgets();
-        if orphans::settle(&self.rpc, |node| forgets.owe(node, 1)) > 0 {
+        if orphans::settle(&self.rpc, |node| forgets.owe(node, 1), |orphan| self.settle_change(orphan)) > 0 {
             forgets.flush();
         }
+    }
+}
+
+impl<R: Lock> SettleOrphans for Volume<R> {
+    fn settle_orphans(&self) {
+        Self::settle_orphans(self);
     }
 }

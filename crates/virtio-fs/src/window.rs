@@ -12,6 +12,7 @@ pub(crate) mod background;
 pub(crate) mod counters;
 pub(crate) mod freeze;
 pub(crate) mod hit;
+pub(crate) mod late;
 pub(crate) mod memory;
 pub(crate) mod part;
 pub(crate) mod pending;
@@ -22,6 +23,7 @@ pub(crate) mod setup;
 mod waiting;
 pub(crate) mod writeback;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +36,7 @@ use lock_api::Mutex;
 use virtio_shm::ShmRegion;
 
 use self::counters::Counters;
+use self::late::LateMappings;
 use self::memory::WindowMemory;
 use self::pending::SetUp;
 use crate::rpc::Rpc;
@@ -65,6 +68,13 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
+/// How long to wait for others: at least, and at most, if somebody's request is under way all the time.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    least: Duration,
+    most: Duration,
+}
+
 /// See the module.
 pub(crate) struct DaxWindow<R: Lock> {
     rpc: Arc<Rpc<R>>,
@@ -81,6 +91,7 @@ pub(crate) struct DaxWindow<R: Lock> {
     detached: Mutex<R, Vec<SetUp<R>>>,
     /// None until the embedder registers them.
     page_tables: Mutex<R, Option<PageTables>>,
+    late: Box<LateMappings<R>>,
     pub(crate) counters: Counters,
 }
 
@@ -98,6 +109,7 @@ impl<R: Lock> DaxWindow<R> {
             proven: AtomicBool::new(false),
             detached: Mutex::new(Vec::new()),
             page_tables: Mutex::new(None),
+            late: Box::new(LateMappings::new()),
             counters: Counters::default(),
         }
     }
@@ -183,8 +195,13 @@ impl<R: Lock> DaxWindow<R> {
         self.rpc.platform()
     }
 
-    /// When to stop waiting for others, from now on.
-    pub(crate) fn deadline(&self) -> Duration {
-        self.rpc.now().saturating_add(self.settings.timeout)
+    /// How long to wait for others, from now on.
+    fn patience(&self) -> Patience {
+        let now = self.rpc.now();
+        let least = now.saturating_add(self.settings.timeout);
+        // Zero: nobody waits.
+        let longest =
+            if self.settings.timeout.is_zero() { now } else { now.saturating_add(self.rpc.connection().patience()) };
+        Patience { least, most: longest.max(least) }
     }
 }

@@ -8,6 +8,7 @@ use dax_window::HostRules;
 use crate::io::{self, DaxMode, HoleStores};
 use crate::rpc::connection;
 use crate::rpc::credentials::Credentials;
+use crate::rpc::deadlines::Deadlines;
 use crate::volume::inodes;
 use crate::window::part::WindowPart;
 use crate::window::{self, TailMapping};
@@ -61,13 +62,18 @@ pub struct Config {
     pub data_buffers: usize,
     /// Size of each such buffer in bytes, contiguous guest RAM; also the largest READ or WRITE.
     pub data_buffer_size: usize,
-    /// How long a request may take before its caller gets an error.
+    /// How long a request may take before its caller gets an error, but for those of
+    /// [`long_request_timeout`](struct@Config#structfield.long_request_timeout).
     pub request_timeout: Duration,
+    /// How long FSYNC, FSYNCDIR, FLUSH, FALLOCATE, COPY_FILE_RANGE, SYNCFS and waiting for a lock may take: as long as the
+    /// host needs for all that it has in memory of a file, which is no sign of a dead device. Less than `request_timeout`
+    /// counts as that.
+    pub long_request_timeout: Duration,
     /// How long to wait for others to let go of the window: for a free range when all are in use, for views of bytes that are
-    /// to be cut.
+    /// to be cut. A wait for somebody whose request is under way lasts as long as that. Zero: nobody waits.
     pub window_timeout: Duration,
-    /// How many requests in a row may time out, with no reply between them, before the device is taken for dead and left
-    /// alone for good.
+    /// How many requests in a row may time out, with nothing answered between them, before the device is taken for dead and
+    /// left alone for good. Long requests do not count, nor does what times out while one is under way.
     pub max_timeouts: u32,
     /// Inodes to keep although nobody holds them, so that their mappings and attributes survive a close.
     pub max_inodes: usize,
@@ -98,6 +104,7 @@ impl Default for Config {
             data_buffers: 8,
             data_buffer_size: 128 << 10,
             request_timeout: Duration::from_secs(30),
+            long_request_timeout: Duration::from_secs(10 * 60),
             window_timeout: Duration::from_secs(10),
             max_timeouts: 2,
             max_inodes: 1024,
@@ -125,7 +132,7 @@ impl Config {
     pub(crate) fn connection(&self) -> connection::Limits {
         connection::Limits {
             data_buffer_size: self.data_buffer_size,
-            timeout: self.request_timeout,
+            deadlines: Deadlines { short: self.request_timeout, long: self.long_request_timeout },
             max_timeouts: self.max_timeouts,
         }
     }
@@ -197,6 +204,7 @@ setters! {
     data_buffers: usize,
     data_buffer_size: usize,
     request_timeout: Duration,
+    long_request_timeout: Duration,
     window_timeout: Duration,
     max_timeouts: u32,
     max_inodes: usize,

@@ -20,6 +20,7 @@
 use fs_dax::{AllocateFault, Fault, FaultOutcome, FileKey, FileRange, LayoutSeen, SyncFault};
 
 pub use crate::io::fault::FaultGuard;
+use crate::io::fault::failed;
 use crate::{DefaultLock, Error, File, Lock};
 
 /// A moment in the history of a file's layout, for pages that the embedder fills itself ([`FaultOutcome::Hole`]): taken before
@@ -34,12 +35,13 @@ impl<R: Lock> File<R> {
     /// Answers a page fault on a mapping of this file; see the [module](self) for what to do with the answer.
     ///
     /// Bus errors: ERANGE past the end of the file, EFAULT outside the mapping, EACCES for a shared store to a file that is not
-    /// open for writing, ENOSPC for a store into a hole on a full disk, EAGAIN when no range of the window became free before
-    /// the deadline, EIO for a failed file, and the server's own errors.
+    /// open for writing, ENOSPC for a store into a hole on a full disk, EIO for a failed file and a dead device, and the
+    /// server's own errors. What passes (all ranges of the window in use, a host that is slow, a wait that was cancelled) is
+    /// [`FaultOutcome::Retry`] after the usual deadlines: to be tried again, unless the task was killed meanwhile.
     pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
         match self.mounted.io.fault(&self.open, fault) {
             Ok(outcome) => outcome,
-            Err(error) => FaultOutcome::BusError(error.errno()),
+            Err(error) => failed(error.errno()),
         }
     }
 

@@ -149,18 +149,37 @@ impl<R: Lock> VirtioFs<R> {
         space::syncfs(self.mounted.rpc(), self.who)
     }
 
-    /// Ends the session: waits for requests in flight, removes all mappings, gives all inodes back, sends DESTROY and
+    /// Ends the session: removes all mappings, waits for requests in flight, gives all inodes back, sends DESTROY and
     /// resets the device.
     ///
     /// Files and nodes that are still open get [`Error::Unmounted`] from then on. Mapped views and pins must be gone:
-    /// their memory would vanish under them.
+    /// their memory would vanish under them. What the server says to DESTROY changes nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while views are alive; nothing has happened then. Other errors are those of the last requests; the
-    /// file system is unmounted all the same.
+    /// [`Error::Busy`] while views are alive; EBUSY while pages are pinned through the embedder's page tables, while an access
+    /// is under way until [`window_timeout`](struct@crate::Config#structfield.window_timeout) has passed, and while another
+    /// thread unmounts. Everything goes on as before then, but that pages have to be faulted in again.
+    ///
+    /// [`Error::Dead`] of a device that was given up: the file system is unmounted all the same.
     pub fn unmount(&self) -> Result<(), Error> {
         self.mounted.check()?;
         self.mounted.volume().unmount()
+    }
+
+    /// Ends the file system although it is in use, as far as that can be done without taking memory from anybody:
+    ///
+    /// - All calls get [`Error::Unmounted`] from now on, those that wait for something among them as soon as they are served.
+    /// - All pages are taken out of the page tables ([`fs_dax::UnmapCause::Failure`]), and faults are bus errors.
+    /// - If no view, no pin and no fault under way is left, the session is ended as by [`VirtioFs::unmount`].
+    /// - Else the device and the mappings stay as they are until the last handle is dropped, which ends the session then. Pages
+    ///   that are pinned even then keep the device, its window and its memory for good, and that is logged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] and EBUSY if something is in use: the session ends later. [`Error::Dead`] as for [`VirtioFs::unmount`].
+    pub fn force_unmount(&self) -> Result<(), Error> {
+        self.mounted.check()?;
+        self.mounted.volume().detach()
     }
 }

@@ -65,7 +65,7 @@ impl<R: Lock> Device<R> {
         let platform: Arc<dyn Platform> = Arc::new(platform);
         let region =
             if config.dax { self.port.with(|transport| transport.shm_region(ShmId::FS_DAX_WINDOW)) } else { None };
-        let outcome = self.mount_on(platform, config, region);
+        let outcome = self.mount_on(platform, &config, region);
         if outcome.is_err() {
             // Handles of interrupts may live on.
             self.port.close();
@@ -77,17 +77,17 @@ impl<R: Lock> Device<R> {
     fn mount_on(
         &self,
         platform: Arc<dyn Platform>,
-        config: Config,
+        config: &Config,
         region: Option<Result<Option<ShmRegion>, ShmError>>,
     ) -> Result<VirtioFs<R>, MountError> {
         let pool =
             DataPool::new(&self.memory, config.data_buffers, config.data_buffer_size).ok_or(MountError::NoDmaMemory)?;
-        let device = bring_up(&self.port, &self.memory, &*platform, &config)?;
+        let device = bring_up(&self.port, &self.memory, &*platform, config)?;
         let Negotiated { tag, features, .. } = device.negotiated;
         let limits = config.connection();
         let (channels, notices) = (device.channels, device.notices);
         let connection = Arc::new(Connection::new(platform, self.port.clone(), channels, notices, pool, limits));
-        let protocol = match open_session(&connection, &config) {
+        let protocol = match open_session(&connection, config) {
             Ok(protocol) => protocol,
             Err(error) => {
                 connection.stop();
@@ -96,7 +96,7 @@ impl<R: Lock> Device<R> {
         };
         let who = config.credentials;
         let rpc = Arc::new(Rpc::new(connection, protocol, who));
-        let window = window(&rpc, region, &config);
+        let window = window(&rpc, region, config);
         match &window {
             Ok(window) => log::info!(
                 "virtio-fs {tag:?}: DAX window of {} MiB at {:#x}, {} ranges",
@@ -110,17 +110,22 @@ impl<R: Lock> Device<R> {
             rpc.connection().stop();
             return Err(MountError::NoDax(why.clone()));
         }
-        let mapped: Option<Arc<dyn MappedBytes>> = match &window {
-            Ok(window) => Some(window.clone()),
-            Err(_) => None,
-        };
-        let volume = Arc::new(Volume::new(rpc, mapped, config.volume()));
+        let volume = volume(rpc, window.as_ref().ok(), config);
         // From here on the session is ended when the last reference to it goes.
         let io = Arc::new(FileIo::new(volume, window, config.io()));
         io.volume().open_root()?;
         io.volume().rpc.connection().kick_notices();
         Ok(VirtioFs::new(Arc::new(Mounted { io, tag, features }), who))
     }
+}
+
+/// A volume of a session, which acts upon late answers.
+#[inline(never)]
+fn volume<R: Lock>(rpc: Arc<Rpc<R>>, window: Option<&Arc<DaxWindow<R>>>, config: &Config) -> Arc<Volume<R>> {
+    let mapped = window.map(|window| window.clone() as Arc<dyn MappedBytes>);
+    let volume = Arc::new(Volume::new(rpc, mapped, config.volume()));
+    volume.rpc.connection().set_settler(Arc::<Volume<R>>::downgrade(&volume));
+    volume
 }
 
 /// Refuses what cannot work, before the device is touched.

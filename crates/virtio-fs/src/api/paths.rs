@@ -10,6 +10,11 @@ use crate::volume::inode::Inode;
 use crate::volume::path::{self, Last};
 use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
 
+/// The least that [`VirtioFs::read`] asks for at once, in bytes, of a file that claims as much.
+const AT_ONCE: usize = 1 << 20;
+/// How far it follows a file past the size that was stated when it was opened, in bytes: some files state none.
+const MOST_UNSTATED: usize = 16 << 20;
+
 impl<R: Lock> VirtioFs<R> {
     fn node(&self, inode: Arc<Inode<R>>) -> Node<R> {
         Node::new(self.mounted.clone(), inode, self.credentials())
@@ -62,9 +67,22 @@ impl<R: Lock> VirtioFs<R> {
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         let file = self.open(path, OpenOptions::new().read(true))?;
         let mut bytes = Vec::new();
+        let stated = usize::try_from(file.len()?).unwrap_or(usize::MAX);
         loop {
-            let want = usize::try_from(file.len()?).unwrap_or(usize::MAX).saturating_sub(bytes.len()).max(4096);
             let start = bytes.len();
+            if start >= stated && start >= MOST_UNSTATED {
+                // It grows as fast as it is read: this is what it was when it was opened.
+                return Ok(bytes);
+            }
+            // What is claimed costs memory only as it comes.
+            let more = start.max(AT_ONCE);
+            let want = if start < stated {
+                (stated - start).min(more)
+            } else if start > stated {
+                more
+            } else {
+                4096
+            };
             bytes
                 .try_reserve(want)
                 .map_err(|_| Error::refused(Errno::ENOMEM, "no memory for the contents of a file"))?;

@@ -11,8 +11,9 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use fuse_proto::{Errno, NodeId, Operation, Protocol, Unique, ops};
+use fuse_proto::{Errno, Message, NodeId, Operation, Protocol, Shape, Unique, ops};
 
+use super::vet::vet;
 use crate::rpc::connection::HIPRIO;
 use crate::rpc::reply::{Received, is_bulk};
 use crate::rpc::{Rpc, in_flight};
@@ -73,23 +74,26 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// Requests that change what the driver keeps (sizes, names, look-up counts) bypass it: after one of those, what is
     /// cached is stale until the server no longer vouches for it, and an entry of a reply is a look-up that the caller owes
-    /// a FORGET for. A [`ops::Removemapping`] or [`ops::Setupmapping`] sent this way would pull the window from under the
-    /// driver and is refused.
+    /// a FORGET for.
+    ///
+    /// What would pull the window or the session from under the driver is refused, by what the encoded request says: INIT,
+    /// DESTROY, SETUPMAPPING, REMOVEMAPPING; and with a window, what takes bytes away from a file that may be mapped (a size
+    /// by SETATTR, O_TRUNC, FALLOCATE that punches, zeroes or moves): [`crate::File`] has these.
     ///
     /// # Errors
     ///
     /// EAGAIN when the queue or the data buffers are full: requests that were answered keep their place until they are
-    /// polled. EPERM for a request about the window; [`Error::Encode`] for what cannot be expressed.
+    /// polled. EPERM for a request that belongs to the driver, EINVAL for one that is encoded as another one than its type
+    /// says; [`Error::Encode`] for what cannot be expressed.
     pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<O, R>, Error> {
         self.mounted.check()?;
         self.mounted.volume().settle_orphans();
-        if O::OPCODE == ops::Setupmapping::OPCODE || O::OPCODE == ops::Removemapping::OPCODE {
-            return Err(Error::refused(Errno::EPERM, "the window belongs to the driver"));
-        }
         let rpc = self.mounted.rpc();
         let channel = rpc.connection().pick_channel();
         let who = self.credentials();
-        let Some(in_flight) = rpc.submit(channel, who, &op, false)? else {
+        let mapped = self.mounted.io.window().is_some();
+        let check = |message: &Message<'_>, shape: &Shape, unique| vet(message, shape, unique, mapped);
+        let Some(in_flight) = rpc.submit_checked(channel, who, &op, false, check)? else {
             return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
         };
         let in_flight = in_flight.into_owned();

@@ -84,7 +84,7 @@ impl<R: Lock> FileIo<R> {
         inode.layout.unchanged(seen) && self.volume.check_alive(inode).is_ok()
     }
 
-    /// Answers a fault; an error is a bus error to the program.
+    /// Answers a fault; [`failed`] says what becomes of an error.
     pub(crate) fn fault(
         self: &Arc<Self>,
         file: &OpenFile<R>,
@@ -201,15 +201,25 @@ impl<R: Lock> FileIo<R> {
     /// This moment in the history of a file's layout, once nobody is changing it: a page that is looked up while somebody cuts
     /// the file could not be installed anyway.
     fn settled_layout(&self, inode: &Inode<R>) -> Result<LayoutSeen, Error> {
-        let seen = inode.layout.seen();
-        if inode.layout.unchanged(seen) {
+        let settled = || {
+            let seen = inode.layout.seen();
+            (inode.layout.unchanged(seen) && inode.is_settled()).then_some(seen)
+        };
+        if let Some(seen) = settled() {
             return Ok(seen);
         }
-        let settled = self.rpc().wait_for(self.deadline(), || {
-            let seen = inode.layout.seen();
-            inode.layout.unchanged(seen).then_some(seen)
-        });
-        settled.ok_or(Error::refused(Errno::EAGAIN, "the file was being changed until the deadline"))
+        let connection = self.rpc().connection();
+        let deadline = self.rpc().now().saturating_add(self.settings.timeout);
+        loop {
+            connection.settle();
+            let look = || settled().map(Some).or_else(|| connection.has_orphans().then_some(None));
+            match self.rpc().wait_for(deadline, look) {
+                Some(Some(seen)) => return Ok(seen),
+                // What came late may be what is waited for.
+                Some(None) => {}
+                None => return Err(Error::refused(Errno::EAGAIN, "the file was being changed until the deadline")),
+            }
+        }
     }
 
     /// Gets a reference to the rest of the chunk from a page on. Returns with it which bytes of the file lie where in its range;
@@ -277,7 +287,7 @@ impl<R: Lock> FileIo<R> {
         }
         let synced = match syncing.answered(reply.as_ref().copied().map_err(Error::errno), epoch) {
             Ok(synced) => synced,
-            Err(error) => return FaultOutcome::BusError(error.errno),
+            Err(error) => return failed(error.errno),
         };
         let eof = file.inode.size();
         let now = match PageSizes::SMALL_4K.place(&fault.area, fault.at, eof, run.as_ref(), fault.wanted) {
@@ -310,7 +320,7 @@ impl<R: Lock> FileIo<R> {
         };
         match allocate.allocated(reply.as_ref().copied().map_err(Error::errno)) {
             Ok(sync) => self.finish_sync(file, fault, sync),
-            Err(error) => FaultOutcome::BusError(error.errno),
+            Err(error) => failed(error.errno),
         }
     }
 }
@@ -331,5 +341,15 @@ fn acquire_for_fault<R: Lock>(window: &DaxWindow<R>, file: &OpenFile<R>, request
             acquire()
         }
         acquired => Ok(acquired),
+    }
+}
+
+/// What becomes of a fault that fails: a bus error, unless the failure may pass.
+pub(crate) fn failed<G>(errno: Errno) -> FaultOutcome<G> {
+    match errno {
+        Errno::EAGAIN | Errno::EBUSY | Errno::ETIMEDOUT | Errno::EINTR | Errno::ENOMEM | Errno::ENOBUFS => {
+            FaultOutcome::Retry
+        }
+        errno => FaultOutcome::BusError(errno),
     }
 }

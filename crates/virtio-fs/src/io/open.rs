@@ -9,6 +9,7 @@ use super::open_file::OpenFile;
 use super::options::OpenOptions;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles;
+use crate::rpc::in_flight::GivenUp;
 use crate::volume::inode::Inode;
 use crate::volume::path::{Ending, Last, walk};
 use crate::{Error, Lock};
@@ -95,10 +96,12 @@ impl<R: Lock> FileIo<R> {
         let node = inode.nodeid;
         let file = |opened| OpenFile::new(&self.volume, inode.clone(), opened, who, options);
         if options.truncates() && self.rpc().has(InitFlags::ATOMIC_O_TRUNC) {
-            let open = || match handles::open(self.rpc(), who, node, options.flags(true))? {
+            let flags = options.flags(true);
+            let open = |given_up: &mut GivenUp<R>| match handles::open_keeping(self.rpc(), who, node, flags, given_up)?
+            {
                 Some(opened) => Ok(Some(opened)),
                 // The server needs no OPEN, and so has not cut the file.
-                None => self.volume.send_size(who, inode, None, 0).map(|()| None),
+                None => self.volume.send_size(who, inode, None, 0, given_up).map(|()| None),
             };
             self.volume.clear_set_id(who, inode)?;
             let (opened, _) = self.volume.changing_size(inode, 0, open)?;

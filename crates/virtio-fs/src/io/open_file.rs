@@ -90,7 +90,7 @@ impl<R: Lock> OpenFile<R> {
 
     /// The file for the window.
     pub(crate) fn id(&self) -> FileId {
-        FileId { node: self.handle.node, who: self.handle.who }
+        FileId { node: self.handle.node, who: self.handle.who, settled: self.inode.is_settled() }
     }
 
     /// What the window remembers of this file's accesses.

@@ -98,7 +98,13 @@ impl<R: Lock> FileIo<R> {
 
     /// Takes the dirty pages of a file for write-back, waiting for another write-back to end.
     fn take_dirty_pages(&self, inode: &Inode<R>, bytes: FileRange) -> Result<Taken, Error> {
-        let taken = self.rpc().wait_for(self.deadline(), || inode.dirty_pages.lock().begin(bytes));
-        taken.ok_or(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"))
+        // As long as the one that is under way may take.
+        let now = self.rpc().now();
+        let deadline = now.saturating_add(self.rpc().connection().patience().max(self.settings.timeout));
+        match self.rpc().wait_for(deadline, || inode.dirty_pages.lock().begin(bytes)) {
+            Some(taken) => Ok(taken),
+            None if self.rpc().now() < deadline => Err(Error::Cancelled),
+            None => Err(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline")),
+        }
     }
 }

@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
+use core::time::Duration;
 
 use fuse_proto::{NodeId, Opcode, ReplyHeader};
 use lock_api::{Mutex, RawMutex};
@@ -81,7 +82,7 @@ pub(crate) struct RequestMeta {
 impl RequestMeta {
     const NOTHING: Self = Self { opcode: Opcode(0), node: NodeId(0), unique: 0 };
 
-    /// Whether a reply to it gives the driver something that it has to give back.
+    /// Whether a reply to it gives the driver something that it has to give back, or says what became of mappings or sizes.
     fn gives(&self) -> bool {
         matches!(
             self.opcode,
@@ -95,6 +96,10 @@ impl RequestMeta {
                 | Opcode::OPEN
                 | Opcode::OPENDIR
                 | Opcode::READDIRPLUS
+                | Opcode::SETUPMAPPING
+                | Opcode::REMOVEMAPPING
+                | Opcode::SETATTR
+                | Opcode::FALLOCATE
         )
     }
 }
@@ -121,6 +126,10 @@ pub(crate) struct Message<'a> {
     pub(crate) reply_len: usize,
     /// Where the reply continues: a buffer and how many of its bytes count.
     pub(crate) data_in: Option<(DmaBuf, usize)>,
+    /// When its caller gives it up, by the platform's clock.
+    pub(crate) deadline: Duration,
+    /// Whether it may take long without that being a sign of anything.
+    pub(crate) long: bool,
 }
 
 /// Names a request in flight.
@@ -171,6 +180,10 @@ enum Phase {
 struct Slot {
     phase: Phase,
     about: RequestMeta,
+    deadline: Duration,
+    long: bool,
+    /// Whether nobody waits for it: its answer stays until it is polled.
+    polled: bool,
     request: DmaBuf,
     reply: DmaBuf,
     reply_len: usize,
@@ -215,6 +228,9 @@ impl<R: RawMutex> Channel<R> {
             .map(|(request, reply)| Slot {
                 phase: Phase::Free,
                 about: RequestMeta::NOTHING,
+                deadline: Duration::ZERO,
+                long: false,
+                polled: false,
                 request,
                 reply,
                 reply_len: 0,
@@ -290,6 +306,7 @@ impl<R: RawMutex> Channel<R> {
             count += 1;
         }
         slot.about = message.about;
+        (slot.deadline, slot.long, slot.polled) = (message.deadline, message.long, false);
         slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
         slot.data_out = message.data_out.map(|(buffer, _)| buffer);
         slot.data_in = message.data_in;
@@ -307,13 +324,18 @@ impl<R: RawMutex> Channel<R> {
         let mut completions = 0;
         loop {
             let mut wakers = Wakers::new();
+            let broken;
             let more = {
                 let mut state = self.state.lock();
-                let before = state.completed;
+                let (before, was_broken) = (state.completed, state.broken);
                 let more = state.process(pool, &self.late, &mut wakers);
                 completions += (state.completed - before) as usize;
+                broken = state.broken.filter(|_| was_broken.is_none());
                 more
             };
+            if let Some(error) = broken {
+                log::error!("virtio-fs: a queue is unusable from here on: {error}");
+            }
             // Waking runs the embedder's code: not under the lock.
             wakers.into_iter().for_each(Waker::wake);
             if !more {
@@ -322,61 +344,76 @@ impl<R: RawMutex> Channel<R> {
         }
     }
 
-    /// Whether the request has come back; if so its reply, and the slot is free again.
-    pub(crate) fn poll(&self, token: Token, pool: &DataPool<R>) -> Result<Option<Reply>, RingError> {
-        self.process(pool);
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.about.unique == token.unique
-            && let Phase::Done { written } = slot.phase
-        {
-            let reply = slot.take_reply(written);
-            state.free.push(token.slot);
-            return Ok(Some(reply));
-        }
-        match state.broken {
-            Some(error) => Err(error),
-            None => Ok(None),
-        }
+    /// Takes the reply to a request if [`Channel::process`] has found it; the slot is free again then.
+    pub(crate) fn take(&self, token: Token) -> Result<Option<Reply>, RingError> {
+        let mut waker = None;
+        let taken = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            let slot = &mut state.slots[usize::from(token.slot)];
+            match slot.phase {
+                Phase::Done { written } if slot.about.unique == token.unique => {
+                    waker = slot.waker.take();
+                    state.free.push(token.slot);
+                    Ok(Some(slot.take_reply(written)))
+                }
+                _ => state.broken.map_or(Ok(None), Err),
+            }
+        };
+        // Dropping it runs the embedder's code: not under the lock.
+        drop(waker);
+        taken
     }
 
     /// Registers who to wake when the request comes back. Poll once more afterwards.
     pub(crate) fn set_waker(&self, token: Token, waker: &Waker) {
-        let mut state = self.state.lock();
-        let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.about.unique == token.unique && !slot.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            slot.waker = Some(waker.clone());
+        // Cloning and dropping one runs the embedder's code: not under the lock.
+        let mut waker = Some(waker.clone());
+        {
+            let mut state = self.state.lock();
+            let slot = &mut state.slots[usize::from(token.slot)];
+            if slot.about.unique == token.unique {
+                core::mem::swap(&mut slot.waker, &mut waker);
+            }
         }
+        drop(waker);
     }
 
     /// Gives a request up. Its slot and buffers stay out of use until the device returns them.
     pub(crate) fn abandon(&self, token: Token, pool: &DataPool<R>) {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let slot = &mut state.slots[usize::from(token.slot)];
-        if slot.about.unique != token.unique {
-            return;
-        }
-        slot.waker = None;
-        match slot.phase {
-            Phase::InFlight => slot.phase = Phase::Detached,
-            Phase::Done { written } if slot.about.gives() => slot.set_late(written, &self.late),
-            Phase::Done { .. } => {
-                slot.recycle(pool);
-                state.free.push(token.slot);
+        let waker = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            let slot = &mut state.slots[usize::from(token.slot)];
+            if slot.about.unique != token.unique {
+                return;
             }
-            Phase::Free | Phase::Detached | Phase::Trailing | Phase::OrphanReply { .. } => {}
-        }
+            match slot.phase {
+                Phase::InFlight => slot.phase = Phase::Detached,
+                Phase::Done { written } if slot.about.gives() => slot.set_late(written, &self.late),
+                Phase::Done { .. } => {
+                    slot.recycle(pool);
+                    state.free.push(token.slot);
+                }
+                Phase::Free | Phase::Detached | Phase::Trailing | Phase::OrphanReply { .. } => {}
+            }
+            slot.waker.take()
+        };
+        // Dropping it runs the embedder's code: not under the lock.
+        drop(waker);
     }
 
-    /// Adds the nodes that the server may yet open, or has opened, for somebody who gave up.
+    /// Adds the nodes that the server may yet open, or has opened, for somebody who gave up, and those that are not closed yet.
     pub(crate) fn abandoned_opens(&self, nodes: &mut Vec<NodeId>) {
         let state = self.state.lock();
-        let opens = |about: &RequestMeta| matches!(about.opcode, Opcode::OPEN | Opcode::OPENDIR);
-        let given_up =
-            state.slots.iter().filter(|slot| matches!(slot.phase, Phase::Detached | Phase::OrphanReply { .. }));
-        nodes.extend(given_up.map(|slot| slot.about).filter(opens).map(|about| about.node));
+        let open = |slot: &&Slot| match slot.phase {
+            Phase::Detached | Phase::OrphanReply { .. } => {
+                matches!(slot.about.opcode, Opcode::OPEN | Opcode::OPENDIR)
+            }
+            Phase::Trailing => true,
+            _ => false,
+        };
+        nodes.extend(state.slots.iter().filter(open).map(|slot| slot.about.node));
     }
 
     /// A reply that came for nobody and may have to be made good; its slot is free again.
@@ -417,9 +454,41 @@ impl<R: RawMutex> Channel<R> {
         self.abandon(token, pool);
     }
 
-    /// Whether a request that was left by [`Channel::detach_ordered`] is in flight.
-    pub(crate) fn has_trailing(&self) -> bool {
-        self.state.lock().slots.iter().any(|slot| matches!(slot.phase, Phase::Trailing))
+    /// The last deadline of the requests in flight that were left by [`Channel::detach_ordered`].
+    pub(crate) fn trailing_until(&self) -> Option<Duration> {
+        self.last_deadline(|slot| matches!(slot.phase, Phase::Trailing))
+    }
+
+    /// Whether a request that was left by [`Channel::detach_ordered`] is in flight whose deadline is after `now`.
+    pub(crate) fn has_trailing_after(&self, now: Duration) -> bool {
+        self.trailing_until().is_some_and(|until| until > now)
+    }
+
+    /// The last deadline of the requests in flight that somebody awaits.
+    pub(crate) fn live_until(&self) -> Option<Duration> {
+        self.last_deadline(|slot| matches!(slot.phase, Phase::InFlight))
+    }
+
+    /// Whether a long request is in flight that was not given up by `now`.
+    pub(crate) fn has_long_request(&self, now: Duration) -> bool {
+        let long = |slot: &Slot| matches!(slot.phase, Phase::InFlight) && slot.long;
+        self.last_deadline(long).is_some_and(|until| until > now)
+    }
+
+    /// Nobody waits for a request: it is polled some time.
+    pub(crate) fn leave_to_polling(&self, token: Token) {
+        let mut state = self.state.lock();
+        let slot = &mut state.slots[usize::from(token.slot)];
+        slot.polled |= slot.about.unique == token.unique;
+    }
+
+    /// Whether the device has answered a request that nobody waits for and nobody has polled since.
+    pub(crate) fn has_unpolled(&self) -> bool {
+        self.state.lock().slots.iter().any(|slot| slot.polled && matches!(slot.phase, Phase::Done { .. }))
+    }
+
+    fn last_deadline(&self, of: impl Fn(&Slot) -> bool) -> Option<Duration> {
+        self.state.lock().slots.iter().filter(|slot| of(slot)).map(|slot| slot.deadline).max()
     }
 
     /// Requests in flight, those whose caller gave up among them.
@@ -470,10 +539,7 @@ impl State {
                         }
                     }
                 }
-                Err(error) => {
-                    log::error!("virtio-fs: a queue is unusable from here on: {error}");
-                    self.broken = Some(error);
-                }
+                Err(error) => self.broken = Some(error),
             }
         }
         if self.broken.is_some() {
@@ -499,7 +565,6 @@ impl Slot {
         let rest = written - reply.head_len;
         reply.data = self.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
         self.phase = Phase::Free;
-        self.waker = None;
         reply
     }
 

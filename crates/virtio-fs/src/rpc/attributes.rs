@@ -6,6 +6,7 @@ use fuse_proto::{AccessMask, Attr, AttrReply, FileHandle, NodeId, StatxMask, Tim
 
 use super::Rpc;
 use super::credentials::Credentials;
+use super::in_flight::GivenUp;
 use crate::{Error, Lock};
 
 /// What to change with [`File::set_attr`](crate::File::set_attr); `None` leaves a field as it is.
@@ -49,13 +50,14 @@ pub(crate) fn getattr<R: Lock>(
     rpc.call(who, &ops::Getattr { node, fh }, |reply: AttrReply| (reply.attr, reply.attr_valid))
 }
 
-/// Changes attributes. Returns the new ones, as [`getattr`] does.
+/// Changes attributes. Returns the new ones, as [`getattr`] does. A request without an answer comes into `given_up`.
 pub(crate) fn setattr<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     node: NodeId,
     fh: Option<FileHandle>,
     changes: &SetAttr,
+    given_up: &mut GivenUp<R>,
 ) -> Result<(Attr, Duration), Error> {
     let mut op = ops::Setattr::new(node);
     if let Some(fh) = fh {
@@ -83,7 +85,7 @@ pub(crate) fn setattr<R: Lock>(
         Some(SetTime::Now) => op.mtime_now(),
         Some(SetTime::At { secs, nanos }) => op.mtime(Timestamp::new(secs as i64, nanos)),
     };
-    rpc.call(who, &op, |reply: AttrReply| (reply.attr, reply.attr_valid))
+    rpc.call_keeping(who, &op, given_up, |reply: AttrReply| (reply.attr, reply.attr_valid))
 }
 
 /// Checks permissions; permitted by a server that does not check.

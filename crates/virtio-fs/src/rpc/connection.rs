@@ -2,7 +2,7 @@
 //! not answer.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::task::Waker;
@@ -11,6 +11,7 @@ use core::time::Duration;
 use fuse_proto::{Errno, NodeId, Opcode};
 use lock_api::Mutex;
 
+use super::deadlines::{Class, Deadlines};
 use super::reply::Received;
 use super::request::Request;
 use crate::port::{Completion, DevicePort};
@@ -41,9 +42,8 @@ pub(crate) struct Submitted {
 pub(crate) struct Limits {
     /// The largest bulk data of one request, in bytes.
     pub(crate) data_buffer_size: usize,
-    /// How long a request may take.
-    pub(crate) timeout: Duration,
-    /// How many requests in a row may time out before the device is given up.
+    pub(crate) deadlines: Deadlines,
+    /// How many short requests in a row may time out before the device is given up.
     pub(crate) max_timeouts: u32,
 }
 
@@ -53,6 +53,51 @@ struct Queues<R> {
     channels: Box<[Channel<R>]>,
     notices: Option<NoticeQueue<R>>,
     pool: DataPool<R>,
+    /// Requests that timed out since the device last returned one.
+    timeouts_in_a_row: AtomicU32,
+}
+
+/// Who acts upon orphaned replies.
+pub(crate) trait SettleOrphans: Send + Sync {
+    /// Takes them and acts upon them. May send requests.
+    fn settle_orphans(&self);
+}
+
+/// Replies that nobody waited for any more, until somebody settles them.
+struct Orphans<R> {
+    replies: Mutex<R, Vec<OrphanReply>>,
+    any: AtomicBool,
+}
+
+impl<R: Lock> Orphans<R> {
+    fn new() -> Self {
+        Self { replies: Mutex::new(Vec::new()), any: AtomicBool::new(false) }
+    }
+
+    fn push(&self, reply: OrphanReply) {
+        self.replies.lock().push(reply);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> Vec<OrphanReply> {
+        if !self.any() || !self.any.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.replies.lock())
+    }
+}
+
+/// What comes when nobody waits for it any more, and who acts upon it.
+struct Late<R: Lock> {
+    /// For [`Connection::take_orphans`].
+    orphans: Orphans<R>,
+    /// Those that are about the window, for [`Connection::take_late_mappings`].
+    mappings: Orphans<R>,
+    settler: Mutex<R, Option<Weak<dyn SettleOrphans>>>,
 }
 
 /// Everything needed to talk to a running device.
@@ -63,14 +108,12 @@ pub(crate) struct Connection<R: Lock> {
     queues: Arc<Queues<R>>,
     stopped: AtomicBool,
     data_buffer_size: usize,
-    /// Orphaned replies, for [`Connection::take_orphans`].
-    orphans: Mutex<R, Vec<OrphanReply>>,
-    has_orphans: AtomicBool,
+    /// Apart, so that the whole is small enough for little stacks while it is made.
+    late: Box<Late<R>>,
     next_unique: AtomicU64,
     next_channel: AtomicU32,
-    timeout: Duration,
+    deadlines: Deadlines,
     max_timeouts: u32,
-    timeouts_in_a_row: AtomicU32,
     dead: AtomicBool,
     requests: AtomicU64,
     timeouts: AtomicU64,
@@ -89,7 +132,18 @@ impl<R: Lock> Drop for Connection<R> {
 
 impl<R: Lock> Queues<R> {
     fn complete(&self) -> usize {
-        self.channels.iter().map(|channel| channel.process(&self.pool)).sum()
+        self.channels.iter().map(|channel| self.complete_one(channel)).sum()
+    }
+}
+
+impl<R: Lock> Queues<R> {
+    /// Takes what the device has returned on a queue; any answer, wanted or not, is a sign of life.
+    fn complete_one(&self, channel: &Channel<R>) -> usize {
+        let completions = channel.process(&self.pool);
+        if completions > 0 {
+            self.timeouts_in_a_row.store(0, Ordering::Relaxed);
+        }
+        completions
     }
 }
 
@@ -109,7 +163,7 @@ impl<R: Lock> Connection<R> {
         pool: DataPool<R>,
         limits: Limits,
     ) -> Self {
-        let queues = Arc::new(Queues { channels, notices, pool });
+        let queues = Arc::new(Queues { channels, notices, pool, timeouts_in_a_row: AtomicU32::new(0) });
         port.attach(queues.clone());
         Self {
             platform,
@@ -117,13 +171,11 @@ impl<R: Lock> Connection<R> {
             queues,
             stopped: AtomicBool::new(false),
             data_buffer_size: limits.data_buffer_size,
-            orphans: Mutex::new(Vec::new()),
-            has_orphans: AtomicBool::new(false),
+            late: Box::new(Late { orphans: Orphans::new(), mappings: Orphans::new(), settler: Mutex::new(None) }),
             next_unique: AtomicU64::new(2),
             next_channel: AtomicU32::new(0),
-            timeout: limits.timeout,
+            deadlines: limits.deadlines,
             max_timeouts: limits.max_timeouts.max(1),
-            timeouts_in_a_row: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
@@ -181,9 +233,26 @@ impl<R: Lock> Connection<R> {
         self.dead.load(Ordering::Relaxed)
     }
 
+    /// How long a call may take that another one waits for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadlines.of_a_call()
+    }
+
+    /// When the last of the requests is given up that somebody awaits, if there are any.
+    pub(crate) fn live_until(&self) -> Option<Duration> {
+        self.queues.channels.iter().filter_map(Channel::live_until).max()
+    }
+
+    /// Whether a long request is in flight that was not given up.
+    pub(crate) fn has_long_request(&self) -> bool {
+        let now = self.platform.now();
+        self.queues.channels.iter().any(|channel| channel.has_long_request(now))
+    }
+
     /// Waits until the device holds no request any more, given-up ones and those without a reply among them.
     pub(crate) fn quiesce(&self) {
-        let deadline = self.platform.now().saturating_add(self.timeout);
+        let deadline = self.platform.now().saturating_add(self.deadlines.short);
+        let deadline = self.live_until().map_or(deadline, |live| live.max(deadline));
         let quiet = self.platform.wait(deadline, &mut || {
             self.process();
             self.queues.channels.iter().all(|channel| channel.in_flight() == 0)
@@ -193,15 +262,18 @@ impl<R: Lock> Connection<R> {
         }
     }
 
-    /// Waits until the device has answered all requests that were left to it by [`Connection::detach_ordered`].
+    /// Waits until the device has answered all requests that were left to it by [`Connection::detach_ordered`], but for those
+    /// whose deadline has passed: nobody waits for them a second time.
     pub(crate) fn drain_detached(&self) {
-        let deadline = self.platform.now().saturating_add(self.timeout);
+        let now = self.platform.now();
+        let trailing = |channel: &Channel<R>| channel.trailing_until().filter(|&until| until > now);
+        let Some(deadline) = self.queues.channels.iter().filter_map(trailing).max() else { return };
         let settled = self.platform.wait(deadline, &mut || {
             self.process();
-            self.is_dead() || !self.queues.channels.iter().any(Channel::has_trailing)
+            self.is_dead() || !self.queues.channels.iter().any(|channel| channel.has_trailing_after(now))
         });
         if !settled {
-            log::warn!("virtio-fs: the device has not answered a RELEASE in {:?}", self.timeout);
+            log::warn!("virtio-fs: the device has not answered a RELEASE in {:?}", self.deadlines.short);
         }
     }
 
@@ -222,14 +294,14 @@ impl<R: Lock> Connection<R> {
         patient: bool,
     ) -> Result<Option<Submitted>, Error> {
         let now = self.platform.now();
-        let deadline = now.saturating_add(self.timeout);
+        let deadline = now.saturating_add(self.deadlines.of(request.about.opcode));
         let until = if patient { deadline } else { now };
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let no_room = || if patient { Err(self.timed_out(request.about.opcode)) } else { Ok(None) };
-            let Some(message) = self.message(channel, request, until)? else { return no_room() };
+            let no_room = || if patient { Err(self.no_room(request.about.opcode, until)) } else { Ok(None) };
+            let Some(message) = self.message(channel, request, (until, deadline))? else { return no_room() };
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
@@ -241,7 +313,7 @@ impl<R: Lock> Connection<R> {
                     self.kick(channel);
                     let channel = &self.queues.channels[channel];
                     let mut room = || {
-                        channel.process(&self.queues.pool);
+                        self.queues.complete_one(channel);
                         self.collect_orphans(channel);
                         channel.has_free()
                     };
@@ -254,6 +326,15 @@ impl<R: Lock> Connection<R> {
         }
     }
 
+    /// Why there was no room for a request.
+    fn no_room(&self, opcode: Opcode, until: Duration) -> Error {
+        if self.queues.channels.iter().any(Channel::has_unpolled) {
+            // The device has done its part.
+            return Error::refused(Errno::EAGAIN, "answers that nobody has polled fill the queue");
+        }
+        self.given_up(opcode, until)
+    }
+
     /// Makes submitted requests visible to the device and notifies it if it wants that.
     pub(crate) fn kick(&self, channel: usize) {
         let channel = &self.queues.channels[channel];
@@ -264,7 +345,14 @@ impl<R: Lock> Connection<R> {
 
     /// Takes the reply to a request if it has come.
     pub(crate) fn look(&self, request: &Submitted) -> Result<Option<Reply>, RingError> {
-        self.queues.channels[request.channel].poll(request.token, &self.queues.pool)
+        let channel = &self.queues.channels[request.channel];
+        self.queues.complete_one(channel);
+        channel.take(request.token)
+    }
+
+    /// Nobody waits for a request: it is polled some time.
+    pub(crate) fn leave_to_polling(&self, request: &Submitted) {
+        self.queues.channels[request.channel].leave_to_polling(request.token);
     }
 
     /// Registers who to wake when the reply comes. Look once more afterwards.
@@ -304,12 +392,14 @@ impl<R: Lock> Connection<R> {
     /// Copies orphaned replies out of the slots and buffers that they keep from others.
     fn collect_orphans(&self, channel: &Channel<R>) {
         while let Some(orphan) = channel.take_late(&self.queues.pool) {
-            self.orphans.lock().push(orphan);
-            self.has_orphans.store(true, Ordering::Release);
+            match orphan.about.opcode {
+                Opcode::SETUPMAPPING | Opcode::REMOVEMAPPING => self.late.mappings.push(orphan),
+                _ => self.late.orphans.push(orphan),
+            }
         }
     }
 
-    /// The nodes that the server may yet open, or has opened, for somebody who gave up.
+    /// The nodes that the server may yet open, or has opened, for somebody who gave up, and those that are not closed yet.
     pub(crate) fn abandoned_opens(&self) -> Vec<NodeId> {
         let mut nodes = Vec::new();
         self.queues.channels.iter().for_each(|channel| channel.abandoned_opens(&mut nodes));
@@ -318,10 +408,35 @@ impl<R: Lock> Connection<R> {
 
     /// Takes the replies that nobody waited for any more; side effects of their requests need undoing.
     pub(crate) fn take_orphans(&self) -> Vec<OrphanReply> {
-        if !self.has_orphans.swap(false, Ordering::AcqRel) {
-            return Vec::new();
+        self.late.orphans.take()
+    }
+
+    /// Takes the late answers to SETUPMAPPING and REMOVEMAPPING.
+    pub(crate) fn take_late_mappings(&self) -> Vec<OrphanReply> {
+        self.late.mappings.take()
+    }
+
+    /// Who acts upon orphaned replies from now on.
+    pub(crate) fn set_settler(&self, settler: Weak<dyn SettleOrphans>) {
+        let before = self.late.settler.lock().replace(settler);
+        drop(before);
+    }
+
+    /// Has the orphaned replies acted upon, if there are any. Not from within a wait: that may send requests.
+    pub(crate) fn settle(&self) {
+        if !self.has_orphans() {
+            return;
         }
-        core::mem::take(&mut *self.orphans.lock())
+        let settler = self.late.settler.lock().clone();
+        match settler.and_then(|settler| settler.upgrade()) {
+            Some(settler) => settler.settle_orphans(),
+            None => drop((self.take_orphans(), self.take_late_mappings())),
+        }
+    }
+
+    /// Whether there are orphaned replies of any kind.
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.late.orphans.any() || self.late.mappings.any()
     }
 
     /// Acknowledges an interrupt and takes what the device has returned.
@@ -350,7 +465,6 @@ impl<R: Lock> Connection<R> {
 
     /// Copies a reply out of memory that the device can reach; bulk data to `data`.
     pub(crate) fn receive(&self, reply: Reply, data: &mut [u8]) -> Received {
-        self.timeouts_in_a_row.store(0, Ordering::Relaxed);
         let mut data_len = 0;
         if let Some((buffer, len)) = reply.data {
             let len = len.min(data.len());
@@ -360,14 +474,35 @@ impl<R: Lock> Connection<R> {
         Received { written: reply.written, head: reply.head, head_len: reply.head_len, data_len }
     }
 
+    /// What becomes of a request whose wait ended without an answer: at its deadline, or before, if the embedder ended it.
+    pub(crate) fn given_up(&self, opcode: Opcode, deadline: Duration) -> Error {
+        if self.is_stopped() {
+            Error::Unmounted
+        } else if self.platform.now() < deadline {
+            Error::Cancelled
+        } else {
+            self.timed_out(opcode)
+        }
+    }
+
     /// Counts a request that was not answered in time, and gives the device up after too many. Returns the error.
     pub(crate) fn timed_out(&self, opcode: Opcode) -> Error {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
-        let in_a_row = self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let error = Error::TimedOut { opcode, after: self.deadlines.of(opcode) };
+        // A server may do one thing at a time: what waits behind a long request says nothing about it.
+        if Class::of(opcode) == Class::Long || self.has_long_request() {
+            return error;
+        }
+        let in_a_row = self.queues.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         if in_a_row >= self.max_timeouts && self.give_up() {
             log::error!("virtio-fs: {in_a_row} requests in a row got no answer; leaving the device alone from here on");
         }
-        Error::TimedOut { opcode, after: self.timeout }
+        error
+    }
+
+    /// Whether the device was reset at the end of the session: nothing is answered any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Leaves the device alone for good; returns whether that is new.
@@ -379,12 +514,12 @@ impl<R: Lock> Connection<R> {
         new
     }
 
-    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.
+    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free `until` then.
     fn message<'m>(
         &self,
         channel: usize,
         request: &'m Request<'m>,
-        until: Duration,
+        (until, deadline): (Duration, Duration),
     ) -> Result<Option<Message<'m>>, Error> {
         let total: usize = request.parts.iter().map(|part| part.len()).sum();
         // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
@@ -410,7 +545,9 @@ impl<R: Lock> Connection<R> {
             let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
             (buffer, written)
         });
-        Ok(Some(Message { about: request.about, parts, data_out, reply_len: request.reply_len, data_in }))
+        let (about, reply_len) = (request.about, request.reply_len);
+        let long = Class::of(about.opcode) == Class::Long;
+        Ok(Some(Message { about, parts, data_out, reply_len, data_in, deadline, long }))
     }
 
     /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.

@@ -4,6 +4,7 @@ use fuse_proto::{Entry, FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Op
 
 use super::Rpc;
 use super::credentials::Credentials;
+use super::in_flight::GivenUp;
 use crate::{Error, Lock};
 
 /// The kind of a regular file, in the mode of a new one.
@@ -40,9 +41,20 @@ pub(crate) fn open<R: Lock>(
     node: NodeId,
     flags: OpenFlags,
 ) -> Result<Option<Opened>, Error> {
+    open_keeping(rpc, who, node, flags, &mut GivenUp::none())
+}
+
+/// As [`open`]; a request without an answer comes into `given_up`.
+pub(crate) fn open_keeping<R: Lock>(
+    rpc: &Rpc<R>,
+    who: Credentials,
+    node: NodeId,
+    flags: OpenFlags,
+    given_up: &mut GivenUp<R>,
+) -> Result<Option<Opened>, Error> {
     let op = ops::Open { node, flags, extra: Default::default() };
     unless_needless(rpc, InitFlags::NO_OPEN_SUPPORT, Opcode::OPEN, || {
-        rpc.call(who, &op, |opened| (opened.fh, opened.flags))
+        rpc.call_keeping(who, &op, given_up, |opened| (opened.fh, opened.flags))
     })
 }
 

@@ -5,7 +5,6 @@ use core::task::Waker;
 
 use super::connection::{Connection, Submitted};
 use super::reply::Received;
-use crate::wait::wait_for;
 use crate::{Error, Lock};
 
 /// A request in flight. Dropped without an answer, it is given up: the device keeps its buffers until it returns them.
@@ -14,6 +13,28 @@ pub(crate) struct InFlight<'c, R: Lock> {
     request: Submitted,
     /// Whether nothing is to be given up any more.
     settled: bool,
+    /// Whether there is nothing more to poll.
+    over: bool,
+}
+
+/// A request that was not answered in time, if there is one, until it is arranged what becomes of its late answer: it is given
+/// up when this is dropped.
+pub(crate) struct GivenUp<R: Lock>(Option<InFlight<'static, R>>);
+
+impl<R: Lock> GivenUp<R> {
+    /// None.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// The request's number.
+    pub(crate) fn unique(&self) -> Option<u64> {
+        self.0.as_ref().map(InFlight::unique)
+    }
+
+    pub(super) fn put(&mut self, request: InFlight<'_, R>) {
+        self.0 = Some(request.into_owned());
+    }
 }
 
 /// Whoever waits borrows the connection; a handle that is given away shares it.
@@ -48,14 +69,15 @@ impl<R: Lock> Drop for InFlight<'_, R> {
 impl<'c, R: Lock> InFlight<'c, R> {
     /// The handle of what [`Connection::submit`] returned.
     pub(crate) fn new(connection: &'c Arc<Connection<R>>, request: Submitted) -> Self {
-        Self { connection: Reference::Borrowed(connection), request, settled: false }
+        Self { connection: Reference::Borrowed(connection), request, settled: false, over: false }
     }
 
     /// The same request, with a handle that nothing needs to outlive.
     pub(crate) fn into_owned(mut self) -> InFlight<'static, R> {
         self.settled = true;
+        self.connection.get().leave_to_polling(&self.request);
         let connection = Reference::Shared(self.connection.get().clone());
-        InFlight { connection, request: self.request, settled: false }
+        InFlight { connection, request: self.request, settled: false, over: false }
     }
 
     /// The request's number.
@@ -63,16 +85,25 @@ impl<'c, R: Lock> InFlight<'c, R> {
         self.request.unique
     }
 
-    /// Waits for the reply; bulk data is copied to `data`.
-    pub(crate) fn wait(mut self, data: &mut [u8]) -> Result<Received, Error> {
+    /// Waits for the reply; bulk data is copied to `data`. After an error the request is still with the device, and is given
+    /// up when this is dropped.
+    pub(crate) fn wait(&mut self, data: &mut [u8]) -> Result<Received, Error> {
         let connection = self.connection.get();
-        match wait_for(connection.platform(), self.request.deadline, || connection.look(&self.request).transpose()) {
+        let mut found = None;
+        connection.platform().wait(self.request.deadline, &mut || {
+            // Not again, if the platform asks once more: what was found would be lost.
+            if found.is_none() {
+                found = connection.look(&self.request).transpose();
+            }
+            found.is_some() || connection.is_stopped()
+        });
+        match found {
             Some(Ok(reply)) => {
                 let received = connection.receive(reply, data);
                 self.settled = true;
                 Ok(received)
             }
-            None => Err(connection.timed_out(self.request.opcode)),
+            None => Err(connection.given_up(self.request.opcode, self.request.deadline)),
             Some(Err(error)) => {
                 connection.give_up();
                 Err(Error::Queue(error))
@@ -81,10 +112,10 @@ impl<'c, R: Lock> InFlight<'c, R> {
     }
 
     /// Looks whether the reply has come and registers `waker` if not; `None`: not yet. After a reply or an error there is
-    /// nothing more to poll.
+    /// nothing more to poll; after an error the request is given up when this is dropped.
     pub(crate) fn poll(&mut self, waker: Option<&Waker>, data: &mut [u8]) -> Result<Option<Received>, Error> {
         let connection = self.connection.get();
-        if self.settled {
+        if self.over {
             return Err(Error::Dead);
         }
         let mut reply = connection.look(&self.request).map_err(Error::Queue)?;
@@ -96,14 +127,13 @@ impl<'c, R: Lock> InFlight<'c, R> {
         match reply {
             Some(reply) => {
                 let received = connection.receive(reply, data);
-                self.settled = true;
+                (self.settled, self.over) = (true, true);
                 Ok(Some(received))
             }
             None if connection.is_dead() => Err(Error::Dead),
             None if connection.platform().now() >= self.request.deadline => {
-                connection.abandon(&self.request);
                 let error = connection.timed_out(self.request.opcode);
-                self.settled = true;
+                self.over = true;
                 Err(error)
             }
             None => Ok(None),

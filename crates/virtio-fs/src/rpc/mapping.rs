@@ -39,8 +39,12 @@ pub(crate) fn set_up<R: Lock>(rpc: &Rpc<R>, who: Credentials, mapping: &Mapping)
     rpc.call(who, &mapping.op(), drop)
 }
 
+/// The request that removes mappings.
+pub(crate) fn removal(ranges: &[MappingRange]) -> ops::Removemapping<'_> {
+    ops::Removemapping { node: NodeId::ROOT, ranges: List::new(ranges) }
+}
+
 /// Removes mappings and waits.
 pub(crate) fn remove<R: Lock>(rpc: &Rpc<R>, ranges: &[MappingRange]) -> Result<(), Error> {
-    let op = ops::Removemapping { node: NodeId::ROOT, ranges: List::new(ranges) };
-    rpc.call(rpc.credentials(), &op, drop)
+    rpc.call(rpc.credentials(), &removal(ranges), drop)
 }

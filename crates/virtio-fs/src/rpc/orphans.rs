@@ -1,7 +1,9 @@
 //! Orphaned replies: what the server gave with answers that nobody waits for any more. It counts look-ups and open handles,
 //! whether the driver took notice or not.
 
-use fuse_proto::{Entry, FileHandle, LockOwner, NodeId, Opcode, OpenFlags, Operation, Unique, ops};
+use fuse_proto::{
+    DecodeError, Entry, Errno, FileHandle, LockOwner, NodeId, Opcode, OpenFlags, Operation, ReplyHeader, Unique, ops,
+};
 
 use super::Rpc;
 use super::handles::{release, releasedir};
@@ -11,11 +13,17 @@ use crate::{Error, Lock};
 /// How a file is released that nobody has used.
 const UNLOCKED: (OpenFlags, LockOwner) = (OpenFlags::RDONLY, LockOwner(0));
 
-/// Takes the orphaned replies that have come. Releases the handles that came with them, and calls `forget` for each look-up.
+/// Takes the orphaned replies that have come. Releases the handles that came with them, calls `forget` for each look-up,
+/// and `note` for each reply.
 /// Returns how many there were.
-pub(crate) fn settle<R: Lock>(rpc: &Rpc<R>, mut forget: impl FnMut(NodeId)) -> usize {
+pub(crate) fn settle<R: Lock>(
+    rpc: &Rpc<R>,
+    mut forget: impl FnMut(NodeId),
+    mut note: impl FnMut(&OrphanReply),
+) -> usize {
     let orphans = rpc.connection().take_orphans();
     for orphan in &orphans {
+        note(orphan);
         give_back(rpc, orphan, &mut |entry| {
             if !entry.is_negative() {
                 forget(entry.node);
@@ -24,6 +32,16 @@ pub(crate) fn settle<R: Lock>(rpc: &Rpc<R>, mut forget: impl FnMut(NodeId)) -> u
     }
     rpc.counters.orphaned_replies.add(orphans.len() as u64);
     orphans.len()
+}
+
+/// Whether the server refused what it answered too late; an error if the answer makes no sense.
+pub(crate) fn refusal<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply) -> Result<Option<Errno>, DecodeError> {
+    let header = ReplyHeader::parse(rpc.protocol().byte_order(), orphan.written, &orphan.bytes)?;
+    if header.unique == Unique(orphan.about.unique) {
+        Ok(header.error)
+    } else {
+        Err(DecodeError::Unique { expected: Unique(orphan.about.unique), found: header.unique })
+    }
 }
 
 fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&Entry)) {
@@ -56,6 +74,8 @@ fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&E
                 entries.for_each(|entry| owe(&entry));
             });
         }
+        // They give nothing.
+        Opcode::SETATTR | Opcode::FALLOCATE => {}
         _ => {
             let op = ops::Lookup { parent: node, name: b"late" };
             if let Some(entry) = read(rpc, orphan, &op, |entry| entry) {

@@ -5,6 +5,7 @@ use fuse_proto::{Errno, FallocateMode, FsyncFlags, NodeId, Opcode, ops};
 use super::Rpc;
 use super::credentials::Credentials;
 use super::handles::Handle;
+use super::in_flight::GivenUp;
 use crate::{Error, Lock};
 
 /// Makes data durable. A server that does not know FSYNC has nothing to do, as far as an ordinary fsync goes; returns whether
@@ -42,8 +43,20 @@ pub(crate) fn fallocate<R: Lock>(
     offset: u64,
     length: u64,
 ) -> Result<(), Error> {
+    fallocate_keeping(rpc, handle, mode, offset, length, &mut GivenUp::none())
+}
+
+/// As [`fallocate`]; a request without an answer comes into `given_up`.
+pub(crate) fn fallocate_keeping<R: Lock>(
+    rpc: &Rpc<R>,
+    handle: &Handle,
+    mode: FallocateMode,
+    offset: u64,
+    length: u64,
+    given_up: &mut GivenUp<R>,
+) -> Result<(), Error> {
     let op = ops::Fallocate { node: handle.node, fh: handle.fh(), offset, length, mode };
-    rpc.call_known(handle.who, &op, &mut [], drop)
+    rpc.if_known(Opcode::FALLOCATE, || rpc.call_keeping(handle.who, &op, given_up, drop))
 }
 
 /// Finds the next data or hole.

@@ -35,6 +35,11 @@ impl<R: Lock> Volume<R> {
         inode: &Inode<R>,
         fh: Option<FileHandle>,
     ) -> Result<Attr, Error> {
+        if !inode.is_settled() {
+            // The answer that says which size it is may have come.
+            self.rpc.connection().process();
+            self.settle_orphans();
+        }
         let since = inode.size_changes();
         let (attr, valid) = requests::getattr(&self.rpc, who, inode.nodeid, fh)?;
         self.inodes.take_attr(inode, &attr, valid, since);

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use fs_dax::{EpochSeen, FailureState, FileKey, Layout, MetadataChange, MetadataEpoch};
@@ -87,6 +87,8 @@ pub(crate) struct Inode<R: Lock> {
     size_changes: AtomicU64,
     /// Grows with each operation that cuts the file, before and after it.
     truncate_seq: AtomicU64,
+    /// Changes of the size whose answers are not known.
+    unsettled: AtomicUsize,
     /// Tells a fault that the file was cut or punched while it was looked up.
     pub(crate) layout: Layout,
     /// Whether the file's metadata is durable on the host, as far as can be known.
@@ -119,6 +121,7 @@ impl<R: Lock> Inode<R> {
             attr: Mutex::new(attr),
             size_changes: AtomicU64::new(0),
             truncate_seq: AtomicU64::new(0),
+            unsettled: AtomicUsize::new(0),
             layout: Layout::new(),
             epoch: MetadataEpoch::new(),
             dirty_pages: Mutex::new(DirtyPages::new()),
@@ -214,7 +217,7 @@ impl<R: Lock> Inode<R> {
     /// Returns the size before, if the file became smaller.
     pub(crate) fn update_attr(&self, attr: &Attr, valid: Duration, now: Duration, since: u64) -> Option<u64> {
         let mut cached = self.attr.lock();
-        if self.size_changes() != since {
+        if self.size_changes() != since || !self.is_settled() {
             // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
             cached.valid_until = now;
             return None;
@@ -268,6 +271,22 @@ impl<R: Lock> Inode<R> {
     /// Marks the begin or the end of an operation that cuts the file.
     pub(crate) fn note_truncate(&self) {
         self.truncate_seq.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the answers to all changes of the size are known.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire) == 0
+    }
+
+    /// A change of the size was given up: whether and when the server carries it out is not known until
+    /// [`Inode::note_settled`].
+    pub(crate) fn note_unsettled(&self) {
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The answer has come after all.
+    pub(crate) fn note_settled(&self) {
+        self.unsettled.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The file was written from `start` to `end`: it is at least that large now, unless it was cut since [`Inode::truncate_seq`]

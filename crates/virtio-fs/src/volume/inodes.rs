@@ -52,7 +52,8 @@ impl<R: Lock> Inodes<R> {
 
     /// Adds the root, for which the server counts no look-ups.
     pub(crate) fn insert_root(&self, entry: &Entry) -> Arc<Inode<R>> {
-        self.table.lock().insert_root(entry, self.rpc.now())
+        let now = self.rpc.now();
+        self.table.lock().insert_root(entry, now)
     }
 
     /// Who maps the inodes' bytes.

@@ -32,8 +32,12 @@ pub(crate) trait MappedBytes: Send + Sync {
     /// Takes the pages of a file that was marked failed out of all page tables.
     fn unmap_failed(&self, file: FileKey);
 
-    /// Removes all mappings, and gives the window up if that worked. Nothing uses it afterwards.
-    fn shut_down(&self) -> Result<(), Error>;
+    /// Puts to use again what late answers have made usable.
+    fn settle_late(&self);
+
+    /// Removes all mappings and gives the window up; nothing uses it afterwards. `files` are all that may be in page tables. If
+    /// bytes are in use or pinned, everything stays usable, and pins are asked for before anything is removed.
+    fn shut_down(&self, files: &[FileKey]) -> Result<(), Error>;
 }
 
 /// The one who maps, or nobody: then there is nothing to freeze.
@@ -67,8 +71,15 @@ impl Mapped {
     }
 
     /// See [`MappedBytes::shut_down`].
-    pub(crate) fn shut_down(&self) -> Result<(), Error> {
-        self.0.as_ref().map_or(Ok(()), |mapped| mapped.shut_down())
+    pub(crate) fn shut_down(&self, files: &[FileKey]) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |mapped| mapped.shut_down(files))
+    }
+
+    /// See [`MappedBytes::settle_late`].
+    pub(crate) fn settle_late(&self) {
+        if let Some(mapped) = &self.0 {
+            mapped.settle_late();
+        }
     }
 
     /// Removes the mappings past `size` of a file that the host cut.

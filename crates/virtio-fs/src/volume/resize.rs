@@ -5,21 +5,24 @@ use fuse_proto::{Attr, Errno, FallocateMode, FileHandle};
 
 use super::Volume;
 use super::inode::Inode;
+use super::late_change::Change;
 use super::mapped_bytes::Freeze;
 use crate::rpc::attributes::{self as requests, SetAttr};
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles::Handle;
+use crate::rpc::in_flight::GivenUp;
 use crate::rpc::space;
 use crate::{Error, Lock};
 
 impl<R: Lock> Volume<R> {
-    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile. Returns with it what
+    /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile, nor before the answer is known of
+    /// a request that comes into what `change` is given. Returns with it what
     /// [`Inode::size_changes`] said when it was done.
     pub(crate) fn changing_size<T>(
         &self,
         inode: &Inode<R>,
         size: u64,
-        change: impl FnOnce() -> Result<T, Error>,
+        change: impl FnOnce(&mut GivenUp<R>) -> Result<T, Error>,
     ) -> Result<(T, u64), Error> {
         self.check_alive(inode)?;
         // Private copies are installed with no reference to the window: they learn from the layout that the file was cut.
@@ -30,7 +33,8 @@ impl<R: Lock> Volume<R> {
         let frozen = mapped.freeze(inode.key, cut, Freeze::Cut)?;
         inode.note_size_change();
         inode.note_truncate();
-        let result = change();
+        let mut given_up = GivenUp::none();
+        let result = change(&mut given_up);
         if result.is_ok() {
             // Before anybody is let in again: whoever comes first must not go by the old size.
             inode.set_size(size);
@@ -40,7 +44,7 @@ impl<R: Lock> Volume<R> {
         inode.note_size_change();
         inode.expire_attr();
         let since = inode.size_changes();
-        mapped.thaw(frozen);
+        self.thaw_when_settled(inode, frozen, Change::Size(size), given_up);
         result.map(|value| (value, since))
     }
 
@@ -62,9 +66,10 @@ impl<R: Lock> Volume<R> {
         inode: &Inode<R>,
         fh: Option<FileHandle>,
         size: u64,
+        given_up: &mut GivenUp<R>,
     ) -> Result<(), Error> {
         let size = SetAttr { size: Some(size), ..SetAttr::default() };
-        requests::setattr(&self.rpc, who, inode.nodeid, fh, &size).map(drop)
+        requests::setattr(&self.rpc, who, inode.nodeid, fh, &size, given_up).map(drop)
     }
 
     /// Changes attributes.
@@ -75,14 +80,14 @@ impl<R: Lock> Volume<R> {
         fh: Option<FileHandle>,
         changes: &SetAttr,
     ) -> Result<Attr, Error> {
-        let send = || requests::setattr(&self.rpc, who, inode.nodeid, fh, changes);
+        let send = |given_up: &mut GivenUp<R>| requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, given_up);
         if changes.mtime.is_some() {
             // The time that is set counts, not that of stores before.
             inode.take_times();
         }
         let Some(size) = changes.size else {
             let since = inode.size_changes();
-            let (attr, valid) = send()?;
+            let (attr, valid) = send(&mut GivenUp::none())?;
             self.inodes.take_attr(inode, &attr, valid, since);
             return Ok(attr);
         };
@@ -130,7 +135,8 @@ impl<R: Lock> Volume<R> {
         if moves {
             inode.note_truncate();
         }
-        let result = space::fallocate(&self.rpc, handle, mode, offset, len);
+        let mut given_up = GivenUp::none();
+        let result = space::fallocate_keeping(&self.rpc, handle, mode, offset, len, &mut given_up);
         if result.is_ok() {
             if moves {
                 mapped.take_copies(inode.key, rest);
@@ -142,13 +148,13 @@ impl<R: Lock> Volume<R> {
         }
         inode.note_size_change();
         inode.expire_attr();
-        mapped.thaw(frozen);
+        self.thaw_when_settled(inode, frozen, Change::Allocate { mode, offset, len }, given_up);
         result.map(|()| moves)
     }
 }
 
 /// Takes note of what a FALLOCATE did, before anybody is let in again. `cuts`: [`Inode::truncate_seq`] before it.
-fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, len: u64, cuts: u64) {
+pub(super) fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, len: u64, cuts: u64) {
     let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
     if mode.contains(FallocateMode::COLLAPSE_RANGE) {
         inode.set_size(inode.size().saturating_sub(len));

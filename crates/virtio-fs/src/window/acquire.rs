@@ -19,7 +19,15 @@ impl<R: Lock> DaxWindow<R> {
     /// [`DaxWindow::hit`] finds nothing.
     #[cold]
     pub(crate) fn acquire(&self, file: &FileId, stream: &mut Stream, request: &Request) -> Result<Acquired, Error> {
-        let deadline = self.deadline();
+        self.settle_late();
+        let mut patience = self.patience();
+        if request.purpose == Purpose::Copy {
+            // It has another way, which is the better one if the wait may never end.
+            if !file.settled {
+                return Ok(Acquired::Bypass(Bypass::Busy));
+            }
+            patience.most = patience.least;
+        }
         loop {
             match self.with(|window| window.access(stream, request)) {
                 Access::Hit(range) => return Ok(Acquired::Range(RangeRef(range))),
@@ -30,12 +38,12 @@ impl<R: Lock> DaxWindow<R> {
                     }
                 }
                 Access::Evict(ticket) => {
-                    if !self.remove(ticket) && self.rpc.now() >= deadline {
+                    if !self.remove(ticket) && self.rpc.now() >= patience.least {
                         return stayed_busy(request);
                     }
                 }
                 Access::Wait(wait) => {
-                    if !self.wait(wait, deadline) {
+                    if !self.wait(wait, &patience)? {
                         return stayed_busy(request);
                     }
                 }

@@ -25,6 +25,10 @@ impl<R: Lock> DaxWindow<R> {
     /// As [`DaxWindow::acquire`], but what would have to be waited for goes by requests, except set-ups: they are begun.
     pub(crate) fn begin(&self, file: &FileId, stream: &mut Stream, request: &Request) -> Begun<R> {
         self.settle_detached();
+        self.settle_late();
+        if !file.settled {
+            return Begun::Bypass(Bypass::Busy);
+        }
         match self.with(|window| window.access(stream, request)) {
             Access::Hit(range) => Begun::Range(RangeRef(range)),
             Access::Bypass(why) => Begun::Bypass(why),
@@ -50,7 +54,7 @@ impl<R: Lock> DaxWindow<R> {
             let sent = match sent {
                 Ok(sent) => Some(sent.into_owned()),
                 Err(error) => {
-                    self.report_set_up(&mut ticket, index, &Err(error.clone()));
+                    self.report_set_up(&mut ticket, index, None, &Err(error.clone()));
                     if index == 0 {
                         first_error = Some(error);
                     }
@@ -82,8 +86,9 @@ impl<R: Lock> DaxWindow<R> {
                 }
                 Err(error) => Err(error),
             };
+            let range = self.report_set_up(&mut set_up.ticket, index, Some(unique.0), &result);
+            // Given up only now, if it is: its answer is waited for.
             set_up.in_flight[index] = None;
-            let range = self.report_set_up(&mut set_up.ticket, index, &result);
             set_up.range = set_up.range.take().or(range);
             if let (0, Err(error)) = (index, result) {
                 set_up.first_error = Some(error);

@@ -14,12 +14,13 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
     /// Freezes the bytes, takes them out of page tables, waits until nobody holds their ranges, and removes their mappings
     /// unless they are punched.
     fn freeze(&self, file: FileKey, bytes: FileRange, why: Freeze) -> Result<Frozen, Error> {
-        let deadline = self.deadline();
+        self.settle_late();
+        let patience = self.patience();
         let kind = if why == Freeze::Punch { InvalidateKind::Quiesce } else { InvalidateKind::Remove };
         let frozen = loop {
             match self.with(|window| window.begin_invalidate(file, bytes, kind)) {
                 Ok(frozen) => break frozen,
-                Err(wait) if self.wait(wait, deadline) => {}
+                Err(wait) if self.wait(wait, &patience)? => {}
                 Err(_) => return Err(BUSY),
             }
         };
@@ -41,7 +42,7 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
                     }
                 }
                 Step::Wait(wait) => {
-                    if !self.wait(wait, deadline) {
+                    if !self.wait(wait, &patience)? {
                         return Err(BUSY);
                     }
                 }
@@ -65,22 +66,43 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
         }
     }
 
-    fn shut_down(&self) -> Result<(), Error> {
-        let deadline = self.deadline();
+    fn settle_late(&self) {
+        Self::settle_late(self);
+    }
+
+    fn shut_down(&self, files: &[FileKey]) -> Result<(), Error> {
+        self.settle_late();
         self.with(|window| window.begin_drain());
+        let drained = self.drain(files);
+        match drained {
+            // Nobody has a reference, and nobody gets one any more.
+            Ok(()) => self.memory.unmap(self.platform()),
+            Err(_) => self.with(|window| window.end_drain()),
+        }
+        drained
+    }
+}
+
+impl<R: Lock> DaxWindow<R> {
+    /// Removes all mappings, while everybody goes by requests.
+    fn drain(&self, files: &[FileKey]) -> Result<(), Error> {
+        let patience = self.patience();
+        if let Some(page_tables) = self.page_tables() {
+            for &file in files {
+                page_tables.unmap(file, FileRange::ALL, UnmapCause::Reclaim);
+            }
+            files.iter().try_for_each(|&file| page_tables.wait_for_pins(file, FileRange::ALL)).map_err(|_| PINNED)?;
+        }
         loop {
             match self.with(|window| window.drain_step()) {
-                Step::Clear => {
-                    self.memory.unmap(self.platform());
-                    return Ok(());
-                }
+                Step::Clear => return Ok(()),
                 Step::Remove(ticket) => {
                     if !self.remove(ticket) {
                         return Err(PINNED);
                     }
                 }
                 Step::Wait(wait) => {
-                    if !self.wait(wait, deadline) {
+                    if !self.wait(wait, &patience)? {
                         return Err(Error::refused(Errno::EBUSY, "ranges of the window stayed in use"));
                     }
                 }

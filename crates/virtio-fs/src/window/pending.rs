@@ -17,6 +17,8 @@ pub(crate) struct FileId {
     pub(crate) node: NodeId,
     /// In whose name it is mapped.
     pub(crate) who: Credentials,
+    /// Whether its size is known; if not, its bytes are frozen for who knows how long.
+    pub(crate) settled: bool,
 }
 
 /// Mappings that are being set up. One that nobody waits for any more belongs to [`DaxWindow::detach`].

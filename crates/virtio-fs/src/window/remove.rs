@@ -15,12 +15,13 @@ impl<R: Lock> DaxWindow<R> {
     /// One step of background reclaim: removes a batch of ranges that are not in use, if fewer are free than a busy moment
     /// needs. Returns whether there was something to do.
     pub(crate) fn reclaim_step(&self) -> Result<bool, Error> {
+        self.settle_late();
         let Some(ticket) = self.with(Window::reclaim_step) else { return Ok(false) };
         Ok(self.remove(ticket))
     }
 
     /// Takes the ticket's ranges out of page tables, sends their REMOVEMAPPING and reports how it went. False, and the ranges
-    /// are as usable as before, if the embedder has pages of them pinned.
+    /// are as usable as before, if the embedder has pages of them pinned, or there is no room for a request.
     pub(crate) fn remove(&self, ticket: RemoveTicket) -> bool {
         let entries = self.remove_entries(&ticket);
         if let Err(errno) = self.unmap_pages(&entries) {
@@ -33,7 +34,21 @@ impl<R: Lock> DaxWindow<R> {
             .iter()
             .map(|entry| MappingRange::new(self.memory.device_offset(entry.window_offset.0), entry.len))
             .collect();
-        let result = mapping::remove(&self.rpc, &ranges);
+        let op = mapping::removal(&ranges);
+        let mut in_flight = match self.rpc.send(self.rpc.credentials(), &op) {
+            Ok(in_flight) => in_flight,
+            // No answer about anything will ever come.
+            Err(Error::Dead | Error::Queue(_)) => {
+                self.with(|window| window.complete_remove(ticket, Outcome::Lost));
+                return true;
+            }
+            Err(error) => {
+                log::warn!("virtio-fs: REMOVEMAPPING of {} ranges was not sent: {error}", entries.len());
+                self.with(|window| window.abort_remove(ticket, true));
+                return false;
+            }
+        };
+        let result = self.rpc.answer(&op, &mut in_flight, &mut [], drop);
         self.counters.remove_requests.add(1);
         self.counters.removed_mappings.add(entries.len() as u64);
         if let Err(error) = &result {
@@ -44,7 +59,14 @@ impl<R: Lock> DaxWindow<R> {
             Outcome::Refused(_) if entries.len() > 1 => Outcome::Unknown,
             outcome => outcome,
         };
-        self.with(|window| window.complete_remove(ticket, outcome));
+        if outcome == Outcome::Lost {
+            let late = self.with(|window| window.give_up_remove(ticket));
+            self.late.keep(in_flight.unique(), late, entries.len());
+        } else {
+            self.with(|window| window.complete_remove(ticket, outcome));
+        }
+        // Given up only now, if it is: its answer is waited for.
+        drop(in_flight);
         true
     }
 

@@ -3,12 +3,13 @@
 use core::sync::atomic::Ordering;
 
 use dax_window::{Outcome, Request, SetupEntry, SetupTicket, Stream};
+use fuse_proto::Errno;
 
 use super::DaxWindow;
 use super::pending::{FileId, MAX_ENTRIES};
 use super::range_ref::RangeRef;
 use crate::DaxStatus;
-
+use crate::rpc::in_flight::InFlight;
 use crate::rpc::mapping::Mapping;
 use crate::{Error, Lock};
 
@@ -36,10 +37,16 @@ impl<R: Lock> DaxWindow<R> {
             }
             connection.kick(channel);
             // The first was patient: there is one.
-            let Some(in_flight) = sent.pop_front() else { break };
+            let Some(mut in_flight) = sent.pop_front() else { break };
             let op = self.mapping(file, entry).op();
-            let result = in_flight.and_then(|in_flight| self.rpc.finish(&op, in_flight, &mut [], drop));
-            let got = self.report_set_up(&mut ticket, index, &result);
+            let result = match &mut in_flight {
+                Ok(in_flight) => self.rpc.answer(&op, in_flight, &mut [], drop),
+                Err(error) => Err(error.clone()),
+            };
+            let unique = in_flight.as_ref().ok().map(InFlight::unique);
+            let got = self.report_set_up(&mut ticket, index, unique, &result);
+            // Given up only now, if it is: its answer is waited for.
+            drop(in_flight);
             range = range.or(got);
             if let (0, Err(error)) = (index, result) {
                 first_error = Some(error);
@@ -72,11 +79,13 @@ impl<R: Lock> DaxWindow<R> {
         }
     }
 
-    /// Reports what became of a mapping of a ticket. Returns the reference to it if it is the wanted one.
+    /// Reports what became of a mapping of a ticket, whose request is number `unique` if it was sent. Returns the reference to it
+    /// if it is the wanted one. A request without an answer must not be given up before.
     pub(crate) fn report_set_up(
         &self,
         ticket: &mut SetupTicket,
         index: usize,
+        unique: Option<u64>,
         result: &Result<(), Error>,
     ) -> Option<RangeRef> {
         self.counters.setup_mappings.add(1);
@@ -84,7 +93,17 @@ impl<R: Lock> DaxWindow<R> {
             Ok(()) => self.proven.store(true, Ordering::Relaxed),
             Err(_) => self.counters.setup_refused.add(1),
         }
-        self.with(|window| window.report_setup(ticket, index, outcome(result))).map(RangeRef)
+        let outcome = match (outcome(result), unique) {
+            (Outcome::Lost, Some(unique)) => {
+                let late = self.with(|window| window.give_up_setup(ticket, index));
+                self.late.keep(unique, late, 1);
+                return None;
+            }
+            // Not sent, so that nothing has changed.
+            (Outcome::Lost, None) => Outcome::Refused(Errno::EAGAIN.number()),
+            (outcome, _) => outcome,
+        };
+        self.with(|window| window.report_setup(ticket, index, outcome)).map(RangeRef)
     }
 
     /// What a refusal of the wanted mapping says about the server, and about the access.
@@ -118,7 +137,9 @@ pub(crate) fn outcome<T>(result: &Result<T, Error>) -> Outcome {
         Ok(_) => Outcome::Done,
         Err(Error::Os(errno)) => Outcome::Refused(errno.number()),
         // The device still has the request and may carry it out at any time.
-        Err(Error::TimedOut { .. } | Error::Dead | Error::Queue(_)) => Outcome::Lost,
+        Err(Error::TimedOut { .. } | Error::Cancelled | Error::Dead | Error::Unmounted | Error::Queue(_)) => {
+            Outcome::Lost
+        }
         Err(_) => Outcome::Unknown,
     }
 }

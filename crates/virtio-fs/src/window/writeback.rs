@@ -43,7 +43,7 @@ impl<R: Lock> DaxWindow<R> {
     }
 
     fn collect(&self, file: FileKey, end: u64, taken: &mut DirtyRanges) -> Result<(), Error> {
-        let deadline = self.deadline();
+        let patience = self.patience();
         while taken.tickets.len() < AT_ONCE {
             let Some(from) = taken.rest else { return Ok(()) };
             match self.with(|window| window.begin_writeback(file, FileRange::between(from, end))) {
@@ -61,7 +61,7 @@ impl<R: Lock> DaxWindow<R> {
                 // Others write the rest back or remove it: what was taken so far goes first.
                 Writeback::Wait(_) if !taken.tickets.is_empty() => return Ok(()),
                 Writeback::Wait(wait) => {
-                    if !self.wait(wait, deadline) {
+                    if !self.wait(wait, &patience)? {
                         return Err(Error::refused(Errno::EBUSY, "a write-back did not end before the deadline"));
                     }
                 }

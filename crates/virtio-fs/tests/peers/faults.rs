@@ -92,16 +92,7 @@ impl Tables {
         wanted: Wanted,
     ) -> Result<Page, Errno> {
         let start = base(file);
-        let area = Area::new(VirtAddr(start), 1 << 40, 0).unwrap();
-        let access = if write { FaultAccess::Write } else { FaultAccess::Read };
-        let fault = Fault {
-            area,
-            at: VirtAddr(start + offset),
-            access,
-            sharing: Sharing::Shared,
-            sync: SyncMode::None,
-            wanted,
-        };
+        let fault = fault(file, offset, write, wanted);
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             if let Some(page) = self.walk(start + offset, write) {
@@ -127,6 +118,25 @@ impl Tables {
         }
         panic!("a fault that never ends at {offset:#x}")
     }
+}
+
+/// The fault of an access to a byte of a file that is mapped shared.
+fn fault(file: &File<spin::Mutex<()>>, offset: u64, write: bool, wanted: Wanted) -> Fault {
+    let start = base(file);
+    let access = if write { FaultAccess::Write } else { FaultAccess::Read };
+    Fault {
+        area: Area::new(VirtAddr(start), 1 << 40, 0).unwrap(),
+        at: VirtAddr(start + offset),
+        access,
+        sharing: Sharing::Shared,
+        sync: SyncMode::None,
+        wanted,
+    }
+}
+
+/// Whether a load from a byte of a file is to be tried again.
+pub(crate) fn retries(file: &File<spin::Mutex<()>>, offset: u64) -> bool {
+    matches!(file.fault(&fault(file, offset, false, Wanted::Base)), FaultOutcome::Retry)
 }
 
 /// The memory behind a physical address of the window.

@@ -12,6 +12,8 @@ mod bring_up;
 #[cfg(target_os = "linux")]
 mod dax;
 #[cfg(target_os = "linux")]
+mod deadlines;
+#[cfg(target_os = "linux")]
 mod differential;
 #[cfg(target_os = "linux")]
 mod directories;
@@ -37,6 +39,8 @@ mod full;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod hosts;
+#[cfg(target_os = "linux")]
+mod late;
 #[cfg(target_os = "linux")]
 mod listings;
 #[cfg(target_os = "linux")]

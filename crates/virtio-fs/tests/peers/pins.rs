@@ -4,7 +4,7 @@ use fs_dax::{FileRange, UnmapCause, Wanted};
 use fuse_proto::FallocateMode;
 use virtio_fs::Error;
 
-use crate::faults::{BOTH, base, load, tables};
+use crate::faults::{BOTH, base, load, retries, tables};
 use crate::rig::content::{assert_same, content};
 use crate::rig::peer::{Peer, on_both};
 
@@ -90,8 +90,7 @@ fn with_everything_pinned_a_fault_ends(peer: Peer) {
     for offset in (0..8 * MIB).step_by(2 << 20) {
         tables.touch(&file, offset, false, Wanted::Base).unwrap();
     }
-    let result = tables.touch(&file, 10 * MIB, false, Wanted::Base);
-    assert_eq!(result.unwrap_err(), fs_dax::Errno::EAGAIN);
+    assert!(retries(&file, 10 * MIB), "no bus error: pins are let go");
     // A read goes another way.
     file.read_exact_at(&mut [0; 4096], 12 * MIB).unwrap();
     tables.pinned.lock().unwrap().clear();

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use fuse_proto::{Errno, NodeId, ops};
+use fuse_proto::{
+    Context as WireContext, DecodeError, EncodeError, Errno, FallocateMode, List, MappingRange, Message, NodeId,
+    Opcode, OpenFlags, Operation, Protocol, ReplySize, Unique, ops,
+};
 use virtio_fs::{Error, LockRange, OpenOptions};
 
 use crate::rig::content::{assert_same, content};
@@ -248,6 +251,67 @@ fn a_command_that_wants_more_memory_than_it_names_is_refused() {
     }
     peer.strict().watch(|request| if request.opcode() == op::IOCTL { Act::Refuse(libc::ENOSYS) } else { Act::Serve });
     assert_eq!(file.ioctl(0xc000_6601, 0, &[]).unwrap_err().errno(), Errno::EOPNOTSUPP);
+    drop(file);
+    peer.finish(fs);
+}
+
+/// A request that says of itself that it is a STATFS.
+#[derive(Debug)]
+struct Disguised<O>(O);
+
+impl<O: Operation> Operation for Disguised<O> {
+    const OPCODE: Opcode = ops::Statfs::OPCODE;
+
+    type Reply<'r> = O::Reply<'r>;
+
+    fn node(&self) -> NodeId {
+        self.0.node()
+    }
+
+    fn write_body<'s>(&'s self, protocol: &Protocol, message: &mut Message<'s>) -> Result<(), EncodeError> {
+        self.0.write_body(protocol, message)
+    }
+
+    fn reply_size(&self, protocol: &Protocol) -> ReplySize {
+        self.0.reply_size(protocol)
+    }
+
+    fn decode_body<'r>(&self, protocol: &Protocol, body: &'r [u8]) -> Result<Self::Reply<'r>, DecodeError> {
+        self.0.decode_body(protocol, body)
+    }
+
+    fn encode(&self, protocol: &Protocol, unique: Unique, who: WireContext) -> Result<Message<'_>, EncodeError> {
+        self.0.encode(protocol, unique, who)
+    }
+}
+
+#[test]
+fn a_request_is_judged_by_its_encoding() {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", &content(1, 3 << 20));
+    let fs = peer.mount();
+    let file = fs.open("file", OpenOptions::new().read(true).write(true)).unwrap();
+    let view = file.map(0, 4096).unwrap();
+    let node = fs.lookup("file").unwrap().node_id();
+    let sent = fs.stats().requests;
+    let refused = |result: Option<Error>| result.expect("it is refused").errno();
+    let ranges = [MappingRange::new(0, 2 << 20)];
+    let removal = || ops::Removemapping { node: NodeId::ROOT, ranges: List::new(&ranges) };
+    assert_eq!(refused(fs.submit(removal()).err()), Errno::EPERM);
+    assert_eq!(refused(fs.submit(Disguised(removal())).err()), Errno::EINVAL);
+    assert_eq!(refused(fs.submit(ops::Destroy).err()), Errno::EPERM);
+    assert_eq!(refused(fs.submit(Disguised(ops::Destroy)).err()), Errno::EINVAL);
+    assert_eq!(refused(fs.submit(ops::Setattr::new(node).size(0)).err()), Errno::EPERM);
+    let truncating = ops::Open { node, flags: OpenFlags::RDWR | OpenFlags::TRUNC, extra: Default::default() };
+    assert_eq!(refused(fs.submit(truncating).err()), Errno::EPERM);
+    let (fh, mode) = (Default::default(), FallocateMode::PUNCH_HOLE | FallocateMode::KEEP_SIZE);
+    let punch = ops::Fallocate { node, fh, offset: 0, length: 4096, mode };
+    assert_eq!(refused(fs.submit(punch).err()), Errno::EPERM);
+    assert_eq!(fs.stats().requests, sent, "none of them was sent");
+    let mut found = [0; 4096];
+    view.copy_to(0, &mut found);
+    assert_same(&found, &content(1, 4096), "what is in view");
+    drop(view);
     drop(file);
     peer.finish(fs);
 }

@@ -1,5 +1,6 @@
 //! Devices in the same process, and what a driver needs to be driven against them.
 
+pub(crate) mod clock;
 pub(crate) mod content;
 pub(crate) mod dirent;
 pub(crate) mod disk;

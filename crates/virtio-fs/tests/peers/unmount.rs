@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use fs_dax::Wanted;
 use fuse_proto::Errno;
 use virtio_fs::{Error, OpenOptions};
 
+use crate::faults::{load, tables};
 use crate::rig::content::{assert_same, content};
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -16,6 +18,9 @@ on_both! {
     twice,
     what_was_written_is_there,
     clones_are_the_same_file_system,
+    with_a_page_pinned,
+    by_force_with_a_view_alive,
+    by_force_with_nothing_in_use,
 }
 
 const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
@@ -145,6 +150,87 @@ fn with_a_request_that_is_never_answered() {
     // The device is reset at the end, which takes the request's memory back from it.
     peer.leaks();
     let _ = fs.unmount();
+    drop((file, fs));
+    peer.end();
+}
+
+#[test]
+fn whatever_the_server_says_to_the_end_it_has_ended() {
+    for errno in [libc::ENOSYS, libc::EIO] {
+        let peer = Peer::new(Kind::Strict);
+        peer.put("file", b"contents");
+        let fs = peer.mount();
+        assert_eq!(fs.read("file").unwrap(), b"contents");
+        peer.strict().misbehave(
+            move |request| {
+                if request.opcode() == op::DESTROY { Act::Refuse(errno) } else { Act::Serve }
+            },
+        );
+        let resets = peer.strict().device().resets();
+        fs.unmount().expect("the end");
+        assert!(matches!(fs.read("file"), Err(Error::Unmounted)));
+        assert!(peer.strict().device().resets() > resets);
+        drop(fs);
+        peer.end();
+    }
+}
+
+fn with_a_page_pinned(peer: Peer) {
+    let data = content(1, 6 << 20);
+    peer.put("file", &data);
+    let fs = peer.mount();
+    let tables = tables(&fs);
+    let window = peer.window().unwrap().clone();
+    let file = fs.open("file", BOTH).unwrap();
+    tables.touch(&file, 0, false, Wanted::Base).unwrap();
+    let page = tables.touch(&file, 4 << 20, true, Wanted::Base).unwrap();
+    tables.pinned.lock().unwrap().push((file.key(), page.range()));
+    let before = fs.stats();
+    for _ in 0..2 {
+        assert_eq!(fs.unmount().unwrap_err().errno(), Errno::EBUSY);
+        assert_same(&load(&window, &page, 4 << 20, 4096), &data[4 << 20..][..4096], "what is pinned is there");
+        assert_eq!(fs.stats().requests, before.requests, "nothing is sent before it is certain that nothing is pinned");
+    }
+    tables.touch(&file, 2 << 20, true, Wanted::Base).expect("faults are answered");
+    assert_same(&fs.read("file").unwrap(), &data, "reads are");
+    file.write_all_at(b"x", 0).unwrap();
+    file.map(0, 1).expect("views are given");
+    tables.pinned.lock().unwrap().clear();
+    drop(file);
+    peer.finish(fs);
+}
+
+fn by_force_with_a_view_alive(peer: Peer) {
+    let data = content(2, 3 << 20);
+    peer.put("file", &data);
+    let fs = peer.mount();
+    let tables = tables(&fs);
+    let file = fs.open("file", BOTH).unwrap();
+    tables.touch(&file, 2 << 20, false, Wanted::Base).unwrap();
+    let view = file.map(0, 4096).unwrap();
+    let error = fs.force_unmount().unwrap_err();
+    assert!(matches!(error, Error::Busy { maps: 1 }), "{error:?}");
+    assert!(tables.entries.lock().unwrap().is_empty(), "pages go");
+    assert!(matches!(file.read_at(&mut [0; 10], 0), Err(Error::Unmounted)));
+    assert!(matches!(fs.read("file"), Err(Error::Unmounted)));
+    assert!(matches!(fs.unmount(), Err(Error::Unmounted)));
+    assert!(matches!(fs.force_unmount(), Err(Error::Unmounted)));
+    drop((file, fs));
+    let mut found = [0; 4096];
+    view.copy_to(0, &mut found);
+    assert_same(&found, &data[..4096], "a view keeps its memory");
+    // With the last handle the session ends.
+    drop(view);
+    peer.end();
+}
+
+fn by_force_with_nothing_in_use(peer: Peer) {
+    peer.put("file", &content(3, 3 << 20));
+    let fs = peer.mount();
+    fs.read("file").unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    fs.force_unmount().unwrap();
+    assert!(matches!(file.read_at(&mut [0; 10], 0), Err(Error::Unmounted)));
     drop((file, fs));
     peer.end();
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use transport_mmio::MmioTransport;
@@ -16,6 +16,7 @@ use virtio_fs::{
 use virtio_shm::{FixedRegions, ShmRegion, WithFixedRegions};
 use virtio_transport::Registers;
 
+use super::clock::{Clock, DrivenClock};
 use super::krun::Krun;
 use super::logs;
 use super::platform::{TestPlatform, Waiting};
@@ -54,6 +55,9 @@ pub(crate) struct Peer {
     read_only: bool,
     identity: bool,
     access: WindowAccess,
+    /// Whether waits end by themselves, if the test has a clock of its own.
+    driven: Option<bool>,
+    clock: OnceCell<Arc<DrivenClock>>,
     options: strict::Options,
     device: OnceCell<Device>,
     window: OnceCell<Arc<Window>>,
@@ -81,6 +85,8 @@ impl Peer {
             read_only: false,
             identity: false,
             access: WindowAccess::LoadsAndStores,
+            driven: None,
+            clock: OnceCell::new(),
             options: strict::Options::default(),
             device: OnceCell::new(),
             window: OnceCell::new(),
@@ -122,6 +128,26 @@ impl Peer {
     pub(crate) fn with_access(mut self, access: WindowAccess) -> Self {
         self.access = access;
         self
+    }
+
+    /// With a clock that stands still, but for waits of a driver whose device is at rest: such a wait lasts to its deadline at
+    /// once. For our own device, and for tests with one thread in the driver at a time.
+    pub(crate) fn with_skipping_clock(mut self) -> Self {
+        self.driven = Some(true);
+        self
+    }
+
+    /// With a clock that only the test moves. For our own device.
+    pub(crate) fn with_still_clock(mut self) -> Self {
+        self.driven = Some(false);
+        self
+    }
+
+    /// The test's clock.
+    #[track_caller]
+    pub(crate) fn clock(&self) -> &Arc<DrivenClock> {
+        let skips = self.driven.expect("a test with a clock of its own");
+        self.clock.get_or_init(|| Arc::new(DrivenClock::new(skips, self.strict().at_rest())))
     }
 
     /// Our own device is to be like this.
@@ -220,7 +246,12 @@ impl Peer {
             Device::Strict(strict) => strict.interrupt(),
         };
         let waiting = if self.interrupts { Waiting::Interrupts(interrupt) } else { Waiting::Polling };
-        let platform = TestPlatform::new(self.window().cloned(), waiting, self.mapped.clone()).with_access(self.access);
+        let clock = match self.driven {
+            None => Clock::Wall(Instant::now()),
+            Some(_) => Clock::Driven(self.clock().clone()),
+        };
+        let platform =
+            TestPlatform::new(clock, self.window().cloned(), waiting, self.mapped.clone()).with_access(self.access);
         let _ = self.slept.set(platform.slept.clone());
         platform
     }
@@ -238,7 +269,8 @@ impl Peer {
 
     pub(crate) fn config(&self) -> Config {
         let interrupts = if self.interrupts { Interrupts::Deferred } else { Interrupts::Off };
-        Config::default().request_timeout(Duration::from_secs(20)).interrupts(interrupts)
+        let patience = Duration::from_secs(20);
+        Config::default().request_timeout(patience).long_request_timeout(patience).interrupts(interrupts)
     }
 
     /// Our own device, with a window where this region says.

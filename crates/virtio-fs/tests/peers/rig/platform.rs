@@ -4,11 +4,12 @@ use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use virtio_fs::{Platform, WindowAccess};
 use virtio_shm::ShmRegion;
 
+use super::clock::Clock;
 use super::stepping::unstepped;
 use super::window::Window;
 
@@ -23,9 +24,8 @@ pub(crate) enum Waiting {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct TestPlatform {
-    start: Instant,
+    clock: Clock,
     window: Option<Arc<Window>>,
     waiting: Waiting,
     access: WindowAccess,
@@ -36,9 +36,9 @@ pub(crate) struct TestPlatform {
 }
 
 impl TestPlatform {
-    pub(crate) fn new(window: Option<Arc<Window>>, waiting: Waiting, mapped: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(clock: Clock, window: Option<Arc<Window>>, waiting: Waiting, mapped: Arc<AtomicU64>) -> Self {
         let access = WindowAccess::LoadsAndStores;
-        Self { start: Instant::now(), window, waiting, access, slept: Arc::default(), mapped }
+        Self { clock, window, waiting, access, slept: Arc::default(), mapped }
     }
 
     pub(crate) fn with_access(mut self, access: WindowAccess) -> Self {
@@ -51,12 +51,18 @@ impl TestPlatform {
 // default ones.
 unsafe impl Platform for TestPlatform {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        match &self.clock {
+            Clock::Wall(start) => start.elapsed(),
+            Clock::Driven(clock) => clock.now(),
+        }
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
         let mut tries = 0;
         let mut ready = || unstepped(&mut *ready);
+        if let Clock::Driven(clock) = &self.clock {
+            return clock.wait(deadline, &mut ready);
+        }
         loop {
             if ready() {
                 return true;

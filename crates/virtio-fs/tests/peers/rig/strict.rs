@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -144,6 +144,23 @@ struct Shared {
     interrupts: AtomicU64,
     /// It serves no queue any more.
     stopped: AtomicBool,
+    /// Kicks that were not looked after, and answers under way.
+    busy: AtomicUsize,
+}
+
+/// Work of the device that is counted already, until this is dropped.
+struct Busy<'a>(&'a Shared);
+
+impl<'a> Busy<'a> {
+    fn took_over(shared: &'a Shared) -> Self {
+        Self(shared)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// A device.
@@ -184,20 +201,31 @@ impl Strict {
             interrupt: EventFd::new(EFD_NONBLOCK).expect("an eventfd"),
             interrupts: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
         });
         let threads: Vec<_> = (0..queues)
             .map(|queue| {
                 let (kick, kicks) = channel();
                 let shared = shared.clone();
-                let serve = move || kicks.iter().for_each(|()| shared.serve_queue(queue));
+                let serve = move || {
+                    kicks.iter().for_each(|()| {
+                        let _busy = Busy::took_over(&shared);
+                        shared.serve_queue(queue);
+                    });
+                };
                 let thread = std::thread::Builder::new().name("strict queue".into()).spawn(serve).expect("a thread");
                 (kick, thread)
             })
             .collect();
         let kicks: Vec<_> = threads.iter().map(|(kick, _)| kick.clone()).collect();
+        let counted = Arc::downgrade(&shared);
         shared.device.on_notify(move |queue| {
+            let Some(shared) = counted.upgrade() else { return };
+            shared.busy.fetch_add(1, Ordering::SeqCst);
             // The thread ends with the device.
-            let _ = kicks[usize::from(queue)].send(());
+            if kicks[usize::from(queue)].send(()).is_err() {
+                shared.busy.fetch_sub(1, Ordering::SeqCst);
+            }
         });
         Self { shared, threads }
     }
@@ -253,8 +281,25 @@ impl Strict {
 
     /// Serves the one of the requests kept that came as number `index`.
     pub(crate) fn release(&self, index: usize) {
+        self.answer(index, Act::Serve);
+    }
+
+    /// Refuses the one of the requests kept that came as number `index`.
+    pub(crate) fn refuse(&self, index: usize, errno: i32) {
+        self.answer(index, Act::Refuse(errno));
+    }
+
+    fn answer(&self, index: usize, act: Act) {
+        self.shared.busy.fetch_add(1, Ordering::SeqCst);
+        let _busy = Busy::took_over(&self.shared);
         let exchange = lock(&self.shared.held).remove(index);
-        self.shared.finish(exchange, Act::Serve);
+        self.shared.finish(exchange, act);
+    }
+
+    /// Says whether it has nothing left to do but to keep what it keeps.
+    pub(crate) fn at_rest(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        let shared = self.shared.clone();
+        Box::new(move || shared.busy.load(Ordering::SeqCst) == 0)
     }
 
     /// Says something without being asked; `used` is how much it says that is, if not all. False if no buffer waits.
