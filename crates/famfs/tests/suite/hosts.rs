@@ -7,6 +7,9 @@ use std::rc::Rc;
 
 use fs_dax::{Capabilities, DeviceOffset, Error, PhysAddr, SharedMemory, WindowMemory, check_inside};
 
+/// What happens between two steps.
+type Meanwhile = Box<dyn FnOnce()>;
+
 pub(crate) const LINE: u64 = 64;
 /// How many moments are kept of the beginning of what a host does, and how many of the end.
 const MOMENTS: usize = 100;
@@ -77,7 +80,7 @@ pub(crate) struct Host {
     dirty: Rc<RefCell<BTreeSet<u64>>>,
     moments: Rc<RefCell<Option<Vec<Moment>>>>,
     reads: Rc<RefCell<u64>>,
-    meanwhile: Rc<RefCell<Option<Box<dyn FnOnce()>>>>,
+    meanwhile: Rc<RefCell<Option<Meanwhile>>>,
     len: u64,
     phys: u64,
     writable: bool,
