@@ -13,11 +13,14 @@ pub(crate) fn list(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Attr)>, Error> 
     list_each(fs, path)?.into_iter().map(|(entry, attr)| Ok((entry, attr?))).collect()
 }
 
+/// An entry, and its attributes or why there are none.
+pub(crate) type Listed = (DirEntry, Result<Attr, Error>);
+
 /// As [`list`], with an error for each entry whose attributes cannot be had.
 ///
 /// # Errors
 /// When the folder cannot be listed.
-pub(crate) fn list_each(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Result<Attr, Error>)>, Error> {
+pub(crate) fn list_each(fs: &Fs, path: &str) -> Result<Vec<Listed>, Error> {
     let folder = fs.lookup(path)?;
     let mut entries = Vec::new();
     for entry in folder.read_dir()?.with_attributes() {
