@@ -103,7 +103,11 @@ impl<R: Lock> Rpc<R> {
         op: &O,
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
-        self.submit_checked(channel, who, op, patient, |_, _, _| Ok(()))
+        let unique = self.connection.next_unique();
+        let message = op.encode(&self.protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
+        let request = Request::new(&op.shape(&self.protocol), unique, &message);
+        let submitted = self.connection.submit(channel, &request, patient)?;
+        Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 
     /// As [`Rpc::submit`], if `check` has nothing against the encoded request, its shape and its number.
