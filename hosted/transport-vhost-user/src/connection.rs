@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use vhost::vhost_user::VhostUserFrontend as _;
+use virtio_transport::PhysAddr;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::channel::{Channel, Service};
@@ -21,6 +23,7 @@ use crate::options::Options;
 use crate::platform::HostPlatform;
 use crate::record::{Counts, Event, Record};
 use crate::session::Session;
+use crate::sys;
 use crate::transport::VhostUserTransport;
 
 /// A connection to a back end, which is to it what a cable is to a device: when it is dropped, the device is gone.
@@ -70,10 +73,13 @@ impl Connection {
             link.call("SET_BACKEND_REQ_FD", |frontend| frontend.set_backend_request_fd(fd)).map_err(ConnectError::from)
         };
         let channel = if asks { Some(Channel::start(&service, acknowledged, offer)?) } else { None };
-        let kick = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
+        let events = || (0..queues).map(|_| EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)).collect::<io::Result<Vec<_>>>();
+        let calls = events()?;
+        let signals = calls.iter().map(|call| sys::duplicate(call)).collect::<io::Result<_>>()?;
         let session = Session {
-            interrupts: Interrupts::new(queues.into(), gone.clone())?,
-            kicks: (0..queues).map(|_| kick()).collect::<io::Result<_>>()?,
+            interrupts: Interrupts::until(signals, gone.clone())?,
+            calls,
+            kicks: events()?,
             memory: GuestMemory::new(options.memory)?,
             queue_size: options.queue_size,
             features,
@@ -110,6 +116,12 @@ impl Connection {
         self.session.kicks.len()
     }
 
+    /// Where `len` bytes from the guest-physical address `addr` on are in this process, if they are in the window: for who
+    /// plays the part of page tables. Memory that the back end changes at any time, and takes away when the driver says so.
+    pub fn window_pointer(&self, addr: PhysAddr, len: u64) -> Option<NonNull<u8>> {
+        self.session.service.window.as_ref()?.pointer(addr, len)
+    }
+
     /// What is mapped in the window: offset and length in bytes.
     pub fn mappings(&self) -> Vec<(u64, u64)> {
         self.session.service.window.as_ref().map(|window| window.live()).unwrap_or_default()
@@ -130,7 +142,8 @@ impl Connection {
         self.session.gone.reason()
     }
 
-    /// Calls `callback` once, from another thread, when the connection is over; at once if it is. One callback at a time.
+    /// Calls `callback` once, from another thread, when the other side ends the connection or does not answer any more; at once
+    /// if that was so. One callback at a time.
     pub fn on_gone(&self, callback: impl FnOnce(GoneReason) + Send + 'static) {
         self.session.gone.tell(Box::new(callback));
     }

@@ -52,7 +52,10 @@ impl Gone {
     pub(crate) fn call_back(&self) {
         let Some(reason) = self.reason() else { return };
         let callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(callback) = callback {
+        // Who ends it knows.
+        if let Some(callback) = callback
+            && reason != GoneReason::Ours
+        {
             callback(reason);
         }
     }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::gone::Gone;
 use crate::sys;
@@ -26,11 +25,11 @@ struct State {
     generation: u64,
 }
 
-/// See the module.
+/// The threads of a driver that wait for its device; see [`HostPlatform`](crate::HostPlatform), which has one. For devices that
+/// are in this process it can be had alone.
 #[derive(Debug)]
-pub(crate) struct Interrupts {
-    /// One for each queue; the back end writes them.
-    pub(crate) calls: Vec<EventFd>,
+pub struct Interrupts {
+    /// Eventfds that the device writes, one or several; then one that is readable once the device is gone.
     descriptors: Vec<OwnedFd>,
     gone: Arc<Gone>,
     state: Mutex<State>,
@@ -40,12 +39,21 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    pub(crate) fn new(queues: usize, gone: Arc<Gone>) -> io::Result<Self> {
-        let calls = (0..queues).map(|_| EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)).collect::<io::Result<Vec<_>>>()?;
-        let mut descriptors = calls.iter().map(|call| sys::duplicate(call)).collect::<io::Result<Vec<_>>>()?;
+    /// Those of a device that writes these eventfds, and lives for good. They must not block who reads them.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn new(signals: Vec<OwnedFd>) -> io::Result<Self> {
+        Self::until(signals, Arc::new(Gone::new()?))
+    }
+
+    /// Those of a device that can go.
+    pub(crate) fn until(signals: Vec<OwnedFd>, gone: Arc<Gone>) -> io::Result<Self> {
+        let mut descriptors = signals;
         descriptors.push(sys::duplicate(&gone.event)?);
         let pending = AtomicBool::new(false);
-        Ok(Self { calls, descriptors, gone, state: Mutex::default(), changed: Condvar::new(), pending })
+        Ok(Self { descriptors, gone, state: Mutex::default(), changed: Condvar::new(), pending })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,8 +65,8 @@ impl Interrupts {
         self.pending.swap(false, Ordering::AcqRel)
     }
 
-    /// Waits until `ready` says yes, the time is over, or the connection is; returns the last answer.
-    pub(crate) fn wait(&self, mut left: impl FnMut() -> Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+    /// Waits until `ready` says yes, no time is `left`, or the device is gone; returns the last answer.
+    pub fn wait(&self, mut left: impl FnMut() -> Duration, ready: &mut dyn FnMut() -> bool) -> bool {
         loop {
             // Before `ready`, so that a signal that another thread sees meanwhile is noticed.
             let seen = self.state().generation;
@@ -105,8 +113,10 @@ impl Interrupts {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => log::error!("interrupts cannot be waited for: {error}"),
         }
-        for (fd, call) in fds.iter().zip(&self.calls) {
-            if fd.revents().contains(PollFlags::IN) && call.read().is_ok() {
+        let signalled: Vec<_> = fds.iter().map(|fd| fd.revents().contains(PollFlags::IN)).collect();
+        let signals = self.descriptors.len() - 1;
+        for (descriptor, _) in self.descriptors[..signals].iter().zip(signalled).filter(|&(_, signalled)| signalled) {
+            if rustix::io::read(descriptor, &mut [0; 8]).is_ok() {
                 self.pending.store(true, Ordering::Release);
             }
         }
@@ -118,12 +128,16 @@ mod tests {
     use std::sync::atomic::AtomicU32;
     use std::time::Instant;
 
+    use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
     use super::*;
     use crate::GoneReason;
 
-    fn interrupts() -> (Arc<Interrupts>, Arc<Gone>) {
+    fn interrupts() -> (Arc<Interrupts>, Arc<Gone>, [EventFd; 2]) {
         let gone = Arc::new(Gone::new().unwrap());
-        (Arc::new(Interrupts::new(2, gone.clone()).unwrap()), gone)
+        let calls = [(); 2].map(|()| EventFd::new(EFD_NONBLOCK).unwrap());
+        let signals = calls.iter().map(|call| sys::duplicate(call).unwrap()).collect();
+        (Arc::new(Interrupts::until(signals, gone.clone()).unwrap()), gone, calls)
     }
 
     fn left(deadline: Instant) -> impl FnMut() -> Duration {
@@ -138,7 +152,7 @@ mod tests {
     #[test]
     fn each_of_many_threads_sees_what_it_waits_for() {
         const THREADS: u32 = 8;
-        let (interrupts, _) = interrupts();
+        let (interrupts, _, calls) = interrupts();
         let done = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for index in 0..THREADS {
@@ -149,7 +163,7 @@ mod tests {
             }
             for count in 1..=THREADS {
                 done.store(count, Ordering::SeqCst);
-                interrupts.calls[(count % 2) as usize].write(1).unwrap();
+                calls[(count % 2) as usize].write(1).unwrap();
                 std::thread::yield_now();
             }
         });
@@ -159,7 +173,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_connection_that_is_over() {
-        let (interrupts, gone) = interrupts();
+        let (interrupts, gone, _calls) = interrupts();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| interrupts.wait(left(long()), &mut || false));
             gone.set(GoneReason::Closed);
@@ -169,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_ready_or_late_does_not_sleep() {
-        let (interrupts, _) = interrupts();
+        let (interrupts, _, _calls) = interrupts();
         assert!(interrupts.wait(left(long()), &mut || true));
         assert!(!interrupts.wait(|| Duration::ZERO, &mut || false));
     }

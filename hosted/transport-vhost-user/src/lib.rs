@@ -46,6 +46,7 @@ mod window;
 
 pub use connection::Connection;
 pub use error::{ConnectError, ControlError, GoneReason};
+pub use interrupts::Interrupts;
 pub use lock::HostLock;
 pub use memory::GuestMemory;
 pub use options::Options;

@@ -36,7 +36,11 @@ pub struct GuestMemory(Arc<Shared>);
 
 impl GuestMemory {
     /// `len` bytes, rounded up to whole pages. The file is sealed: a back end cannot take its pages away.
-    pub(crate) fn new(len: usize) -> Result<Self, ConnectError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Memory`].
+    pub fn new(len: usize) -> Result<Self, ConnectError> {
         let len = len.max(PAGE_SIZE).next_multiple_of(PAGE_SIZE);
         let fail = |source: rustix::io::Errno| ConnectError::Memory { len, source: source.into() };
         let file =
@@ -59,6 +63,16 @@ impl GuestMemory {
     /// Its size in bytes.
     pub fn size(&self) -> usize {
         self.0.len
+    }
+
+    /// Where it begins for the device.
+    pub fn guest_address(&self) -> PhysAddr {
+        GUEST_BASE
+    }
+
+    /// Where it begins in this process, for devices that are here too. They access it as a device does: at any time.
+    pub fn start(&self) -> NonNull<u8> {
+        self.0.base
     }
 
     /// What the back end is told of it. The address "in the front end" is the guest-physical one too: it is a name that

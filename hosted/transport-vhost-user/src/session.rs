@@ -27,6 +27,9 @@ pub(crate) struct Session {
     pub(crate) service: Arc<Service>,
     pub(crate) memory: GuestMemory,
     pub(crate) interrupts: Interrupts,
+    /// One for each queue, which the back end writes.
+    pub(crate) calls: Vec<EventFd>,
+    /// One for each queue, which the back end reads.
     pub(crate) kicks: Vec<EventFd>,
     pub(crate) queue_size: u16,
     /// What the back end offers, without the protocol's own bit.

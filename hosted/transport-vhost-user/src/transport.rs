@@ -53,7 +53,7 @@ impl Device {
     /// Tells the back end of a queue. It does not run yet.
     fn set_queue(&self, queue: usize, size: u16, areas: [PhysAddr; 3]) -> Result<(), ControlError> {
         let [desc_table_addr, avail_ring_addr, used_ring_addr] = areas;
-        let Session { link, interrupts, kicks, queue_size, .. } = &*self.session;
+        let Session { link, calls, kicks, queue_size, .. } = &*self.session;
         let config = VringConfigData {
             queue_max_size: *queue_size,
             queue_size: size,
@@ -68,7 +68,7 @@ impl Device {
         link.call("SET_VRING_NUM", |frontend| frontend.set_vring_num(queue, size))?;
         link.call("SET_VRING_BASE", |frontend| frontend.set_vring_base(queue, 0))?;
         link.call("SET_VRING_ADDR", |frontend| frontend.set_vring_addr(queue, &config))?;
-        link.call("SET_VRING_CALL", |frontend| frontend.set_vring_call(queue, &interrupts.calls[queue]))?;
+        link.call("SET_VRING_CALL", |frontend| frontend.set_vring_call(queue, &calls[queue]))?;
         link.call("SET_VRING_KICK", |frontend| frontend.set_vring_kick(queue, &kicks[queue]))
     }
 
