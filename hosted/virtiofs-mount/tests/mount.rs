@@ -235,7 +235,7 @@ fn a_daemon_that_dies_is_an_error_and_leaves_nothing() {
     fs::write(mounted.path("file"), "contents").expect("it writes");
     let open = File::open(mounted.path("file")).expect("it opens");
     // Which the daemon does not survive.
-    assert!(rustix::fs::statfs(&mounted.path("")).is_err());
+    assert!(rustix::fs::statfs(mounted.path("")).is_err());
     assert_eq!(mounted.wait().code(), Some(1));
     assert!(mounted.log().contains("the back end is gone"), "{}", mounted.log());
     assert!((&open).read(&mut [0; 8]).is_err(), "ENOTCONN");
