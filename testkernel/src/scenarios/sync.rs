@@ -21,7 +21,6 @@ use fs_dax::{
     Area, Decision, Errno, Fault, FaultAccess, FaultOutcome, FileMapping, MapFlags, Sharing, SyncMode, SyncPolicy,
     VirtAddr, Wanted,
 };
-use fuse_proto::FallocateMode;
 use virtio_fs::{Config, OpenOptions};
 
 const SYNC: MapFlags = MapFlags::SHARED_VALIDATE.union(MapFlags::SYNC);
@@ -123,8 +122,11 @@ pub(crate) fn truth_table(machine: &Machine) -> Outcome {
     for row in 0..8_u64 {
         let (write, sync, dirty) = (row & 4 != 0, row & 2 != 0, row & 1 != 0);
         let file = create(&world, &format!("sync-row-{row}"), 2 * MIB)?;
-        // Room for a store into a hole would be a change of metadata in the middle of it all.
-        file.allocate(FallocateMode::empty(), 0, 2 * MIB)?;
+        // A store into a hole, or into what is only set aside, would change metadata in the middle of it all.
+        let block = [1; 4096];
+        for offset in (0..2 * MIB).step_by(block.len()) {
+            file.write_all_at(&block, offset)?;
+        }
         if !dirty {
             file.sync_all()?;
         }
