@@ -52,6 +52,10 @@ pub(crate) mod flag {
     pub(crate) const NEWCOMER: u16 = 1 << 10;
     /// The answer to a request about it that was given up is awaited.
     pub(crate) const LOST: u16 = 1 << 11;
+    /// The answers to two such requests are awaited: an upgrade and a removal that was sent after it.
+    pub(crate) const LOST_TWO: u16 = 1 << 13;
+    /// Two requests about it were under way at once: no single answer says which of them the host carried out last.
+    pub(crate) const MIXED: u16 = 1 << 14;
     /// Of a range that is doomed and being removed: the answer came that it waited for.
     pub(crate) const ANSWERED: u16 = 1 << 12;
     /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.

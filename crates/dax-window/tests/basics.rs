@@ -1,8 +1,8 @@
 //! The way of an access, step by step.
 
 use dax_window::{
-    Access, Bypass, Config, Cursor, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Purpose,
-    Request, SetupKind, Step, Stream, WaitReason, Window, WindowOffset, Writeback,
+    Access, Bypass, Config, Cursor, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Overlap,
+    Purpose, Request, SetupKind, Step, Stream, Upgrade, WaitReason, Window, WindowOffset, Writeback,
 };
 
 const MIB: u64 = 1 << 20;
@@ -263,6 +263,39 @@ fn a_set_up_answered_late_is_removed_before_its_range_is_used() {
     let hold = map(&mut w, req);
     w.release(hold);
     w.check_invariants().unwrap();
+}
+
+/// The host may carry out the upgrade after the removal, or the removal after whatever is mapped next.
+#[test]
+fn an_upgrade_and_a_removal_given_up_are_both_awaited() {
+    for overlap in [Overlap::Refuse, Overlap::Replace] {
+        for upgrade_first in [true, false] {
+            let mut w = window(1, HostRules { overlap, upgrade: Upgrade::Atomic });
+            let hold = map(&mut w, Request::read(A, 0, 1, END));
+            w.release(hold);
+            let Access::Setup(mut ticket) = w.access(&mut Stream::new(), &Request::write(A, 0, 1, END)) else {
+                panic!()
+            };
+            let upgrade = w.give_up_setup(&mut ticket, 0).unwrap();
+            let frozen = w.begin_invalidate(A, FileRange::ALL, InvalidateKind::Remove).unwrap();
+            let Step::Remove(ticket) = w.invalidate_step(&frozen) else { panic!() };
+            let removal = w.give_up_remove(ticket).unwrap();
+            w.end_invalidate(frozen);
+            let (first, second) = if upgrade_first { (upgrade, removal) } else { (removal, upgrade) };
+            assert_eq!(w.late(first, Outcome::Done), 0);
+            let other = Request::read(A, 2 * MIB, 1, END);
+            assert!(matches!(w.access(&mut Stream::new(), &other), Access::Bypass(Bypass::NoCapacity)));
+            // What the host carried out last is not known: what may be there is removed or mapped over.
+            assert_eq!(w.late(second, Outcome::Done), usize::from(overlap == Overlap::Replace));
+            match (overlap, w.access(&mut Stream::new(), &other)) {
+                (Overlap::Refuse, Access::Evict(ticket)) => assert_eq!(w.complete_remove(ticket, Outcome::Done), 1),
+                (Overlap::Replace, Access::Setup(ticket)) => assert_eq!(ticket.len(), 1),
+                (_, answer) => panic!("{answer:?}"),
+            }
+            assert_eq!((w.stats().retired, w.stats().misuse), (0, 0));
+            w.check_invariants().unwrap();
+        }
+    }
 }
 
 #[test]

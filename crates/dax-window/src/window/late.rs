@@ -20,7 +20,7 @@ impl Window {
             SetupKind::Replace => LateKind::Setup { replaces: true },
         };
         self.report_setup(ticket, entry, Outcome::Lost);
-        self.descriptors[i as usize].set(flag::LOST);
+        self.await_answer(i);
         Some(Late { shared: self.shared.clone(), head: i, kind })
     }
 
@@ -34,9 +34,11 @@ impl Window {
         let slot = usize::from(ticket.claim.slot);
         let mut head = NIL;
         while let Some(i) = self.slots[slot].list.pop_front(&mut self.descriptors) {
+            let answered = self.descriptors[i as usize].has(flag::ANSWERED);
             self.lost_removal(i);
+            self.await_answer(i);
             let node = &mut self.descriptors[i as usize];
-            node.set(flag::LOST);
+            node.set(if answered { flag::MIXED } else { 0 });
             // A retired range is in no list, so that its link is free for this chain.
             node.next = head;
             head = i;
@@ -63,8 +65,19 @@ impl Window {
             let i = at;
             let node = &mut self.descriptors[i as usize];
             at = if late.kind == LateKind::Removal { core::mem::replace(&mut node.next, NIL) } else { NIL };
+            if node.has(flag::LOST_TWO) {
+                // The range stays out of use until the other answer comes too.
+                node.clear(flag::LOST_TWO);
+                node.set(flag::MIXED);
+                continue;
+            }
             node.clear(flag::LOST);
             match node.state {
+                State::Retired if node.has(flag::MIXED) => {
+                    node.clear(flag::MIXED);
+                    self.forget_length(i);
+                    self.quarantine(i);
+                }
                 State::Retired => self.late_retired(i, late.kind, outcome),
                 // The answer to the removal under way may be older than the answer that came now, whose effect may be newer.
                 State::Removing => node.set(flag::ANSWERED),
@@ -83,6 +96,11 @@ impl Window {
         self.stats.late_answers += 1;
         self.notify_waiters();
         freed
+    }
+
+    fn await_answer(&mut self, i: u32) {
+        let node = &mut self.descriptors[i as usize];
+        node.set(if node.has(flag::LOST) { flag::LOST_TWO } else { flag::LOST });
     }
 
     fn late_retired(&mut self, i: u32, kind: LateKind, outcome: Outcome) {

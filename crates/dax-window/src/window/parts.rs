@@ -364,7 +364,7 @@ impl Window {
     pub(super) fn retire(&mut self, i: u32) {
         self.leave(i);
         self.set_state(i, State::Retired);
-        self.descriptors[i as usize].flags &= flag::LOST;
+        self.descriptors[i as usize].flags &= flag::LOST | flag::LOST_TWO | flag::MIXED;
     }
 
     /// Deals with a range, in no list, about whose mapping nothing is known.

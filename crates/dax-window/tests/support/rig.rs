@@ -53,6 +53,8 @@ pub(crate) struct Cell {
     pub(crate) poisoned: bool,
     /// That request's answer came while the range was being removed.
     pub(crate) answered: bool,
+    /// Several requests were under way at once, so that no answer says what the host has here.
+    pub(crate) mixed: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,7 @@ impl Rig {
             closed: false,
             poisoned: false,
             answered: false,
+            mixed: false,
         };
         Self {
             rules: config.host,
@@ -330,6 +333,7 @@ impl Rig {
                     }
                 }
                 assert!(!self.cells[i].poisoned, "a range that may change by itself was used again");
+                assert!(!self.awaited(i), "a range whose request may still be carried out was used again");
                 self.cells[i] = Cell {
                     book: Book::SettingUp,
                     map,
@@ -339,6 +343,7 @@ impl Rig {
                     closed: false,
                     poisoned: false,
                     answered: false,
+                    mixed: false,
                 };
                 self.sent[i].0 += 1;
             }
@@ -538,6 +543,8 @@ impl Rig {
                         self.host[i] = None;
                     }
                     self.cells[i].poisoned = true;
+                    self.cells[i].mixed |= self.patient && self.cells[i].answered;
+                    self.cells[i].answered = false;
                     self.retire(i);
                 }
                 Outcome::Refused(_) | Outcome::Unknown => {
@@ -555,6 +562,11 @@ impl Rig {
             free += usize::from(self.cells[i].book == Book::Free);
         }
         assert_eq!(free, freed);
+    }
+
+    /// Whether a request about the range was given up and has no answer yet.
+    fn awaited(&self, i: usize) -> bool {
+        self.late.iter().any(|late| late.ranges.iter().any(|(range, _)| *range == i))
     }
 
     /// The answer that a range waited for has come, and nothing is under way that is older.
@@ -575,6 +587,12 @@ impl Rig {
                 self.host[*i] = map;
             }
         }
+        for (i, _) in ranges.iter().filter(|_| upgrade) {
+            // It may have mapped anew what a removal took away meanwhile.
+            if matches!(self.cells[*i].book, Book::Removing | Book::Retired) {
+                self.sent[*i].0 += 1;
+            }
+        }
         let outcome = match (clear, done, before) {
             (true, true, _) => Outcome::Done,
             (true, false, 0) => Outcome::Refused(5),
@@ -585,6 +603,12 @@ impl Rig {
         for (i, _) in ranges {
             match self.cells[i].book {
                 Book::Removing => self.cells[i].answered = true,
+                Book::Retired if self.awaited(i) => self.cells[i].mixed = true,
+                Book::Retired if self.cells[i].mixed => {
+                    self.cells[i].mixed = false;
+                    self.cells[i].poisoned = false;
+                    self.doubt(i);
+                }
                 Book::Retired => {
                     self.cells[i].poisoned = false;
                     match (map, outcome) {
