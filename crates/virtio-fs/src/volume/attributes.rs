@@ -9,6 +9,7 @@ use super::inode::Inode;
 use crate::rpc::attributes::{self as requests, SetAttr, SetTime};
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles::Handle;
+use crate::rpc::in_flight::GivenUp;
 use crate::{Error, Lock};
 
 /// Attributes are fetched again no more often than this for a read, whatever the server says.
@@ -46,13 +47,31 @@ impl<R: Lock> Volume<R> {
         Ok(attr)
     }
 
+    /// Changes attributes, but not the size.
+    pub(super) fn change_attr(
+        &self,
+        who: Credentials,
+        inode: &Inode<R>,
+        fh: Option<FileHandle>,
+        changes: &SetAttr,
+    ) -> Result<Attr, Error> {
+        if changes.mtime.is_some() {
+            // The time that is set counts, not that of stores before.
+            inode.take_times();
+        }
+        let since = inode.size_changes();
+        let (attr, valid) = requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, &mut GivenUp::none())?;
+        self.inodes.take_attr(inode, &attr, valid, since);
+        Ok(attr)
+    }
+
     /// Has the host's times show stores through the window, once for all of them: the host sees the first of them only.
     pub(crate) fn flush_times(&self, handle: &Handle, inode: &Inode<R>) {
         if !inode.take_times() {
             return;
         }
         let changes = SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() };
-        if let Err(error) = self.set_attr(handle.who, inode, handle.fh, &changes) {
+        if let Err(error) = self.change_attr(handle.who, inode, handle.fh, &changes) {
             log::debug!("virtio-fs: the times of a file that was stored to: {error}");
         }
     }
@@ -62,7 +81,7 @@ impl<R: Lock> Volume<R> {
         inode.take_times();
         let changes = SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() };
         // Who may look may not be who may write: what the host shows by itself has to do then.
-        self.set_attr(who, inode, fh, &changes).or_else(|_| self.refresh_attr(who, inode, fh))
+        self.change_attr(who, inode, fh, &changes).or_else(|_| self.refresh_attr(who, inode, fh))
     }
 
     /// Before somebody changes a file: takes the bits away by which programs run as its owner, unless a privileged one does it.
@@ -73,7 +92,7 @@ impl<R: Lock> Volume<R> {
         let Some(mode) = inode.mode_without_set_id() else { return Ok(()) };
         // In the driver's own name: who may write need not be the owner.
         let changes = SetAttr { mode: Some(mode), ..SetAttr::default() };
-        self.set_attr(self.rpc.credentials(), inode, None, &changes).map(drop)
+        self.change_attr(self.rpc.credentials(), inode, None, &changes).map(drop)
     }
 
     /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`].

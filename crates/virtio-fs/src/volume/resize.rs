@@ -5,7 +5,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, FileHandle};
 
 use super::Volume;
 use super::inode::Inode;
-use super::late_change::Change;
+use super::late_change::{Change, MOVES};
 use super::mapped_bytes::Freeze;
 use crate::rpc::attributes::{self as requests, SetAttr};
 use crate::rpc::credentials::Credentials;
@@ -80,21 +80,18 @@ impl<R: Lock> Volume<R> {
         fh: Option<FileHandle>,
         changes: &SetAttr,
     ) -> Result<Attr, Error> {
-        let send = |given_up: &mut GivenUp<R>| requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, given_up);
-        if changes.mtime.is_some() {
-            // The time that is set counts, not that of stores before.
-            inode.take_times();
-        }
         let Some(size) = changes.size else {
-            let since = inode.size_changes();
-            let (attr, valid) = send(&mut GivenUp::none())?;
-            self.inodes.take_attr(inode, &attr, valid, since);
-            return Ok(attr);
+            return self.change_attr(who, inode, fh, changes);
         };
         if i64::try_from(size).is_err() {
             return Err(Error::refused(Errno::EFBIG, "a size past the largest offset"));
         }
         self.clear_set_id(who, inode)?;
+        if changes.mtime.is_some() {
+            // The time that is set counts, not that of stores before.
+            inode.take_times();
+        }
+        let send = |given_up: &mut GivenUp<R>| requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, given_up);
         let ((attr, valid), since) = self.changing_size(inode, size, send)?;
         self.inodes.take_attr(inode, &attr, valid, since);
         Ok(attr)
@@ -115,10 +112,10 @@ impl<R: Lock> Volume<R> {
             .checked_add(len)
             .filter(|&end| len > 0 && i64::try_from(end).is_ok())
             .ok_or(Error::refused(Errno::EINVAL, "an empty range or one past the largest offset"))?;
-        let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
+        let moves = mode.intersects(MOVES);
         let takes = mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
-        let change = if moves || takes { MetadataChange::Deallocate } else { MetadataChange::Allocate };
-        let _epoch = inode.epoch.change(change);
+        let kind = if moves || takes { MetadataChange::Deallocate } else { MetadataChange::Allocate };
+        let _epoch = inode.epoch.change(kind);
         let _layout = (moves || takes).then(|| inode.layout.change());
         let mapped = self.inodes.mapped();
         let rest = FileRange::between(offset, u64::MAX);
@@ -135,33 +132,21 @@ impl<R: Lock> Volume<R> {
         if moves {
             inode.note_truncate();
         }
+        let change = Change::Allocate { mode, offset, len };
         let mut given_up = GivenUp::none();
         let result = space::fallocate_keeping(&self.rpc, handle, mode, offset, len, &mut given_up);
         if result.is_ok() {
             if moves {
                 mapped.take_copies(inode.key, rest);
             }
-            note_allocated(inode, mode, offset, len, cuts);
+            change.note(inode, cuts);
         }
         if moves {
             inode.note_truncate();
         }
         inode.note_size_change();
         inode.expire_attr();
-        self.thaw_when_settled(inode, frozen, Change::Allocate { mode, offset, len }, given_up);
+        self.thaw_when_settled(inode, frozen, change, given_up);
         result.map(|()| moves)
-    }
-}
-
-/// Takes note of what a FALLOCATE did, before anybody is let in again. `cuts`: [`Inode::truncate_seq`] before it.
-pub(super) fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, len: u64, cuts: u64) {
-    let moves = mode.intersects(FallocateMode::COLLAPSE_RANGE | FallocateMode::INSERT_RANGE);
-    if mode.contains(FallocateMode::COLLAPSE_RANGE) {
-        inode.set_size(inode.size().saturating_sub(len));
-    } else if !moves && !mode.contains(FallocateMode::KEEP_SIZE) {
-        inode.grow_to(offset, offset.saturating_add(len), cuts);
-    }
-    if moves || mode.contains(FallocateMode::PUNCH_HOLE) {
-        inode.note_hole();
     }
 }

@@ -4,7 +4,8 @@ use dax_window::{Frozen, InvalidateKind, Step};
 use fs_dax::{FileKey, FileRange, UnmapCause};
 use fuse_proto::Errno;
 
-use super::{DaxWindow, PINNED};
+use super::DaxWindow;
+use super::base::PINNED;
 use crate::volume::mapped_bytes::{Freeze, MappedBytes};
 use crate::{Error, Lock};
 

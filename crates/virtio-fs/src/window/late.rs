@@ -1,22 +1,19 @@
-//! Late answers to requests about the window: a range that was out of use since its request was given up is usable again
-//! when the answer comes.
+//! Requests about the window that were given up: their ranges are out of use until the late answer comes.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use dax_window::{Late, Outcome};
+use dax_window::Late;
 use lock_api::Mutex;
 
-use super::DaxWindow;
 use crate::Lock;
-use crate::rpc::orphans;
 
 /// A request that was given up, by its number.
-struct GivenUp {
+pub(super) struct GivenUp {
     unique: u64,
-    late: Late,
+    pub(super) late: Late,
     /// How many ranges it is about.
-    ranges: usize,
+    pub(super) ranges: usize,
 }
 
 /// The requests that were given up and not answered yet.
@@ -37,36 +34,16 @@ impl<R: Lock> LateMappings<R> {
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn take(&self, unique: u64) -> Option<GivenUp> {
+    /// Takes the request that a late answer is about.
+    pub(super) fn take(&self, unique: u64) -> Option<GivenUp> {
         let mut given_up = self.given_up.lock();
         let index = given_up.iter().position(|given_up| given_up.unique == unique)?;
         self.count.fetch_sub(1, Ordering::AcqRel);
         Some(given_up.swap_remove(index))
     }
 
-    fn any(&self) -> bool {
+    /// Whether an answer is missing.
+    pub(super) fn any(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
-    }
-}
-
-impl<R: Lock> DaxWindow<R> {
-    /// Puts the ranges to use again whose late answers have come.
-    pub(crate) fn settle_late(&self) {
-        if self.late.any() {
-            self.rpc.connection().process();
-        }
-        for orphan in self.rpc.connection().take_late_mappings() {
-            let Some(GivenUp { late, ranges, .. }) = self.late.take(orphan.about.unique) else { continue };
-            let outcome = match orphans::refusal(&self.rpc, &orphan) {
-                Ok(None) => Outcome::Done,
-                // One range is all or nothing; of several, some may be gone when the server says no.
-                Ok(Some(errno)) if ranges == 1 => Outcome::Refused(errno.number()),
-                _ => Outcome::Unknown,
-            };
-            let freed = self.with(|window| window.late(late, outcome));
-            log::info!(
-                "virtio-fs: a late answer about {ranges} ranges of the window: {outcome:?}, {freed} are free by it"
-            );
-        }
     }
 }

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use dax_window::{Wait, WaitReason};
 
-use super::{DaxWindow, Patience};
+use super::DaxWindow;
+use super::base::Patience;
 use crate::{Error, Lock};
 
 impl<R: Lock> DaxWindow<R> {

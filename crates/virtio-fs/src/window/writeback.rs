@@ -8,7 +8,8 @@ use dax_window::{Writeback, WritebackTicket};
 use fs_dax::{FileKey, FileRange, PAGE_SIZE};
 use fuse_proto::Errno;
 
-use super::{DaxWindow, PINNED};
+use super::DaxWindow;
+use super::base::PINNED;
 use crate::{Error, Lock};
 
 /// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.

@@ -1,0 +1,74 @@
+//! What late answers bring: look-ups and open files to give back, sizes that are known again.
+
+use dax_window::Frozen;
+use fs_dax::{FileRange, MetadataChange};
+
+use super::Volume;
+use super::inode::Inode;
+use super::late_change::{Change, LateChange};
+use crate::Lock;
+use crate::queue::channel::OrphanReply;
+use crate::rpc::connection::SettleOrphans;
+use crate::rpc::in_flight::GivenUp;
+use crate::rpc::orphans;
+
+impl<R: Lock> Volume<R> {
+    /// Keeps bytes frozen until the request is answered that takes them away, if it was given up; else lets accesses in again.
+    pub(super) fn thaw_when_settled(
+        &self,
+        inode: &Inode<R>,
+        frozen: Option<Frozen>,
+        change: Change,
+        given_up: GivenUp<R>,
+    ) {
+        // An inode whose node id is another's now is nobody's any more.
+        let inode = self.inodes.get(inode.nodeid).filter(|known| known.key == inode.key);
+        match (given_up.unique(), inode) {
+            (Some(unique), Some(inode)) if frozen.is_some() => {
+                inode.note_unsettled();
+                self.late_changes.keep(LateChange { unique, inode, change, frozen });
+            }
+            _ => self.inodes.mapped().thaw(frozen),
+        }
+        // Given up only now: its answer is waited for.
+        drop(given_up);
+    }
+
+    /// Takes note of a late answer, if it is one to a change of a file's size.
+    fn settle_change(&self, orphan: &OrphanReply) {
+        let Some(LateChange { inode, change, frozen, .. }) = self.late_changes.take(orphan.about.unique) else {
+            return;
+        };
+        {
+            let _layout = inode.layout.change();
+            let _epoch = inode.epoch.change(MetadataChange::SizeChange);
+            let refused = matches!(orphans::refusal(&self.rpc, orphan), Ok(Some(_)));
+            if !refused {
+                change.note(&inode, inode.truncate_seq());
+                if let Some(start) = change.cut_from() {
+                    self.inodes.mapped().take_copies(inode.key, FileRange::between(start, u64::MAX));
+                }
+            }
+            inode.note_truncate();
+            inode.note_size_change();
+            inode.note_settled();
+            inode.expire_attr();
+        }
+        self.inodes.mapped().thaw(frozen);
+    }
+
+    /// Gives back what came with replies that nobody waits for any more, and takes note of what they say.
+    pub(crate) fn settle_orphans(&self) {
+        self.inodes.mapped().settle_late();
+        let forgets = self.inodes.forgets();
+        if orphans::settle(&self.rpc, |node| forgets.owe(node, 1), |orphan| self.settle_change(orphan)) > 0 {
+            forgets.flush();
+        }
+    }
+}
+
+impl<R: Lock> SettleOrphans for Volume<R> {
+    fn settle_orphans(&self) {
+        Self::settle_orphans(self);
+    }
+}
