@@ -65,8 +65,22 @@ pub(super) fn step(bench: &mut Bench) -> Result<Done> {
     Ok(Done::Ran(tally))
 }
 
+/// The folders of the crates' fuzz targets, each a workspace of its own, in order.
+pub(super) fn folders(paths: &Paths) -> Result<Vec<PathBuf>> {
+    let crates = paths.root.join("crates");
+    let mut all = Vec::new();
+    for entry in fs::read_dir(&crates).with_context(|| format!("cannot read {}", crates.display()))? {
+        let folder = entry?.path().join("fuzz");
+        if folder.join("Cargo.toml").is_file() {
+            all.push(folder);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
 /// What this machine's own programmes are built for. Named to cargo, it keeps the flags away from build scripts.
-fn host_triple() -> Result<String> {
+pub(super) fn host_triple() -> Result<String> {
     let mut command = Command::new("rustc");
     process::cargo::clean(&mut command);
     let output = process::quiet(command.arg("-vV"), Duration::from_secs(60))?;
@@ -87,18 +101,11 @@ struct Fuzz {
 impl Fuzz {
     /// Those of all crates.
     fn all(paths: &Paths) -> Result<Vec<Self>> {
-        let crates = paths.root.join("crates");
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&crates).with_context(|| format!("cannot read {}", crates.display()))? {
-            let entry = entry?;
-            let folder = entry.path().join("fuzz");
-            if folder.join("Cargo.toml").is_file() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                all.push(Self { target: paths.target.join("fuzz").join(&name), name, folder });
-            }
-        }
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
+        let of = |folder: PathBuf| {
+            let name = folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+            Self { target: paths.target.join("fuzz").join(&name), name, folder }
+        };
+        Ok(folders(paths)?.into_iter().map(of).collect())
     }
 
     /// The names of all targets.

@@ -73,13 +73,14 @@ const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first; the boots as early as can be, since the others run beside them.
-pub(super) const STEPS: [Step; 13] = [
+pub(super) const STEPS: [Step; 14] = [
     Step::check(
         "structure",
         "no circle between files, no arrow upwards, no long function without its reason, nothing unused in a manifest",
         structure,
     ),
     Step::check("format", "the code is formatted", format),
+    Step::check("locks", "the lock file of every workspace is current, those of the fuzz targets too", locks),
     Step { name: "qemu", about: "the scenarios in QEMU", work: Work::Boots, suite: false },
     Step::check("clippy", "no lint complains, on the host and on bare metal", clippy),
     Step::check("alone", "each no_std crate builds by itself for every bare-metal target", alone),
@@ -120,6 +121,17 @@ fn structure(bench: &mut Bench) -> Result<Done> {
 
 fn format(bench: &mut Bench) -> Result<Done> {
     Ok(Done::Ran(bench.check(bench.cargo(["fmt", "--all", "--check"]))?))
+}
+
+fn locks(bench: &mut Bench) -> Result<Done> {
+    let host = fuzz::host_triple()?;
+    let mut tally = bench.check(bench.cargo(["fetch", "--quiet", "--locked", "--target", &host]))?;
+    for folder in fuzz::folders(&bench.context.paths)? {
+        let mut command = bench.cargo(["fetch", "--quiet", "--locked", "--target", &host, "--manifest-path"]);
+        command.arg(folder.join("Cargo.toml"));
+        tally = tally.plus(bench.check(command)?);
+    }
+    Ok(Done::Ran(tally))
 }
 
 fn clippy(bench: &mut Bench) -> Result<Done> {
