@@ -89,7 +89,8 @@ impl<R: Lock> File<R> {
         self.mounted.volume().attr(self.open.handle.who, &self.open.inode, self.open.handle.fh)
     }
 
-    /// Reads at `offset`; returns how many bytes, fewer than asked for only at the end of the file.
+    /// Reads at `offset`; returns how many bytes: fewer than asked for only at the end of the file, which reads 0 bytes, and
+    /// before bytes that cannot be read, which give their error to the read that begins with them.
     ///
     /// Bytes that are mapped are copied out of the window with no request; the rest of a file that cannot be mapped is
     /// read by READ.

@@ -11,8 +11,17 @@ use crate::window::counters::Reason;
 use crate::window::range_ref::RangeRef;
 use crate::{Error, Lock};
 
+/// What came of reading a piece.
+enum Piece {
+    /// So many bytes, none where the file has ended.
+    Read(usize),
+    /// Nothing: the file is only so long now.
+    Cut(u64),
+}
+
 impl<R: Lock> FileIo<R> {
-    /// Reads at `offset`; returns how many bytes, fewer than asked for only at the end of the file.
+    /// Reads at `offset`; returns how many bytes, fewer than asked for only at the end of the file and before what cannot be
+    /// read.
     pub(crate) fn read(&self, file: &OpenFile<R>, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         self.volume.check_alive(&file.inode)?;
         let Some(window) = self.window_for(file) else {
@@ -29,45 +38,62 @@ impl<R: Lock> FileIo<R> {
         let mut at = offset;
         while at < end {
             let rest = &mut buffer[(at - offset) as usize..(end - offset) as usize];
-            let request = read_request(file, at, rest.len(), mappable);
-            let count = if at >= mappable {
-                window.counters.bypass(Reason::Tail);
-                data::read(self.rpc(), &file.handle, rest, at)?
-            } else {
-                let acquired = match window.hit(&mut stream, &request) {
-                    Some(range) => Acquired::Range(range),
-                    None => window.acquire(&file.id(), &mut stream, &request)?,
-                };
-                match acquired {
-                    Acquired::Range(range) => {
-                        // The file may have been cut while the range was waited for; while it is held it cannot be. Read
-                        // once: the next look may find a longer file than the buffer is.
-                        let size = file.inode.size();
-                        if size < end {
-                            window.release(range);
-                            end = size;
-                            mappable = window.mappable_end(end);
-                            continue;
-                        }
-                        copy_out(window, file, &mut stream, &request, range, rest)
-                    }
-                    Acquired::Bypass(why) => {
-                        window.counters.bypass(Reason::Window(why));
-                        let len = bypass_len(window.range_size(), at, rest.len(), mappable);
-                        let rest = &mut rest[..len];
-                        self.measured(window, why, || data::read(self.rpc(), &file.handle, rest, at))?
-                    }
+            match self.read_piece(window, file, &mut stream, (rest, at), mappable) {
+                Ok(Piece::Read(0)) => {
+                    // The host cut the file meanwhile.
+                    file.inode.expire_attr();
+                    break;
                 }
-            };
-            if count == 0 {
-                // The host cut the file meanwhile.
-                file.inode.expire_attr();
-                break;
+                Ok(Piece::Read(count)) => at += count as u64,
+                Ok(Piece::Cut(size)) => {
+                    end = size;
+                    mappable = window.mappable_end(end);
+                }
+                Err(error) if at == offset => return Err(error),
+                // The caller asks again from there on.
+                Err(_) => break,
             }
-            at += count as u64;
         }
         file.keep_stream(stream);
         Ok((at - offset) as usize)
+    }
+
+    /// Reads some of what is wanted at `at`.
+    fn read_piece(
+        &self,
+        window: &DaxWindow<R>,
+        file: &OpenFile<R>,
+        stream: &mut Stream,
+        (rest, at): (&mut [u8], u64),
+        mappable: u64,
+    ) -> Result<Piece, Error> {
+        if at >= mappable {
+            window.counters.bypass(Reason::Tail);
+            return data::read(self.rpc(), &file.handle, rest, at).map(Piece::Read);
+        }
+        let request = read_request(file, at, rest.len(), mappable);
+        let acquired = match window.hit(stream, &request) {
+            Some(range) => Acquired::Range(range),
+            None => window.acquire(&file.id(), stream, &request)?,
+        };
+        match acquired {
+            Acquired::Range(range) => {
+                // The file may have been cut while the range was waited for; while it is held it cannot be. Read once: the
+                // next look may find a longer file than the buffer is.
+                let size = file.inode.size();
+                if size < at + rest.len() as u64 {
+                    window.release(range);
+                    return Ok(Piece::Cut(size));
+                }
+                Ok(Piece::Read(copy_out(window, file, stream, &request, range, rest)))
+            }
+            Acquired::Bypass(why) => {
+                window.counters.bypass(Reason::Window(why));
+                let len = bypass_len(window.range_size(), at, rest.len(), mappable);
+                let rest = &mut rest[..len];
+                self.measured(window, why, || data::read(self.rpc(), &file.handle, rest, at)).map(Piece::Read)
+            }
+        }
     }
 
     /// The size of a file that is to be read, asked anew where it matters.

@@ -68,18 +68,21 @@ impl<'f, R: Lock> Read<'f, R> {
         let buffer = &mut buffer[..len];
         while self.done < buffer.len() {
             let more = match core::mem::replace(&mut self.step, Step::Next) {
-                Step::Next => self.next(&mut buffer[self.done..], waker)?,
-                Step::Size(asked) => self.poll_size(asked, waker)?,
-                Step::SetUp(set_up) => self.poll_set_up(set_up, &mut buffer[self.done..], waker)?,
+                Step::Next => self.next(&mut buffer[self.done..], waker),
+                Step::Size(asked) => self.poll_size(asked, waker),
+                Step::SetUp(set_up) => self.poll_set_up(set_up, &mut buffer[self.done..], waker),
                 Step::Request(in_flight, op, len) => {
                     let rest = &mut buffer[self.done..][..len];
-                    self.poll_request(in_flight, op, rest, waker)?
+                    self.poll_request(in_flight, op, rest, waker)
                 }
             };
             match more {
-                More::Now => {}
-                More::Later => return Ok(None),
-                More::Never => break,
+                Ok(More::Now) => {}
+                Ok(More::Later) => return Ok(None),
+                Ok(More::Never) => break,
+                Err(error) if self.done == 0 => return Err(error),
+                // The caller asks again from there on.
+                Err(_) => break,
             }
         }
         Ok(Some(self.done))

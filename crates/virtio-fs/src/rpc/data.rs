@@ -46,51 +46,70 @@ pub(crate) fn readable_len(offset: u64, len: usize) -> usize {
     usize::try_from((i64::MAX as u64).saturating_sub(offset)).unwrap_or(usize::MAX).min(len)
 }
 
-/// Reads; returns how many bytes, fewer than asked for only at the end of the file.
+/// Reads; returns how many bytes, fewer than asked for only at the end of the file and before what cannot be read.
 pub(crate) fn read<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
     let len = readable_len(offset, buffer.len());
     let buffer = &mut buffer[..len];
     let mut done = 0;
     while done < buffer.len() {
-        let (count, short) = read_batch(rpc, handle, &mut buffer[done..], offset.saturating_add(done as u64))?;
+        let (count, end) = read_batch(rpc, handle, &mut buffer[done..], offset.saturating_add(done as u64));
         rpc.counters.read_bytes.add(count as u64);
         done += count;
-        if short {
-            break;
+        match end {
+            None => {}
+            Some(End::Failed(error)) if done == 0 => return Err(error),
+            Some(_) => break,
         }
     }
     Ok(done)
 }
 
-/// Reads by up to [`PIPELINE`] requests at once. Returns the bytes read without a gap, and whether the file ended there.
-fn read_batch<R: Lock>(
-    rpc: &Rpc<R>,
-    handle: &Handle,
-    buffer: &mut [u8],
-    mut offset: u64,
-) -> Result<(usize, bool), Error> {
+/// Why nothing was read past some byte.
+enum End {
+    /// The file ends there.
+    OfFile,
+    Failed(Error),
+}
+
+/// Reads by up to [`PIPELINE`] requests at once. Returns the bytes read without a gap, and why they are not all.
+fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut offset: u64) -> (usize, Option<End>) {
     let size = io_size(rpc);
     let channel = rpc.connection().pick_channel();
     let mut sent = heapless::Vec::<_, PIPELINE>::new();
+    let mut unsent = None;
     for chunk in buffer.chunks(size).take(PIPELINE) {
         let op = read_op(handle, offset, chunk.len());
-        let Some(in_flight) = rpc.submit(channel, handle.who, &op, sent.is_empty())? else { break };
-        // No more than PIPELINE: there is room.
-        let _ = sent.push((op, in_flight));
+        match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
+            Ok(Some(in_flight)) => {
+                // No more than PIPELINE: there is room.
+                let _ = sent.push((op, in_flight));
+            }
+            Ok(None) => break,
+            Err(error) => {
+                unsent = Some(End::Failed(error));
+                break;
+            }
+        }
         offset = offset.saturating_add(chunk.len() as u64);
     }
     rpc.connection().kick(channel);
-    let mut short = false;
+    let mut end = None;
     let mut got = 0;
     for ((op, in_flight), chunk) in sent.into_iter().zip(buffer.chunks_mut(size)) {
-        let count = rpc.finish(&op, in_flight, chunk, |bytes: &[u8]| bytes.len())?;
-        if !short {
-            got += count;
+        let result = rpc.finish(&op, in_flight, chunk, |bytes: &[u8]| bytes.len());
+        if end.is_some() {
+            // It lies past the end of the file or past what cannot be read, whatever the reply says.
+            continue;
         }
-        // What comes after a short read is past the end of the file, whatever a later reply says.
-        short |= count < chunk.len();
+        match result {
+            Ok(count) => {
+                got += count;
+                end = (count < chunk.len()).then_some(End::OfFile);
+            }
+            Err(error) => end = Some(End::Failed(error)),
+        }
     }
-    Ok((got, short))
+    (got, end.or(unsent))
 }
 
 /// Writes by up to `most` requests at once. Returns the bytes written without a gap, and the first error after them.

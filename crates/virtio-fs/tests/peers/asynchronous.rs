@@ -38,7 +38,7 @@ impl Wake for Count {
 }
 
 /// Polls a task only when it was woken, which whoever completes requests sees to.
-fn run<T>(fs: &VirtioFs, task: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(fs: &VirtioFs, task: impl Future<Output = T>) -> T {
     let mut task = pin!(task);
     let woken = Arc::new(Count::default());
     let waker = Waker::from(woken.clone());

@@ -9,6 +9,7 @@ use fs_dax::{FileKey, FileRange, Mappings, UnmapCause, Wanted};
 use fuse_proto::{Errno, FallocateMode};
 use virtio_fs::{Credentials, LayoutWatch, LockRange, OpenOptions};
 
+use crate::asynchronous::run;
 use crate::faults::{BOTH, tables};
 use crate::rig::content::content;
 use crate::rig::ledger::{op, u32_at, u64_at};
@@ -93,6 +94,39 @@ fn what_makes_a_file_longer_goes_in_order() {
         }
         assert_eq!(peer.get(&name).len(), full_from * PAGE, "no hole is left in front of anything");
     }
+    peer.finish(fs);
+}
+
+/// As of the host's own pread: what was read before the bytes that cannot be is not lost, and the next read has the error.
+#[test]
+fn a_read_ends_before_what_cannot_be_read() {
+    let peer = Peer::new(Kind::Strict);
+    let bytes = content(4, 6 * PAGE);
+    peer.put("file", &bytes);
+    let fs = peer.mount_with(peer.config().data_buffer_size(PAGE).dax(false)).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    for bad in [0, 1, 3, 5] {
+        let from = (bad * PAGE) as u64;
+        peer.strict().watch(move |request| {
+            let refused = request.opcode() == op::READ && u64_at(&request.bytes, 48) == from;
+            if refused { Act::Refuse(libc::EIO) } else { Act::Serve }
+        });
+        let mut buffer = vec![0; bytes.len()];
+        let read = file.read_at(&mut buffer, 0);
+        let polled = run(&fs, file.read_async(&mut buffer, 0));
+        if bad == 0 {
+            assert_eq!(read.unwrap_err().errno(), Errno::EIO);
+            assert_eq!(polled.unwrap_err().errno(), Errno::EIO);
+        } else {
+            assert_eq!((read.unwrap(), polled.unwrap()), (bad * PAGE, bad * PAGE));
+            assert_eq!(buffer[..bad * PAGE], bytes[..bad * PAGE]);
+            assert_eq!(file.read_at(&mut buffer, from).unwrap_err().errno(), Errno::EIO);
+            assert_eq!(file.read_exact_at(&mut buffer, 0).unwrap_err().errno(), Errno::EIO);
+            assert_eq!(fs.read("file").unwrap_err().errno(), Errno::EIO);
+        }
+    }
+    peer.strict().watch(|_| Act::Serve);
+    drop(file);
     peer.finish(fs);
 }
 
