@@ -123,6 +123,18 @@ impl Fault {
         matches!((self.access, self.sharing), (FaultAccess::Write, Sharing::Private))
     }
 
+    /// The same fault for a file system that tracks no dirt: nobody needs the first store to a page to fault, so a load
+    /// from a shared mapping is resolved like a store if `may_store`, and its page is installed writable at once.
+    ///
+    /// `may_store` says whether both the mapping and the file permit stores.
+    #[must_use]
+    pub const fn untracked(&self, may_store: bool) -> Self {
+        match (may_store, self.sharing) {
+            (true, Sharing::Shared) => Self { access: FaultAccess::Write, ..*self },
+            _ => *self,
+        }
+    }
+
     /// Decides what becomes of the fault. Pure; touches nothing.
     ///
     /// Bus errors: [`Errno::ERANGE`] past the end of the file, [`Errno::EFAULT`] for an address outside the area,

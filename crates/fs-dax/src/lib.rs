@@ -53,7 +53,8 @@
 //!    processor faults again. Then drop what keeps the memory.
 //!
 //! A page that is loaded from is installed for reading, even in a writable mapping: so the first store is a fault of
-//! its own, and that is how a page becomes dirty. A huge page is dirty as a whole.
+//! its own, and that is how a page becomes dirty. A huge page is dirty as a whole. A file system that tracks no dirt
+//! resolves [`Fault::untracked`] instead, and needs no second fault. [`FaultCounters`] count what was installed.
 //!
 //! # A synchronous fault
 //! A mapping made with [`MapFlags::SYNC`] promises that a page becomes writable only once the metadata it needs is
@@ -99,6 +100,7 @@ mod addr;
 mod capability;
 mod change;
 mod checked_range;
+mod counters;
 mod device;
 mod dirty;
 mod epoch;
@@ -122,6 +124,7 @@ mod writeback;
 
 pub use addr::{DeviceOffset, FileRange, PhysAddr, VirtAddr};
 pub use capability::Capability;
+pub use counters::FaultCounters;
 pub use device::{AccessFlags, DirectAccess, DirectRange, LinearMemory, MemoryDevice, Partition};
 pub use dirty::{ByteRuns, DirtyRange, DirtyRange2M, PageRuns, PageSet, WORDS_2M};
 pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch};
@@ -139,7 +142,7 @@ pub use fs_errno::Errno;
 pub use key::{FileKey, FileKeys};
 pub use layout::{Layout, LayoutChange, LayoutSeen, Mappings, UnmapCause};
 pub use map::{DeviceIndex, Devices, Extent, FileMap, MapError, MapRules, Segment};
-pub use memory::{MappedMemory, SharedMemory, View, WritableView};
+pub use memory::{CopyFn, MappedMemory, SharedMemory, View, WritableView};
 pub use owner::{Claim, DeviceOwner};
 pub use owner_id::OwnerId;
 pub use page::{Area, MappedRun, Page, PageSize, PageSizes, Placement, Wanted};

@@ -57,6 +57,10 @@ pub trait SharedMemory: WindowMemory {
     fn is_writable(&self) -> bool;
 }
 
+/// Copies so many bytes from one place to another, which do not overlap: exactly those, with accesses that the compiler
+/// knows nothing of (assembly, volatile or atomic ones), since one of the two places is memory that others change.
+pub type CopyFn = unsafe fn(*const u8, *mut u8, usize);
+
 /// Shared memory that the kernel has mapped.
 ///
 /// Copies are made by instructions that the compiler knows nothing of, ordered accesses by atomics: no reference to the
@@ -85,6 +89,7 @@ pub struct MappedMemory<'a, F = NoFlush> {
     phys: Option<PhysAddr>,
     capabilities: Capabilities,
     flush: F,
+    copy: Option<CopyFn>,
     mapped: PhantomData<&'a ()>,
 }
 
@@ -105,6 +110,7 @@ impl<'a> MappedMemory<'a> {
             phys: None,
             capabilities: Capabilities { pages: crate::Pages::None, access: crate::Access::LoadsAndStores },
             flush: NoFlush,
+            copy: None,
             mapped: PhantomData,
         }
     }
@@ -132,7 +138,7 @@ impl<'a, F: CacheFlush> MappedMemory<'a, F> {
             return Err(Error::RangeOverflow { start, len: len as u64 });
         }
         let capabilities = Capabilities { pages: crate::Pages::None, access: crate::Access::LoadsAndStores };
-        Ok(Self { base, len, writable, phys: None, capabilities, flush, mapped: PhantomData })
+        Ok(Self { base, len, writable, phys: None, capabilities, flush, copy: None, mapped: PhantomData })
     }
 
     /// The same memory with its physical address, a multiple of the page size, and what its pages are good for.
@@ -148,6 +154,15 @@ impl<'a, F: CacheFlush> MappedMemory<'a, F> {
         }
         let capabilities = Capabilities { pages, ..self.capabilities };
         Ok(Self { phys: Some(phys), capabilities, ..self })
+    }
+
+    /// The same memory with another way to copy `read` and `write`, for a kernel that knows a faster one.
+    ///
+    /// # Safety
+    /// `copy` does what a [`CopyFn`] does.
+    #[must_use]
+    pub unsafe fn with_copy(self, copy: CopyFn) -> Self {
+        Self { copy: Some(copy), ..self }
     }
 
     /// The way its cache lines are flushed.
@@ -201,7 +216,7 @@ impl<F: CacheFlush> WindowMemory for MappedMemory<'_, F> {
     fn read(&self, offset: DeviceOffset, into: &mut [u8]) -> Result<(), Error> {
         let from = self.at(offset, into.len() as u64)?;
         // SAFETY: the bytes are mapped for loads; a private slice does not overlap shared memory.
-        unsafe { copy::copy_out(from.as_ptr(), into.as_mut_ptr(), into.len()) };
+        unsafe { self.copy.unwrap_or(copy::copy_out)(from.as_ptr(), into.as_mut_ptr(), into.len()) };
         Ok(())
     }
 
@@ -209,7 +224,7 @@ impl<F: CacheFlush> WindowMemory for MappedMemory<'_, F> {
         self.check_writable()?;
         let to = self.at(offset, from.len() as u64)?;
         // SAFETY: the bytes are mapped for stores; a private slice does not overlap shared memory.
-        unsafe { copy::copy_in(from.as_ptr(), to.as_ptr(), from.len()) };
+        unsafe { self.copy.unwrap_or(copy::copy_in)(from.as_ptr(), to.as_ptr(), from.len()) };
         Ok(())
     }
 

@@ -167,7 +167,15 @@ fn the_other_outcomes_of_a_fault() {
     assert!(
         matches!(ask(read, read_only), FaultOutcome::Map(mapping) if !mapping.writable && mapping.page.len == 2 << 20)
     );
+    // Where no dirt is tracked it is writable at once, if stores are permitted and would reach the file.
+    for (may_store, sharing, writable) in
+        [(true, Sharing::Shared, true), (false, Sharing::Shared, false), (true, Sharing::Private, false)]
+    {
+        let read = Fault { sharing, ..read }.untracked(may_store);
+        assert!(matches!(ask(read, good), FaultOutcome::Map(mapping) if mapping.writable == writable), "{sharing:?}");
+    }
     let copy = Fault { sharing: Sharing::Private, ..fault };
+    assert_eq!(copy.untracked(true), copy);
     assert!(matches!(ask(copy, read_only), FaultOutcome::Copy(mapping) if mapping.page.len == 4096));
     assert!(matches!(ask(Fault { wanted: Wanted::Huge, ..copy }, good), FaultOutcome::SmallerPage));
 }

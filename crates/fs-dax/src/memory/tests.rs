@@ -1,7 +1,7 @@
 extern crate std;
 
 use core::cell::RefCell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::vec;
 use std::vec::Vec;
@@ -170,4 +170,42 @@ fn an_ordered_store_publishes_the_bytes_before_it() {
             memory.store_u64(DeviceOffset(8), round).unwrap();
         }
     });
+}
+
+#[test]
+fn words_in_view_are_the_aligned_ones() {
+    let words = words::<4>();
+    let memory = MappedMemory::of_words(&words);
+    for (index, word) in words.iter().enumerate() {
+        word.store(u64::from_ne_bytes([index as u8 + 1; 8]), Ordering::Relaxed);
+    }
+    let seen = |offset, len| -> Vec<u8> {
+        memory.view(DeviceOffset(offset), len).unwrap().words().map(|word| word.to_le_bytes()[3]).collect()
+    };
+    assert_eq!(seen(0, 32), [1, 2, 3, 4]);
+    assert_eq!(seen(1, 31), [2, 3, 4]);
+    assert_eq!(seen(8, 23), [2, 3]);
+    assert_eq!(seen(9, 6), [0; 0]);
+    assert_eq!(seen(32, 0), [0; 0]);
+}
+
+#[test]
+fn the_embedders_copy_is_used_for_both_ways() {
+    static COPIES: AtomicUsize = AtomicUsize::new(0);
+    unsafe fn counted(from: *const u8, to: *mut u8, len: usize) {
+        COPIES.fetch_add(1, Ordering::Relaxed);
+        for at in 0..len {
+            // SAFETY: the caller's promise.
+            let byte = unsafe { from.wrapping_add(at).read_volatile() };
+            // SAFETY: as above.
+            unsafe { to.wrapping_add(at).write_volatile(byte) };
+        }
+    }
+    let words = words::<4>();
+    // SAFETY: it copies as it must.
+    let memory = unsafe { MappedMemory::of_words(&words).with_copy(counted) };
+    memory.write(DeviceOffset(3), b"abc").unwrap();
+    let mut bytes = [0; 5];
+    memory.read(DeviceOffset(2), &mut bytes).unwrap();
+    assert_eq!((&bytes, COPIES.load(Ordering::Relaxed)), (b"\0abc\0", 2));
 }

@@ -100,6 +100,21 @@ impl<'a> View<'a> {
         unsafe { words::load(at.as_ptr().cast()) }
     }
 
+    /// The whole words in view, little-endian, from the first whose address is a multiple of 8 on. Each is loaded in one
+    /// access; nothing is promised about the order among them, nor with other accesses.
+    #[cfg(target_has_atomic = "64")]
+    pub fn words(&self) -> impl ExactSizeIterator<Item = u64> + use<'a> {
+        let first = self.start.as_ptr().align_offset(WORD as usize).min(self.len);
+        let count = (self.len - first) / WORD as usize;
+        let words = self.start.as_ptr().wrapping_add(first).cast::<u64>();
+        let memory = PhantomData::<&'a ()>;
+        (0..count).map(move |index| {
+            let _ = memory;
+            // SAFETY: the word is aligned and one of those in view, which stay mapped for loads for as long as `'a`.
+            unsafe { words::load_relaxed(words.wrapping_add(index)) }
+        })
+    }
+
     fn word(&self, offset: usize) -> Result<NonNull<u8>, Error> {
         let at = self.at(offset, WORD as usize)?;
         let address = at.as_ptr() as usize as u64;
@@ -183,6 +198,13 @@ mod words {
         let value = unsafe { AtomicU64::from_ptr(at) }.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         Ok(u64::from_le(value))
+    }
+
+    /// # Safety
+    /// `at` is aligned and can be loaded from.
+    pub(super) unsafe fn load_relaxed(at: *mut u64) -> u64 {
+        // SAFETY: aligned and readable.
+        u64::from_le(unsafe { AtomicU64::from_ptr(at) }.load(Ordering::Relaxed))
     }
 
     /// # Safety
