@@ -1,9 +1,9 @@
 //! Base address registers.
 
-use virtio_shm::BarFault;
-use virtio_transport::ConfigurationAccess;
+use virtio_shm::{BarFault, ShmId, ShmRegion};
+use virtio_transport::{ConfigurationAccess, PciFunction};
 
-use crate::config::Config;
+use crate::config::{COMMAND_MEMORY, Config};
 
 /// Offset of BAR 0.
 const BAR0: u8 = 0x10;
@@ -35,6 +35,34 @@ impl Bars {
         let known = self.known.get_mut(usize::from(index)).ok_or(BarFault::NoSuchBar)?;
         *known.get_or_insert_with(|| probe(config, index))
     }
+}
+
+/// Returns the memory behind BAR `index` of a function of any kind, virtio or not, as a region with the id `index`: an
+/// ivshmem device shares its BAR 2 with other machines. The function decodes addresses in memory space from then on.
+///
+/// ```
+/// use transport_pci::bar_region;
+/// use virtio_shm::{BarFault, ShmRegion};
+/// use virtio_transport::{ConfigurationAccess, PciFunction};
+///
+/// fn shared_memory(pci: &mut impl ConfigurationAccess, ivshmem: PciFunction) -> Result<ShmRegion, BarFault> {
+///     bar_region(pci, ivshmem, 2)
+/// }
+/// ```
+///
+/// # Errors
+///
+/// A [`BarFault`] if the BAR cannot be used.
+pub fn bar_region<C: ConfigurationAccess>(
+    access: &mut C,
+    function: PciFunction,
+    index: u8,
+) -> Result<ShmRegion, BarFault> {
+    let mut config = Config::new(access, function);
+    let Bar { addr, size } = Bars::default().get(&mut config, index)?;
+    let region = ShmRegion::new(ShmId(index), addr, size).map_err(|_| BarFault::Address { addr, size })?;
+    config.change_command(COMMAND_MEMORY, true);
+    Ok(region)
 }
 
 fn register(index: u8) -> u8 {
@@ -108,8 +136,6 @@ fn size_mask<C: ConfigurationAccess>(config: &mut Config<'_, C>, index: u8, old:
 
 #[cfg(test)]
 mod tests {
-    use virtio_transport::PciFunction;
-
     use super::*;
 
     /// A function with a 64-bit BAR 0 that says something else while it is sized than before.
@@ -117,6 +143,7 @@ mod tests {
         address: u32,
         mask: u32,
         sizing: bool,
+        command: u16,
     }
 
     impl ConfigurationAccess for Liar {
@@ -126,7 +153,7 @@ mod tests {
 
         fn read16(&self, _: PciFunction, offset: u8) -> u16 {
             assert_eq!(offset, 4);
-            0
+            self.command
         }
 
         fn read32(&self, _: PciFunction, offset: u8) -> u32 {
@@ -142,8 +169,9 @@ mod tests {
             panic!("8 bits written at {offset:#x}")
         }
 
-        fn write16(&mut self, _: PciFunction, offset: u8, _: u16) {
-            panic!("16 bits written at {offset:#x}")
+        fn write16(&mut self, _: PciFunction, offset: u8, value: u16) {
+            assert_eq!(offset, 4);
+            self.command = value;
         }
 
         fn write32(&mut self, _: PciFunction, offset: u8, value: u32) {
@@ -156,7 +184,7 @@ mod tests {
     #[test]
     fn an_address_that_the_size_does_not_allow() {
         let probe = |address, mask| {
-            let mut liar = Liar { address, mask, sizing: false };
+            let mut liar = Liar { address, mask, sizing: false, command: 0 };
             let function = PciFunction { bus: 0, device: 0, function: 0 };
             Bars::default().get(&mut Config::new(&mut liar, function), 0)
         };
@@ -164,5 +192,18 @@ mod tests {
         let fault = BarFault::Address { addr: 0xf100_0000, size: 0x1000_0000 };
         assert_eq!(probe(0xf100_000c, 0xf000_000c), Err(fault));
         assert_eq!(probe(0xf000_000c, 0x8000_000c), Err(BarFault::Address { addr: 0xf000_0000, size: 1 << 31 }));
+    }
+
+    #[test]
+    fn a_bar_of_any_function_is_a_region_and_decoded() {
+        let mut function = Liar { address: 0xf000_000c, mask: 0xf000_000c, sizing: false, command: 0 };
+        let place = PciFunction { bus: 0, device: 3, function: 0 };
+        let region = bar_region(&mut function, place, 0).unwrap();
+        assert_eq!((region.id(), region.addr(), region.len()), (ShmId(0), 0xf000_0000, 0x1000_0000));
+        assert_eq!(function.command, COMMAND_MEMORY);
+        function.command = 0;
+        assert_eq!(bar_region(&mut function, place, 1), Err(BarFault::UpperHalf { lower: 0 }));
+        assert_eq!(bar_region(&mut function, place, 6), Err(BarFault::NoSuchBar));
+        assert_eq!(function.command, 0, "nothing is decoded that cannot be used");
     }
 }

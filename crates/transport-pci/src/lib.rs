@@ -26,6 +26,7 @@
 //! - [`PciTransport`]: a [`virtio_transport::Transport`] and a [`virtio_shm::ShmTransport`], for devices of any type; only
 //!   modern ones.
 //! - [`MsixMessage`], [`QueueVectors`]: interrupts by MSI-X, which are methods of the transport.
+//! - [`bar_region`]: the memory behind a BAR of any function, such as that of an ivshmem device.
 //! - [`PciError`], [`Note`]: why a device cannot be driven, and what was odd about one that can.
 #![no_std]
 #![deny(unsafe_code)]
@@ -51,6 +52,7 @@ mod structures;
 mod transport;
 mod vectors;
 
+pub use bar::bar_region;
 pub use error::{PciError, Structure, StructureFault};
 pub use interrupt::MsixMessage;
 pub use note::Note;
