@@ -74,9 +74,7 @@ pub(crate) struct Settings {
 /// What is counted here.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) faults: Counter,
-    pub(crate) faults_huge: Counter,
-    pub(crate) faults_base: Counter,
+    pub(crate) faults: fs_dax::FaultCounters,
     pub(crate) sync_faults: Counter,
 }
 

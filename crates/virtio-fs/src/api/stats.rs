@@ -1,5 +1,7 @@
 //! What a mounted file system did.
 
+use fs_dax::PageSizes;
+
 use crate::io::FileIo;
 use crate::rpc::counters::Counter;
 use crate::window::counters::Counters;
@@ -66,6 +68,7 @@ impl Stats {
         let volume = io.volume();
         let rpc = &volume.rpc;
         let window = io.window();
+        let faults = &io.counters.faults;
         let counted = |counter: fn(&Counters) -> &Counter| window.map_or(0, |window| counter(&window.counters).get());
         Self {
             dax: io.dax_status(),
@@ -85,9 +88,9 @@ impl Stats {
             removed_mappings: counted(|window| &window.removed_mappings),
             window_waits: counted(|window| &window.waits),
             notifications: volume.counters.notifications.get(),
-            faults: io.counters.faults.get(),
-            faults_huge: io.counters.faults_huge.get(),
-            faults_base: io.counters.faults_base.get(),
+            faults: faults.faults() as u64,
+            faults_huge: faults.pages_of(PageSizes::SMALL_4K.huge()) as u64,
+            faults_base: faults.pages_of(PageSizes::SMALL_4K.base()) as u64,
             sync_faults: io.counters.sync_faults.get(),
             fsyncs: rpc.counters.fsyncs.get(),
             protected_pages: counted(|window| &window.protected_pages),

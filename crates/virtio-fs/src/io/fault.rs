@@ -28,6 +28,7 @@ pub struct FaultGuard<R: Lock = spin::Mutex<()>> {
     seen: LayoutSeen,
     /// The host has set room aside for what is stored to the page.
     has_room: bool,
+    wanted: Wanted,
     /// The page's blocks are durable before it is writable: stores convert none.
     synchronous: bool,
     /// Last: the file system lives as long as its guards.
@@ -60,11 +61,7 @@ impl<R: Lock> FaultGuard<R> {
                 self.inode.note_stores();
             }
         }
-        let counters = &self.io.counters;
-        match page.size {
-            fs_dax::PageSize::Huge => counters.faults_huge.add(1),
-            fs_dax::PageSize::Base => counters.faults_base.add(1),
-        }
+        self.io.counters.faults.installed(page, self.wanted);
         window.install(range, writable);
     }
 }
@@ -97,7 +94,7 @@ impl<R: Lock> FileIo<R> {
         if fault.is_shared_write() && !file.options.is_writable() {
             return Err(Error::refused(Errno::EACCES, "the file is not open for writing"));
         }
-        self.counters.faults.add(1);
+        self.counters.faults.faulted();
         if fault.is_shared_write() {
             self.volume.clear_set_id(file.handle.who, inode)?;
         }
@@ -126,6 +123,7 @@ impl<R: Lock> FileIo<R> {
             run,
             seen,
             has_room: false,
+            wanted: fault.wanted,
             synchronous: fault.sync != SyncMode::None,
         };
         if fault.is_shared_write() && fault.sync != SyncMode::None {
