@@ -53,56 +53,22 @@ pub use replay::{Entries, Log};
 #[cfg(feature = "alloc")]
 mod check;
 #[cfg(feature = "alloc")]
-mod coherence;
-#[cfg(feature = "alloc")]
-mod create;
-#[cfg(feature = "alloc")]
-mod error;
-#[cfg(feature = "alloc")]
-mod failure;
-#[cfg(feature = "alloc")]
-mod file;
-#[cfg(feature = "alloc")]
-mod follow;
-#[cfg(feature = "alloc")]
 mod master;
 #[cfg(feature = "alloc")]
 mod mount;
 #[cfg(feature = "alloc")]
-mod ownership;
-#[cfg(feature = "alloc")]
-mod stat;
-#[cfg(feature = "alloc")]
-mod state;
-#[cfg(feature = "alloc")]
 mod tree;
-#[cfg(feature = "alloc")]
-mod view;
 
 #[cfg(feature = "alloc")]
-pub use check::{Checked, Event, check};
-#[cfg(feature = "alloc")]
-pub use coherence::Coherence;
-#[cfg(feature = "alloc")]
-pub use create::{NewFile, Owner, Placement};
-#[cfg(feature = "alloc")]
-pub use error::Error;
-#[cfg(feature = "alloc")]
-pub use file::File;
-#[cfg(feature = "alloc")]
-pub use follow::Followed;
-#[cfg(feature = "alloc")]
-pub use master::{AppendError, FormatError, FormatOptions, Interleave, Room, format};
-#[cfg(feature = "alloc")]
-pub use mount::MountOptions;
-#[cfg(feature = "alloc")]
-pub use ownership::Claims;
-#[cfg(feature = "alloc")]
-pub use stat::{DirEntry, Stat, StatFs};
-#[cfg(feature = "alloc")]
-pub use state::{Mount, Role};
-#[cfg(feature = "alloc")]
-pub use tree::{Applied, FileNode, Kind, Node, NodeId, Tree};
+pub use {
+    check::{Checked, Event, check},
+    master::{AppendError, FormatError, FormatOptions, Interleave, Room, format},
+    mount::{
+        Claims, Coherence, DirEntry, Error, FaultGuard, File, Followed, Mount, MountOptions, NewFile, Owner, Placement,
+        Role, Stat, StatFs,
+    },
+    tree::{Applied, FileNode, Kind, Node, NodeId, Tree},
+};
 
 /// The example of the README compiles and runs.
 #[cfg(all(doctest, feature = "alloc"))]

@@ -34,6 +34,16 @@ struct RawHead {
     padding: U32,
 }
 
+/// Owner, permissions and path: of a directory all there is.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawOwned {
+    uid: U32,
+    gid: U32,
+    mode: U32,
+    path: [u8; 80],
+}
+
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawExtent46 {
@@ -49,10 +59,7 @@ struct RawFile46 {
     size: U64,
     extent_count: U32,
     flags: U32,
-    uid: U32,
-    gid: U32,
-    mode: U32,
-    path: [u8; 80],
+    owned: RawOwned,
     padding: U32,
     extents: [RawExtent46; 8],
 }
@@ -70,10 +77,7 @@ struct RawExtent48 {
 struct RawFile48 {
     size: U64,
     flags: U32,
-    uid: U32,
-    gid: U32,
-    mode: U32,
-    path: [u8; 80],
+    owned: RawOwned,
     map_kind: U32,
     padding: U32,
     /// The number of extents, or of interleaved maps.
@@ -95,15 +99,6 @@ struct RawInterleaved48 {
     strip_count: U64,
     chunk: U64,
     strips: [RawExtent48; MAX_EXTENTS],
-}
-
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawMkdir {
-    uid: U32,
-    gid: U32,
-    mode: U32,
-    path: [u8; 80],
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -250,7 +245,7 @@ impl Record {
             }
             (_, TYPE_FILE) => RawFile48::ref_from_bytes(body).map(|raw| Self::File(raw.record())).map_err(|_| unknown),
             (_, TYPE_MKDIR) => {
-                RawMkdir::ref_from_prefix(body).map(|(raw, _)| Self::Mkdir(raw.record())).map_err(|_| unknown)
+                RawOwned::ref_from_prefix(body).map(|(raw, _)| Self::Mkdir(raw.dir_record())).map_err(|_| unknown)
             }
             (Format::V46, TYPE_ACCESS_46) => Ok(Self::Access),
             (Format::V47 | Format::V48, TYPE_ADD_DEVICE) => {
@@ -293,7 +288,9 @@ impl Record {
                 TYPE_FILE
             }
             (Self::Mkdir(record), _) => {
-                body[..size_of::<RawMkdir>()].copy_from_slice(RawMkdir::from_record(record).as_bytes());
+                let DirRecord { uid, gid, mode, path } = record;
+                let raw = RawOwned::new(*uid, *gid, *mode, path);
+                body[..size_of::<RawOwned>()].copy_from_slice(raw.as_bytes());
                 TYPE_MKDIR
             }
             (Self::AddDevice(record), Format::V47 | Format::V48) => {
@@ -322,15 +319,7 @@ impl RawFile46 {
                 RawMap::Simple { count, extents }
             }
         };
-        FileRecord {
-            size: self.size.get(),
-            flags: self.flags.get(),
-            uid: self.uid.get(),
-            gid: self.gid.get(),
-            mode: self.mode.get(),
-            path: PathField(self.path),
-            map,
-        }
+        self.owned.file_record(self.size, self.flags, map)
     }
 
     fn from_record(record: &FileRecord) -> Option<Self> {
@@ -344,26 +333,14 @@ impl RawFile46 {
         raw.size = record.size.into();
         raw.extent_count = count.into();
         raw.flags = record.flags.into();
-        raw.uid = record.uid.into();
-        raw.gid = record.gid.into();
-        raw.mode = record.mode.into();
-        raw.path = record.path.0;
-        clean_path(&mut raw.path);
+        raw.owned = RawOwned::new(record.uid, record.gid, record.mode, &record.path);
         Some(raw)
     }
 }
 
 impl RawFile48 {
     fn record(&self) -> FileRecord {
-        FileRecord {
-            size: self.size.get(),
-            flags: self.flags.get(),
-            uid: self.uid.get(),
-            gid: self.gid.get(),
-            mode: self.mode.get(),
-            path: PathField(self.path),
-            map: self.map(),
-        }
+        self.owned.file_record(self.size, self.flags, self.map())
     }
 
     fn map(&self) -> RawMap {
@@ -407,11 +384,7 @@ impl RawFile48 {
         }
         raw.size = record.size.into();
         raw.flags = record.flags.into();
-        raw.uid = record.uid.into();
-        raw.gid = record.gid.into();
-        raw.mode = record.mode.into();
-        raw.path = record.path.0;
-        clean_path(&mut raw.path);
+        raw.owned = RawOwned::new(record.uid, record.gid, record.mode, &record.path);
         Some(raw)
     }
 }
@@ -428,15 +401,20 @@ impl RawExtent48 {
     }
 }
 
-impl RawMkdir {
-    fn record(&self) -> DirRecord {
+impl RawOwned {
+    fn file_record(&self, size: U64, flags: U32, map: RawMap) -> FileRecord {
+        let DirRecord { uid, gid, mode, path } = self.dir_record();
+        FileRecord { size: size.get(), flags: flags.get(), uid, gid, mode, path, map }
+    }
+
+    fn dir_record(&self) -> DirRecord {
         DirRecord { uid: self.uid.get(), gid: self.gid.get(), mode: self.mode.get(), path: PathField(self.path) }
     }
 
-    fn from_record(record: &DirRecord) -> Self {
-        let mut path = record.path.0;
+    fn new(uid: u32, gid: u32, mode: u32, path: &PathField) -> Self {
+        let mut path = path.0;
         clean_path(&mut path);
-        Self { uid: record.uid.into(), gid: record.gid.into(), mode: record.mode.into(), path }
+        Self { uid: uid.into(), gid: gid.into(), mode: mode.into(), path }
     }
 }
 

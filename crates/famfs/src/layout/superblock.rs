@@ -24,13 +24,20 @@ struct RawDevice {
     name: [u8; 64],
 }
 
+/// What all versions begin with.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct Raw46 {
+struct RawHead {
     magic: U64,
     version: U64,
     log_offset: U64,
     log_len: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Raw46 {
+    head: RawHead,
     uuid: [u8; 16],
     system_uuid: [u8; 16],
     crc: U64,
@@ -42,10 +49,7 @@ struct Raw46 {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Raw48 {
-    magic: U64,
-    version: U64,
-    log_offset: U64,
-    log_len: U64,
+    head: RawHead,
     alloc_unit: U64,
     omf_major: U32,
     omf_minor: U32,
@@ -121,8 +125,8 @@ impl Superblock {
         }
         Some(Ok(Self {
             format: Format::V46,
-            log_offset: raw.log_offset.get(),
-            log_len: raw.log_len.get(),
+            log_offset: raw.head.log_offset.get(),
+            log_len: raw.head.log_len.get(),
             alloc_unit: UNIT,
             omf_minor: 0,
             uuid: Uuid(raw.uuid),
@@ -138,8 +142,8 @@ impl Superblock {
         let (raw, _) = Raw48::ref_from_prefix(bytes).ok()?;
         Some(check_48(raw, &bytes[..COVERED_48]).map(|()| Self {
             format,
-            log_offset: raw.log_offset.get(),
-            log_len: raw.log_len.get(),
+            log_offset: raw.head.log_offset.get(),
+            log_len: raw.head.log_len.get(),
             alloc_unit: raw.alloc_unit.get(),
             omf_minor: raw.omf_minor.get(),
             uuid: Uuid(raw.uuid),
@@ -199,14 +203,17 @@ impl Superblock {
     #[must_use]
     pub fn encode(&self) -> [u8; MAX_SUPERBLOCK_LEN] {
         let mut bytes = [0; MAX_SUPERBLOCK_LEN];
+        let head = RawHead {
+            magic: MAGIC.into(),
+            version: self.format.version().into(),
+            log_offset: self.log_offset.into(),
+            log_len: self.log_len.into(),
+        };
         let device = RawDevice { size: self.device_len.into(), uuid: [0; 16], name: self.device_name };
         match self.format {
             Format::V46 => {
                 let mut raw = Raw46 {
-                    magic: MAGIC.into(),
-                    version: self.format.version().into(),
-                    log_offset: self.log_offset.into(),
-                    log_len: self.log_len.into(),
+                    head,
                     uuid: self.uuid.0,
                     system_uuid: self.system_uuid.0,
                     crc: U64::ZERO,
@@ -219,10 +226,7 @@ impl Superblock {
             }
             Format::V47 | Format::V48 => {
                 let mut raw = Raw48 {
-                    magic: MAGIC.into(),
-                    version: self.format.version().into(),
-                    log_offset: self.log_offset.into(),
-                    log_len: self.log_len.into(),
+                    head,
                     alloc_unit: self.alloc_unit.into(),
                     omf_major: OMF_MAJOR.into(),
                     omf_minor: self.omf_minor.into(),

@@ -94,24 +94,56 @@ fn faults_are_answered_with_the_files_own_pages() {
     mount.create(b"small", &file(5000)).unwrap();
     mount.create(b"large", &file(4 * MIB)).unwrap();
     let (small, large) = (opened(&mount, b"small"), opened(&mount, b"large"));
-    let FaultOutcome::Map(page) = large.fault(&fault(3 * MIB, 4 * MIB, FaultAccess::Write), PageSizes::SMALL_4K) else {
+    let FaultOutcome::Map(page) = large.fault(&fault(3 * MIB, 4 * MIB, FaultAccess::Write), false, PageSizes::SMALL_4K)
+    else {
         panic!()
     };
     assert_eq!((page.page.size, page.writable), (PageSize::Huge, true));
     assert_eq!(page.page.phys.0, 0x10_0000_0000 + large.resolve(2 * MIB, 1).unwrap().offset.0);
+    // Where the program may store nobody waits for its first store; a private mapping is never written through.
+    let read = fault(3 * MIB, 4 * MIB, FaultAccess::Read);
+    let private = Fault { sharing: Sharing::Private, ..read };
+    for (read, may_store, writable) in [(read, true, true), (read, false, false), (private, true, false)] {
+        let FaultOutcome::Map(page) = large.fault(&read, may_store, PageSizes::SMALL_4K) else { panic!() };
+        assert_eq!(page.writable, writable);
+    }
     // The last page of a file is shown as a whole, and nothing after it.
-    let FaultOutcome::Map(page) = small.fault(&fault(4999, 4 * MIB, FaultAccess::Read), PageSizes::SMALL_4K) else {
+    let FaultOutcome::Map(page) = small.fault(&fault(4999, 4 * MIB, FaultAccess::Read), false, PageSizes::SMALL_4K)
+    else {
         panic!()
     };
     assert_eq!(page.page.size, PageSize::Base);
-    let past = small.fault(&fault(8192, 4 * MIB, FaultAccess::Read), PageSizes::SMALL_4K);
+    let past = small.fault(&fault(8192, 4 * MIB, FaultAccess::Read), false, PageSizes::SMALL_4K);
     assert!(matches!(past, FaultOutcome::BusError(Errno::ERANGE)), "{past:?}");
     // Where all of the mapping is shown, each page is one of the file's own.
     for at in (0..4 * MIB).step_by(4096) {
         let asked = Fault { wanted: Wanted::Base, ..fault(at, 4 * MIB, FaultAccess::Read) };
-        let FaultOutcome::Map(page) = large.fault(&asked, PageSizes::SMALL_4K) else { panic!() };
+        let FaultOutcome::Map(page) = large.fault(&asked, false, PageSizes::SMALL_4K) else { panic!() };
         assert_eq!(page.page.phys.0 - 0x10_0000_0000, large.resolve(at, 1).unwrap().offset.0);
     }
+}
+
+#[test]
+fn pages_are_counted_when_they_are_installed_and_are_current_until_memory_fails() {
+    let host = formatted(Format::V48, LEN);
+    let mount = master(&host);
+    mount.create(b"f", &file(3 * MIB)).unwrap();
+    let f = opened(&mount, b"f");
+    let asked = |at, wanted| {
+        let asked = Fault { wanted, ..fault(at, 3 * MIB, FaultAccess::Read) };
+        let FaultOutcome::Map(page) = f.fault(&asked, true, PageSizes::SMALL_4K) else { panic!() };
+        page
+    };
+    for (at, wanted) in [(0, Wanted::Largest), (5000, Wanted::Base), (2 * MIB, Wanted::Largest)] {
+        let page = asked(at, wanted);
+        assert!(page.guard.is_current());
+        page.guard.installed(&page.page);
+    }
+    let late = asked(0, Wanted::Largest);
+    let counts = mount.faults();
+    assert_eq!((counts.faults(), counts.pages_of(2 * MIB), counts.pages_of(4096), counts.fallbacks()), (4, 1, 2, 1));
+    mount.notify_failure(DeviceIndex(0), 0, 1, &());
+    assert!(!late.guard.is_current(), "what changed after the look-up shows");
 }
 
 #[test]
@@ -124,7 +156,7 @@ fn what_may_not_be_stored_to_is_refused_by_name() {
     let check = |file: File<Host, Lock>, error: Error, errno: Errno| {
         assert_eq!(file.write_at(0, &[1]), Err(error));
         assert_eq!(error.errno(), errno);
-        let outcome = file.fault(&store, PageSizes::SMALL_4K);
+        let outcome = file.fault(&store, false, PageSizes::SMALL_4K);
         assert!(matches!(outcome, FaultOutcome::BusError(found) if found == errno), "{outcome:?}");
         assert_eq!(file.read_at(0, &mut [0]), Ok(1));
     };
@@ -132,7 +164,11 @@ fn what_may_not_be_stored_to_is_refused_by_name() {
     for path in [b".meta/.log".as_slice(), b".meta/.superblock"] {
         check(opened(&mount, path), Error::FileReadOnly, Errno::EACCES);
     }
+    let load = fault(0, MIB, FaultAccess::Read);
     let there = client(&host.other().read_only());
+    let rw = opened(&there, b"rw");
+    let FaultOutcome::Map(page) = rw.fault(&load, true, PageSizes::SMALL_4K) else { panic!() };
+    assert!(!page.writable, "memory that is read-only");
     check(opened(&there, b"rw"), Error::ReadOnly, Errno::EROFS);
     assert_eq!(there.mkdir(b"d", &OWNER), Err(Error::ReadOnly));
     let options = MountOptions { read_only: true, system: Some(SYSTEM), ..MountOptions::default() };
@@ -229,7 +265,7 @@ fn a_lost_range_fails_exactly_the_files_that_have_it() {
     assert_eq!(mount.notify_failure(device, at, 1, &pages), 1);
     assert_eq!(pages.0.borrow().iter().map(|(key, _)| *key).collect::<Vec<_>>(), [b.key()]);
     assert_eq!(b.read_at(0, &mut [0]).unwrap_err().errno(), Errno::EIO);
-    let outcome = b.fault(&fault(0, MIB, FaultAccess::Read), PageSizes::SMALL_4K);
+    let outcome = b.fault(&fault(0, MIB, FaultAccess::Read), false, PageSizes::SMALL_4K);
     assert!(matches!(outcome, FaultOutcome::BusError(Errno::EIO)));
     assert!(a.read_at(0, &mut [0]).is_ok() && c.read_at(0, &mut [0]).is_ok());
     assert!(mount.mkdir(b"d", &OWNER).is_ok() && mount.follow(1, &pages).is_ok());

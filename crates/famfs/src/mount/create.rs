@@ -3,9 +3,9 @@
 use fs_dax::{DeviceIndex, Devices, SharedMemory};
 use lock_api::RawMutex;
 
+use super::state::{Inner, Mount, Role, State};
 use crate::layout::{DirRecord, Entry, FileRecord, Path, RawMap, Record};
 use crate::master::append;
-use crate::state::{Inner, Mount, Role, State};
 use crate::{AppendError, Applied, Error, Interleave, NodeId, Room};
 
 /// The flags of a file.

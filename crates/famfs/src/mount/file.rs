@@ -2,21 +2,18 @@
 
 use alloc::sync::Arc;
 
-use fs_dax::{
-    Backing, Errno, Fault, FaultOutcome, FileKey, FileRange, Layout, MappedRun, MetadataState, PageSizes, Segment,
-    SharedMemory, WindowMemory,
-};
+use fs_dax::{Errno, FileKey, FileRange, Segment, SharedMemory, WindowMemory};
 use lock_api::RawMutex;
 
-use crate::coherence::Shared;
-use crate::state::Inner;
+use super::coherence::Shared;
+use super::state::Inner;
 use crate::{Error, FileNode};
 
 /// An open file. Reading, writing and mapping it takes no lock.
 #[derive(Debug)]
 pub struct File<M, L: RawMutex> {
-    mount: Arc<Inner<M, L>>,
-    node: Arc<FileNode>,
+    pub(super) mount: Arc<Inner<M, L>>,
+    pub(super) node: Arc<FileNode>,
 }
 
 impl<M, L: RawMutex> Clone for File<M, L> {
@@ -40,12 +37,6 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
     #[must_use]
     pub fn key(&self) -> FileKey {
         self.node.key()
-    }
-
-    /// What a fault compares before and after it looked the memory up: see [`fault`](Self::fault).
-    #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.mount.layout
     }
 
     /// Whether the file can be used.
@@ -135,44 +126,6 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
     pub fn resolve(&self, offset: u64, want: u64) -> Result<Segment, Error> {
         self.mount.check_fresh()?;
         Ok(self.node.mapped().map()?.resolve(offset, want))
-    }
-
-    /// Answers a page fault. Take [`Layout::seen`] of [`layout`](Self::layout) first, and install the page only if the
-    /// layout is still unchanged under the page-table lock: so no page of a file system that is gone stays mapped.
-    ///
-    /// Bus errors: as [`check`](Self::check); for a store to a shared mapping EROFS and EACCES as
-    /// [`check_writable`](Self::check_writable); the others of [`Fault::resolve`].
-    pub fn fault(&self, fault: &Fault, sizes: PageSizes) -> FaultOutcome {
-        let backing = match self.backing(fault) {
-            Ok(backing) => backing,
-            Err(error) => return FaultOutcome::BusError(error.errno()),
-        };
-        if fault.is_shared_write()
-            && let Err(error) = self.check_writable()
-        {
-            return FaultOutcome::BusError(error.errno());
-        }
-        fault.resolve(sizes, &backing, ())
-    }
-
-    fn backing(&self, fault: &Fault) -> Result<Backing, Error> {
-        self.check()?;
-        let map = self.node.mapped().map()?;
-        let mut backing = Backing {
-            eof: map.size(),
-            run: None,
-            writable: self.check_writable().is_ok(),
-            // Nothing is ever allocated after a file was made, and its record was durable before it was visible.
-            metadata: MetadataState::DURABLE,
-        };
-        let Some((file_offset, segment)) = fault.file_offset().and_then(|offset| map.run_around(offset)) else {
-            return Ok(backing);
-        };
-        let memory = self.memory(&segment)?;
-        memory.capabilities().check_faults()?;
-        let phys = memory.phys(segment.offset, segment.len)?;
-        backing.run = Some(MappedRun { file_offset, phys, len: segment.len });
-        Ok(backing)
     }
 
     pub(crate) fn memory(&self, segment: &Segment) -> Result<&Shared<M>, Error> {

@@ -4,12 +4,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use fs_dax::{DeviceIndex, Devices, FailureState, Layout, SharedMemory, WindowMemory};
+use fs_dax::{DeviceIndex, Devices, FailureState, FaultCounters, Layout, SharedMemory, WindowMemory};
 use lock_api::{Mutex, RawMutex};
 
-use crate::coherence::Shared;
+use super::coherence::Shared;
+use super::ownership::Claimed;
 use crate::layout::Superblock;
-use crate::ownership::Claimed;
 use crate::{Error, Finding, Tree};
 
 /// What this host may do.
@@ -49,6 +49,7 @@ pub(crate) struct Inner<M, L: RawMutex> {
     /// The memory of superblock or log failed: nothing is followed or appended any more.
     pub(crate) metadata: FailureState,
     pub(crate) layout: Layout,
+    pub(crate) faults: FaultCounters,
     pub(crate) state: Mutex<L, State>,
     /// Held for as long as anybody can reach the memory.
     pub(crate) _claimed: Option<Claimed<L>>,

@@ -3,8 +3,8 @@
 use fs_dax::{DeviceIndex, Devices, SharedMemory};
 use lock_api::RawMutex;
 
+use super::state::Mount;
 use crate::layout::Path;
-use crate::state::Mount;
 use crate::{Error, Kind, NodeId, Room};
 
 /// The attributes of a file or directory.

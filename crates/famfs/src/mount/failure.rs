@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use fs_dax::{DeviceIndex, Errno, FileKey, FileRange, Mappings, SharedMemory, UnmapCause};
 use lock_api::RawMutex;
 
-use crate::state::{Inner, Mount};
+use super::state::{Inner, Mount};
 
 impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
     /// Tells the mount that `len` bytes at `offset` of a device are lost. The files that have some of them fail with

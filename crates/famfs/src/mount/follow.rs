@@ -6,10 +6,10 @@ use core::sync::atomic::Ordering;
 use fs_dax::{FileKey, FileRange, Mappings, SharedMemory, UnmapCause};
 use lock_api::RawMutex;
 
+use super::state::{Inner, Mount, Role, State};
 use crate::layout::{Entry, MAX_ENTRY_LEN};
 use crate::master::read_counters;
 use crate::replay::{forget, read_entry, read_superblock};
-use crate::state::{Inner, Mount, Role, State};
 use crate::{AppendError, Error, Finding, Flaw, Place};
 
 /// What following the log brought.
