@@ -8,6 +8,7 @@ mod data;
 mod limits;
 mod measure;
 mod names;
+mod shared;
 
 use crate::{
     machine::Machine,
@@ -31,7 +32,8 @@ pub(crate) fn run(machine: &Machine) -> Outcome {
     with_file(machine, Config::default(), |fs, file| {
         data::run(fs, file)?;
         names::run(fs)
-    })
+    })?;
+    shared::run(machine)
 }
 
 /// Runs those for a window that is smaller than the file, and for none.

@@ -49,6 +49,8 @@ mod pci;
 #[cfg(target_os = "none")]
 mod platform;
 #[cfg(target_os = "none")]
+mod region;
+#[cfg(target_os = "none")]
 mod scenarios;
 #[cfg(target_os = "none")]
 mod shell;

@@ -1,7 +1,7 @@
-//! File mappings: programs' address spaces whose pages come by page faults through the driver.
+//! File mappings: programs' address spaces whose pages come by page faults through a file system.
 //!
-//! This is the embedder's side of `dax` and of `virtio_fs::fault`, as small as it can be and still right on several
-//! processors:
+//! This is the embedder's side of `fs_dax`, as small as it can be and still right on several processors. Files are those of
+//! virtio-fs and of famfs, behind one trait:
 //!
 //! - a [`Process`] has views of files, and one lock around its page tables, which is never held while the driver, the device or
 //!   another processor is waited for;
@@ -12,19 +12,25 @@
 //! - a [`pin::Pin`] keeps a page where it is, whoever wants it, until it is dropped.
 
 mod fault;
+mod file;
 mod pin;
 mod process;
 mod running;
+mod shared;
+mod virtio;
 
 use crate::arch::{
     smp,
     traps::{PageFault, Resolution},
 };
 use core::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use file::Mapped;
 use fs_dax::{Errno, FileKey, FileRange, Mappings, UnmapCause};
 pub(crate) use pin::set_patience;
-pub(crate) use process::{Counts, File, Process, View, ViewRequest};
+pub(crate) use process::{Counts, Process, View, ViewRequest};
 use running::{current, processes};
+pub(crate) use shared::SharedFile;
+pub(crate) use virtio::File;
 
 /// The page-fault handler.
 pub(crate) fn handle(fault: &PageFault) -> Resolution {

@@ -7,6 +7,7 @@ pub(crate) mod dax;
 pub(crate) mod dirs;
 pub(crate) mod discovery;
 pub(crate) mod fallback;
+pub(crate) mod famfs;
 pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod mmap;

@@ -114,7 +114,7 @@ fn measure(
     let model = args.cpu.clone().map(|model| &*model.leak());
     let runner = Runner { tools, root: &root, share: &share, accelerator: &args.accel, model };
     let mut samples = Samples::default();
-    samples.add_ours(&[size::measured(&tools.kernel)?])?;
+    samples.add_ours(&size::measured(&tools.kernel)?)?;
     let step = Step::begin("Measuring");
     for repetition in 1..=args.repetitions {
         for run in Run::BOOTS.into_iter().filter(|run| rows.iter().any(|row| row.run == *run)) {
@@ -158,7 +158,7 @@ mod tests {
     fn a_filter_chooses_by_name() {
         let names = |filter| chosen(filter).unwrap().iter().map(|row| row.name).collect::<Vec<_>>();
         assert_eq!(names(None).len(), ROWS.len());
-        assert_eq!(names(Some("fault")), ["fault_2m", "fault_4k"]);
+        assert_eq!(names(Some("fault")), ["fault_2m", "fault_4k", "famfs_fault_2m", "famfs_fault_4k"]);
         let error = chosen(Some("speed of light")).unwrap_err().to_string();
         assert!(error.contains("read_warm_2m"), "{error}");
     }

@@ -3,7 +3,7 @@
 mod check;
 mod dump;
 mod format;
-mod image;
+pub(crate) mod image;
 mod ls;
 mod status;
 

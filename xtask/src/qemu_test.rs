@@ -2,6 +2,8 @@
 
 mod one;
 mod output;
+mod shared;
+mod words;
 
 use crate::{
     rig::{kernel, machine, tools::Tools},

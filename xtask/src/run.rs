@@ -93,6 +93,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode> {
         accelerator: &args.accel,
         memory: args.memory,
         share: &share,
+        memory_shared: None,
         small_disk: None,
         daemon: &[],
         our_daemon: &[],

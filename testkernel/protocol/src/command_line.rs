@@ -14,6 +14,12 @@ pub const DEADLINE: &str = "deadline";
 pub const INTERRUPTS: &str = "irq";
 /// Bytes of the window that the machine has, for scenarios that compare.
 pub const WINDOW: &str = "window";
+/// Which of several machines that share memory this one is, from 0.
+pub const GUEST: &str = "guest";
+/// How the memory that machines share can be used; the value is [`READ_ONLY`], or the word is left out.
+pub const MEMORY: &str = "memory";
+/// The value of [`MEMORY`] for memory to which stores are lost.
+pub const READ_ONLY: &str = "read-only";
 /// How many seconds a scenario takes that can take any time.
 pub const SECONDS: &str = "seconds";
 /// With the value [`X2APIC`], the kernel puts its interrupt controller into that mode before it looks, as some monitors do.

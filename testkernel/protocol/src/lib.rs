@@ -1,5 +1,6 @@
 //! What the test kernel and the rig that boots it agree on: the events that the kernel sends, the words of its command
-//! line, its exit codes, the files of the share and what is in them, and the scenarios with the machines they run on.
+//! line, its exit codes, the files of the share and what is in them, the scenarios with the machines they run on, and how
+//! guests that share memory are stepped.
 //!
 //! Both sides use this crate, so that there is one copy of each.
 //!
@@ -18,3 +19,5 @@ pub mod exit;
 pub mod machines;
 pub mod scenarios;
 pub mod share;
+pub mod shared_memory;
+pub mod stepping;

@@ -28,6 +28,10 @@ pub const Q35_GPU: &str = "q35-gpu";
 pub const Q35_GPU_8G: &str = "q35-gpu-8g";
 /// A window of 16 MiB, two processors that have the x2APIC mode, message-signalled interrupts.
 pub const Q35_X2APIC: &str = "q35-x2apic";
+/// One of several machines over one memory, which is a BAR of an ivshmem device; two processors.
+pub const FAMFS_PAIR: &str = "famfs-pair";
+/// One of several machines over one memory, which a virtio-pmem device has; two processors.
+pub const FAMFS_PMEM: &str = "famfs-pmem";
 /// Nothing but what the rig needs.
 pub const Q35_BARE: &str = "q35-bare";
 
@@ -63,5 +67,9 @@ pub const LARGE_GPU: &[&str] = &[Q35_GPU_8G];
 pub const X2APIC: &[&str] = &[Q35_X2APIC];
 /// With message-signalled interrupts.
 pub const WITH_MESSAGES: &[&str] = &[Q35_DAX_MSIX, Q35_PLAIN];
+/// With memory that machines share.
+pub const SHARED_MEMORY: &[&str] = &[FAMFS_PAIR];
+/// With every device that such memory comes from.
+pub const SHARED_MEMORIES: &[&str] = &[FAMFS_PAIR, FAMFS_PMEM];
 /// Without a device.
 pub const BARE: &[&str] = &[Q35_BARE];

@@ -132,6 +132,27 @@ macro_rules! for_each_scenario {
             smp {
                 stress: SMALL_WINDOWS;
             }
+            famfs {
+                golden_image: SHARED_MEMORIES;
+                format_by_us_read_by_us: SHARED_MEMORIES;
+                interleaved: SHARED_MEMORY;
+                two_guests_share: SHARED_MEMORIES;
+                log_follow: SHARED_MEMORY;
+                follow_while_appending: SHARED_MEMORY;
+                late_client: SHARED_MEMORY;
+                torn_entry_refused: SHARED_MEMORY;
+                interrupted_append_settled: SHARED_MEMORY;
+                reformat_makes_stale: SHARED_MEMORY;
+                second_master_refused: SHARED_MEMORY;
+                full_log: SHARED_MEMORY;
+                full_device: SHARED_MEMORY;
+                read_only_client_cannot_write: SHARED_MEMORY;
+                isolation: SHARED_MEMORY;
+                fault_counts: SHARED_MEMORY;
+                failed_range: SHARED_MEMORY;
+                failed_device: SHARED_MEMORY;
+                second_mount_busy: SHARED_MEMORY;
+            }
             fallback {
                 unmodified_virtiofsd: WITHOUT_WINDOW;
             }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     arch::{clock::Clock, traps, user},
     memory::{heap, paging::USER_START},
-    mmap::{self, PageTables, Process, ViewRequest},
+    mmap::{self, Mapped, PageTables, Process, ViewRequest},
     mount::Fs,
     outcome::{Outcome, Stop, ensure},
 };
@@ -86,13 +86,14 @@ fn faults(fs: &Fs, file: &Arc<File>, len: u64) -> Outcome {
     traps::handle_page_faults(mmap::handle);
     let process = Process::new()?;
     process.activate();
-    let touched = touch(&process, file, len);
+    let touched = touch(&process, file.clone(), len, ["fault_2m", "fault_4k"]);
     process.end();
     fs.set_mappings(None);
     touched
 }
 
-fn touch(process: &Process, file: &Arc<File>, len: u64) -> Outcome {
+/// The same for a file of any file system: large pages are stored to, small ones loaded from.
+pub(super) fn touch(process: &Process, file: Arc<dyn Mapped>, len: u64, [huge, base]: [&str; 2]) -> Outcome {
     let map = |at| {
         let policy = SyncPolicy::default();
         let request =
@@ -102,7 +103,7 @@ fn touch(process: &Process, file: &Arc<File>, len: u64) -> Outcome {
     let failed = |at: u64, errno| Stop::Fail(format!("the page at {at:#x} cannot be touched: {errno}"));
     let (small, large) = ((len / SMALL as u64) as u32, (len / LARGE as u64) as u32);
     first_touches(
-        "fault_2m",
+        huge,
         large,
         LARGE_PASSES,
         |range| {
@@ -113,7 +114,7 @@ fn touch(process: &Process, file: &Arc<File>, len: u64) -> Outcome {
         |view| process.unmap(&view),
     )?;
     first_touches(
-        "fault_4k",
+        base,
         small,
         1,
         |page| {
@@ -163,11 +164,14 @@ fn map_scan(file: &File, len: u64) -> Outcome {
     each_block(len, LARGE, |at| {
         let view = file.map(at, LARGE)?;
         black_box(view.words().fold(0_u64, u64::wrapping_add));
-        Ok(())
+        Ok::<(), Error>(())
     })
 }
 
 /// Calls `work` with the offset of each block of the file.
-fn each_block(len: u64, block: usize, mut work: impl FnMut(u64) -> Result<(), Error>) -> Outcome {
+pub(super) fn each_block<E>(len: u64, block: usize, mut work: impl FnMut(u64) -> Result<(), E>) -> Outcome
+where
+    Stop: From<E>,
+{
     Ok((0..len / block as u64).try_for_each(|index| work(index * block as u64))?)
 }

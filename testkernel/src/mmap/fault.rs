@@ -1,17 +1,17 @@
 //! A page fault, from the question to the driver to the page-table entry.
 
-use super::process::{Counters, Entry, Memory, Process, View, is_private};
+use super::{
+    file::{Guard, Pages, Read, Refusal},
+    process::{Counters, Entry, Memory, Process, View, is_private},
+};
 use crate::{
     arch::copy::Copy,
-    memory::{PAGE, frames, paging::MapError},
+    memory::{PAGE, frames},
 };
 use alloc::sync::Arc;
 use core::{slice, sync::atomic::Ordering};
-use fs_dax::{Errno, Fault, FaultAccess, FaultOutcome, PageMapping, PageSize, VirtAddr, Wanted};
-use virtio_fs::{FaultGuard, LayoutWatch};
+use fs_dax::{Errno, Fault, FaultAccess, Page, PageSize, VirtAddr, Wanted};
 use x86_64::instructions::tlb;
-
-type Guard = FaultGuard<spin::Mutex<()>>;
 
 impl Process {
     /// Answers a fault of this process. `Ok` means that the access is to be tried again.
@@ -48,29 +48,23 @@ impl Process {
             sync: view.agreed.sync,
             wanted,
         };
-        let watch = view.file.watch();
-        let mut outcome = view.file.fault(&fault);
-        loop {
-            outcome = match outcome {
-                FaultOutcome::Map(mapping) => return self.install(view, address, mapping),
-                FaultOutcome::Copy(mapping) => return self.copy(view, &mapping),
-                FaultOutcome::NeedsSync(sync) => view.file.finish_sync(&fault, sync),
-                FaultOutcome::NeedsAllocation(allocate) => view.file.finish_allocation(&fault, allocate),
-                FaultOutcome::Hole => return self.fill(view, &fault, watch),
-                FaultOutcome::NeedsWritable => return Err(Refusal::Bus(Errno::EACCES)),
-                FaultOutcome::SmallerPage => return Err(Refusal::SmallOnly),
-                FaultOutcome::Retry => return Ok(()),
-                FaultOutcome::BusError(errno) => return Err(Refusal::Bus(errno)),
-            };
-        }
+        let pages = Faulting { process: self, view, address };
+        view.file.answer(&fault, view.writable && !is_private(view), &pages)
     }
+}
 
-    /// Installs a page of the window.
-    fn install(&self, view: &Arc<View>, address: u64, mapping: PageMapping<Guard>) -> Result<(), Refusal> {
-        let PageMapping { page, writable, guard } = mapping;
+/// A process at a fault.
+struct Faulting<'a> {
+    process: &'a Process,
+    view: &'a Arc<View>,
+    address: u64,
+}
+
+impl Pages for Faulting<'_> {
+    fn install(&self, page: &Page, writable: bool, guard: &mut dyn Guard) -> Result<(), Refusal> {
         let removed = {
-            let mut tables = self.tables();
-            let stale = !tables.has(view) || !guard.is_current() || tables.permits(address, writable);
+            let mut tables = self.process.tables();
+            let stale = !tables.has(self.view) || !guard.is_current() || tables.permits(self.address, writable);
             // A small page may have come into the place of a large one.
             if stale || page.size == PageSize::Huge && tables.wanted(page.virt.0) == Wanted::Base {
                 return Ok(());
@@ -78,31 +72,29 @@ impl Process {
             let memory = Memory::Window(page.phys);
             let entry = Entry { len: page.len, file_offset: page.file_offset, writable, memory };
             let removed = tables.install(page.virt.0, entry)?;
-            guard.installed(&page, writable);
+            guard.installed(page, writable);
             removed
         };
-        let Counters { huge, base, .. } = &self.counters;
+        let Counters { huge, base, .. } = &self.process.counters;
         let counter = if page.size == PageSize::Huge { huge } else { base };
         counter.fetch_add(1, Ordering::AcqRel);
         removed.finish();
         Ok(())
     }
 
-    /// Installs a copy of a page of the window.
-    fn copy(&self, view: &Arc<View>, mapping: &PageMapping<Guard>) -> Result<(), Refusal> {
-        let PageMapping { page, guard, .. } = mapping;
+    fn copy(&self, page: &Page, guard: &dyn Guard) -> Result<(), Refusal> {
         let frame = Frame::new()?;
         let from = page.phys.0 as *const u8;
-        // SAFETY: the guard keeps the page of the window, which the kernel has mapped one to one; the frame is our own.
+        // SAFETY: the guard keeps the page of the file, which the kernel has mapped one to one; the frame is our own.
         unsafe { Copy::best().copy(from, frame.0 as *mut u8, PAGE as usize) };
-        self.install_own(view, page.virt.0, page.file_offset, true, frame, || guard.is_current())?;
-        self.counters.copied.fetch_add(1, Ordering::AcqRel);
+        self.install_own(page.virt.0, page.file_offset, true, frame, || guard.is_current())?;
+        self.process.counters.copied.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
-    /// Fills a page that the host cannot map by reading the file, if nobody can mistake it for the file itself: for views
-    /// that are private or never written.
-    fn fill(&self, view: &Arc<View>, fault: &Fault, watch: LayoutWatch) -> Result<(), Refusal> {
+    /// For views that are private or never written.
+    fn fill(&self, fault: &Fault, file: &dyn Read) -> Result<(), Refusal> {
+        let view = self.view;
         if !is_private(view) && view.writable {
             return Err(Refusal::Bus(Errno::ENXIO));
         }
@@ -113,24 +105,23 @@ impl Process {
         let bytes = unsafe { slice::from_raw_parts_mut(frame.0 as *mut u8, PAGE as usize) };
         let mut filled = 0;
         while filled < bytes.len() {
-            match view.file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
                 Ok(0) if filled == 0 => return Err(Refusal::Bus(Errno::ERANGE)),
                 Ok(0) => break,
                 Ok(count) => filled += count,
-                Err(error) => {
-                    return Err(Refusal::Bus(Errno::new(error.errno().number()).unwrap_or(Errno::EIO)));
-                }
+                Err(errno) => return Err(Refusal::Bus(errno)),
             }
         }
         let writable = view.writable && is_private(view);
-        self.install_own(view, virt, offset, writable, frame, || view.file.unchanged_since(watch))?;
-        self.counters.filled.fetch_add(1, Ordering::AcqRel);
+        self.install_own(virt, offset, writable, frame, || file.is_current())?;
+        self.process.counters.filled.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
+}
 
+impl Faulting<'_> {
     fn install_own(
         &self,
-        view: &Arc<View>,
         virt: u64,
         file_offset: u64,
         writable: bool,
@@ -138,8 +129,8 @@ impl Process {
         is_current: impl FnOnce() -> bool,
     ) -> Result<(), Refusal> {
         let removed = {
-            let mut tables = self.tables();
-            if !tables.has(view) || !is_current() || tables.permits(virt, writable) {
+            let mut tables = self.process.tables();
+            if !tables.has(self.view) || !is_current() || tables.permits(virt, writable) {
                 return Ok(());
             }
             let entry = Entry { len: PAGE, file_offset, writable, memory: Memory::Own(frame.0) };
@@ -149,23 +140,6 @@ impl Process {
         };
         removed.finish();
         Ok(())
-    }
-}
-
-/// Why there is no page.
-enum Refusal {
-    /// A large page is in the way of nothing but small ones.
-    SmallOnly,
-    /// A bus error.
-    Bus(Errno),
-}
-
-impl From<MapError> for Refusal {
-    fn from(error: MapError) -> Self {
-        match error {
-            MapError::Conflict(_) => Self::SmallOnly,
-            _ => Self::Bus(Errno::ENOMEM),
-        }
     }
 }
 

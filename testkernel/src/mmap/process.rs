@@ -1,5 +1,6 @@
 //! A process: its views of files, and which pages of them are in its page tables.
 
+use super::file::Mapped;
 use crate::{
     arch::smp::{self, Remembered},
     memory::{
@@ -16,14 +17,11 @@ use fs_dax::{
 };
 use spin::{Mutex, MutexGuard};
 
-/// A file of the driver's.
-pub(crate) type File = virtio_fs::File<spin::Mutex<()>>;
-
 /// What a program asks for when it maps a file.
 #[derive(Clone)]
 pub(crate) struct ViewRequest {
     /// The file, open for as long as the view lives.
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<dyn Mapped>,
     /// The flags of mmap.
     pub(crate) flags: MapFlags,
     /// What the embedder, here the scenario, says about synchronous mappings of the file.
@@ -42,7 +40,7 @@ pub(crate) struct ViewRequest {
 pub(crate) struct View {
     /// Which addresses show which bytes.
     pub(crate) area: Area,
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<dyn Mapped>,
     /// What was agreed.
     pub(crate) agreed: Agreed,
     pub(crate) writable: bool,

@@ -11,7 +11,7 @@ use crate::{
         daemon::{self, Daemon},
         events::Event,
         logs,
-        machine::{self, Device, Machine, TAG, path_option},
+        machine::{self, Device, Machine, SHARED_LEN, SharedMemory, TAG, path_option},
         plan::{Deadlines, Plan},
         tools::Tools,
         verdict::{self, Success},
@@ -57,6 +57,8 @@ impl Runner<'_> {
     pub(super) fn ours(&self, run: Run, repetition: usize) -> Result<Vec<Measured>> {
         let folder = self.folder("ours", run, repetition);
         let mut plan = self.plan(run, &folder)?;
+        let file = self.shared_memory()?;
+        plan.memory_shared = Some(SharedMemory { file: &file, writable: true });
         let arguments: &[&str] = if run == Run::Thrash { &["bench", "thrash"] } else { &["bench"] };
         plan.words = vec![word(MODE, mode::RUN)];
         plan.words.extend(arguments.iter().map(|argument| word(ARGUMENT, argument)));
@@ -86,6 +88,14 @@ impl Runner<'_> {
         checked(outcome, ROWS.iter().filter(|row| row.run == run && row.linux).map(|row| row.name), &folder)
     }
 
+    /// The memory of files that machines share, of which there is one machine.
+    fn shared_memory(&self) -> Result<PathBuf> {
+        let path = self.root.join("memory");
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| file.set_len(SHARED_LEN)).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
     fn folder(&self, guest: &str, run: Run, repetition: usize) -> PathBuf {
         self.root.join(format!("{repetition}-{guest}-{run:?}").to_lowercase())
     }
@@ -100,6 +110,7 @@ impl Runner<'_> {
             accelerator: self.accelerator,
             memory: MEMORY,
             share: self.share,
+            memory_shared: None,
             small_disk: None,
             daemon: &[],
             our_daemon: &[],
@@ -121,7 +132,7 @@ impl Runner<'_> {
         command.args(plan.machine.board_arguments(plan.memory, plan.accelerator));
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.arg("-chardev").arg(path_option("file,id=serial,path=", &serial)).args(["-serial", "chardev:serial"]);
-        command.args(plan.machine.device_arguments(&socket));
+        command.args(plan.machine.device_arguments(&socket, None));
         command.arg("-kernel").arg(&linux.kernel).arg("-initrd").arg(&linux.initramfs);
         let task = if run == Run::Thrash { "thrash" } else { "bench" };
         let words = format!("console=ttyS0 quiet panic=-1 no_timer_check dax=always tag={TAG} run={task}");

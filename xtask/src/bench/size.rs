@@ -1,46 +1,74 @@
-//! The machine code of the driver, as it is linked into the test kernel.
+//! The machine code of the file systems, as they are linked into the test kernel.
 
 use super::results::Measured;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// The crates that make up the driver, its protocol and its window.
-const CRATES: [&str; 4] = ["virtio_fs", "fuse_proto", "dax_window", "fs_dax"];
-/// What uses them.
-const EMBEDDER: &str = "testkernel";
+/// Code whose size is of interest.
+struct Part {
+    /// The name of the measurement.
+    name: &'static str,
+    /// The crates that make it up.
+    crates: &'static [&'static str],
+    /// What uses them, or uses the same crates.
+    others: &'static [&'static str],
+}
 
-/// Bytes of the functions in a kernel's binary that are the driver's, or something generic made for it.
+/// The driver, its protocol and its window; and files on shared memory, with all that the two have in common.
+const PARTS: [Part; 2] = [
+    Part {
+        name: "text_bytes",
+        crates: &["virtio_fs", "fuse_proto", "dax_window", "fs_dax"],
+        others: &["testkernel", "famfs"],
+    },
+    Part { name: "famfs_text_bytes", crates: &["famfs", "crc32fast", "fs_dax"], others: &["testkernel", "virtio_fs"] },
+];
+
+/// Bytes of the functions in a kernel's binary that are a file system's, or something generic made for it.
 ///
 /// # Errors
 /// When the file cannot be read or has no symbols.
-pub(super) fn measured(kernel: &Path) -> Result<Measured> {
+pub(super) fn measured(kernel: &Path) -> Result<Vec<Measured>> {
     let bytes = fs::read(kernel).with_context(|| format!("cannot read the kernel {}", kernel.display()))?;
     let file = object::File::parse(&*bytes).with_context(|| format!("{} is no kernel", kernel.display()))?;
     let text = file.section_by_name(".text").context("the kernel has no section .text")?.index();
     // Functions that are the same are one function with several names.
-    let mut functions = BTreeMap::new();
+    let mut functions = [const { BTreeMap::new() }; PARTS.len()];
     for symbol in file.symbols() {
         let Ok(name) = symbol.name() else { continue };
-        let is_text = symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(text);
-        if is_text && is_drivers(&format!("{:#}", rustc_demangle::demangle(name))) {
-            functions.insert(symbol.address(), symbol.size());
+        if symbol.kind() != SymbolKind::Text || symbol.section_index() != Some(text) {
+            continue;
+        }
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        for (part, functions) in PARTS.iter().zip(&mut functions) {
+            if part.has(&name) {
+                functions.insert(symbol.address(), symbol.size());
+            }
         }
     }
-    let total: u64 = functions.values().sum();
-    ensure!(total > 0, "the kernel {} has no symbols of the driver's", kernel.display());
-    Ok(Measured { name: "text_bytes".into(), value: total as f64, unit: "B".into() })
+    PARTS.iter().zip(functions).map(|(part, functions)| part.total(kernel, &functions)).collect()
 }
 
-/// Whether a function is the driver's by its name: it names one of the crates before it names the embedder.
-fn is_drivers(name: &str) -> bool {
-    let first = |crate_name: &str| {
-        name.match_indices(&format!("{crate_name}::"))
-            .map(|(at, _)| at)
-            .find(|&at| !name[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
-    };
-    let driver = CRATES.iter().filter_map(|name| first(name)).min();
-    driver.is_some_and(|driver| first(EMBEDDER).is_none_or(|embedder| driver < embedder))
+impl Part {
+    fn total(&self, kernel: &Path, functions: &BTreeMap<u64, u64>) -> Result<Measured> {
+        let total: u64 = functions.values().sum();
+        ensure!(total > 0, "the kernel {} has no symbols of {}", kernel.display(), self.crates[0]);
+        Ok(Measured { name: self.name.into(), value: total as f64, unit: "B".into() })
+    }
+
+    /// Whether a function is the part's by its name: it names one of the crates before it names another.
+    fn has(&self, name: &str) -> bool {
+        let first = |crates: &[&str]| crates.iter().filter_map(|crate_name| named(name, crate_name)).min();
+        first(self.crates).is_some_and(|ours| first(self.others).is_none_or(|other| ours < other))
+    }
+}
+
+/// Where a name first names a crate.
+fn named(name: &str, crate_name: &str) -> Option<usize> {
+    name.match_indices(&format!("{crate_name}::"))
+        .map(|(at, _)| at)
+        .find(|&at| !name[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }
 
 #[cfg(test)]
@@ -59,8 +87,21 @@ mod tests {
             ("testkernel::scenarios::dax::run", false),
             ("mydax::run", false),
             ("memcpy", false),
+            ("<famfs::mount::Mount<fs_dax::memory::MappedMemory>>::open", false),
         ] {
-            assert_eq!(is_drivers(name), drivers, "{name}");
+            assert_eq!(PARTS[0].has(name), drivers, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_both_file_systems_have_in_common_counts_for_each_that_it_is_made_for() {
+        for (name, both) in [
+            ("<famfs::mount::Mount<fs_dax::memory::MappedMemory>>::open", [false, true]),
+            ("<virtio_fs::fs::Fs as fs_dax::platform::WindowMemory>::read", [true, false]),
+            ("fs_dax::map::FileMap::resolve", [true, true]),
+            ("<testkernel::mmap::PageTables as fs_dax::owner::Mappings>::unmap", [false, false]),
+        ] {
+            assert_eq!(PARTS.map(|part| part.has(name)), both, "{name}");
         }
     }
 

@@ -119,6 +119,11 @@ impl Row {
         Self { against_linux: Some(at_least), ..self }
     }
 
+    /// Linux has nothing like it.
+    const fn alone(self) -> Self {
+        Self { linux: false, ..self }
+    }
+
     const fn limit(self, name: &'static str, at_least: f64) -> Self {
         Self { limit: Limit::Measured(name), against_limit: Some(at_least), ..self }
     }
@@ -139,7 +144,7 @@ impl Row {
 }
 
 /// Every benchmark.
-pub(super) const ROWS: [Row; 21] = [
+pub(super) const ROWS: [Row; 27] = [
     rate("read_warm_2m").linux(3.0).limit("limit_read_2m", 0.9),
     rate("read_warm_4k").linux(3.0).limit("limit_read_4k", 0.9),
     // The limit is what one round trip a range costs: to be better is to have several under way.
@@ -151,6 +156,12 @@ pub(super) const ROWS: [Row; 21] = [
     rate("map_scan").linux(1.0).limit("limit_scan", 0.95),
     each("fault_2m").linux(2.0),
     each("fault_4k").linux(2.0),
+    rate("famfs_read_2m").alone().limit("limit_famfs_read_2m", 0.9),
+    rate("famfs_write_2m").alone().limit("limit_famfs_write_2m", 0.9),
+    rate("famfs_map_scan").alone().limit("limit_famfs_scan", 0.95),
+    // No slower than the driver's.
+    each("famfs_fault_2m").alone().limit("fault_2m", 1.0),
+    each("famfs_fault_4k").alone().limit("fault_4k", 1.0),
     Row { run: Run::Thrash, ..rate("reclaim_seq").linux(1.5) },
     Row { run: Run::Thrash, ..each("thrash_rand4k").linux(10.0).limit("limit_thrash", 1.0) },
     each("rtt").linux(1.5),
@@ -164,6 +175,7 @@ pub(super) const ROWS: [Row; 21] = [
     kept("hit_allocations", "1", Run::Whole, 0.0),
     kept("range_bytes", "B", Run::Whole, 64.0),
     kept("text_bytes", "B", Run::Build, 131_072.0),
+    kept("famfs_text_bytes", "B", Run::Build, 49_152.0),
 ];
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(super) struct ImageArgs {
 
 /// An image file.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(crate) struct Image {
     file: File,
     len: u64,
     writable: bool,
@@ -44,13 +44,15 @@ impl Image {
         let mut magic = [0; 2];
         let read = file.read_at(&mut magic, 0).with_context(|| format!("cannot read {shown}"))?;
         if read == magic.len() && magic == GZIP_MAGIC {
-            file = unpack(&file).with_context(|| format!("cannot unpack {shown}"))?;
+            let mut unpacked = tempfile::tempfile()?;
+            unpack(&file, &mut unpacked).with_context(|| format!("cannot unpack {shown}"))?;
+            file = unpacked;
         }
         Self::new(file, false).with_context(|| format!("cannot read {shown}"))
     }
 
     /// The file as memory.
-    pub(super) fn new(mut file: File, writable: bool) -> Result<Self> {
+    pub(crate) fn new(mut file: File, writable: bool) -> Result<Self> {
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len, writable, failed: RefCell::new(None) })
     }
@@ -66,7 +68,7 @@ impl Image {
     }
 
     /// Whether the host failed to read or write the file.
-    pub(super) fn failure(&self) -> Result<()> {
+    pub(crate) fn failure(&self) -> Result<()> {
         match self.failed.take() {
             Some(error) => Err(error).context("cannot read or write the image"),
             None => Ok(()),
@@ -127,9 +129,11 @@ impl SharedMemory for Image {
     }
 }
 
-/// Unpacks into a file that has no name, with holes where the image is 0.
-fn unpack(packed: &File) -> Result<File> {
-    let mut unpacked = tempfile::tempfile()?;
+/// Unpacks into an empty file, with holes where the image is 0.
+///
+/// # Errors
+/// When one cannot be read or the other not be written.
+pub(crate) fn unpack(packed: &File, unpacked: &mut File) -> Result<()> {
     let mut from = MultiGzDecoder::new(io::BufReader::new(packed));
     let mut block = vec![0; BLOCK];
     let mut len = 0;
@@ -148,7 +152,7 @@ fn unpack(packed: &File) -> Result<File> {
         len += filled as u64;
         if filled < BLOCK {
             unpacked.set_len(len)?;
-            return Ok(unpacked);
+            return Ok(());
         }
     }
 }

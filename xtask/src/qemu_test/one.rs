@@ -1,6 +1,10 @@
 //! One test on one machine.
 
-use super::output::{Outcome, TestResult};
+use super::{
+    output::{Outcome, TestResult},
+    shared::Guests,
+    words::words,
+};
 use crate::{
     rig::{
         boot::{self, DaemonEnd, Report},
@@ -24,7 +28,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use testkernel_protocol::command_line::{DEADLINE, INTERRUPTS, MODE, SECONDS, TEST, WINDOW, mode, word};
+use testkernel_protocol::command_line::{SECONDS, word};
 
 /// RAM of the machines.
 const MEMORY: u64 = 512 << 20;
@@ -78,20 +82,16 @@ impl Runner<'_> {
         numbers: &mut Vec<String>,
     ) -> Result<Result<Success, Failure>> {
         let (name, scenario) = (test.scenario.name, &test.half);
+        if let Some(script) = &scenario.shared {
+            let guests = Guests { tools: self.tools, accelerator: self.accelerator, test, script, machine, folder };
+            return guests.boot();
+        }
         if machine.has_share() {
             scenarios::make_share(share, scenario.big)?;
         }
         let longer = self.seconds.filter(|_| scenario.words.iter().any(|&(key, _)| key == SECONDS));
         let seconds = scenario.seconds + longer.unwrap_or_default();
-        let mut words = vec![
-            word(MODE, mode::TEST),
-            word(TEST, name),
-            word(DEADLINE, &(seconds * u64::from(Deadlines::slower(self.accelerator))).to_string()),
-            word(INTERRUPTS, machine.interrupts),
-        ];
-        if let Some(window) = machine.window() {
-            words.push(word(WINDOW, &window.to_string()));
-        }
+        let mut words = words(test, machine, self.accelerator, seconds);
         words.extend(scenario.words.iter().map(|&(key, value)| match longer {
             Some(seconds) if key == SECONDS => word(key, &seconds.to_string()),
             _ => word(key, value),
@@ -101,6 +101,7 @@ impl Runner<'_> {
             accelerator: self.accelerator,
             memory: MEMORY,
             share,
+            memory_shared: None,
             small_disk: scenario.small_disk,
             daemon: scenario.daemon,
             our_daemon: scenario.our_daemon,
@@ -159,6 +160,10 @@ fn as_expected(expect: Expect, verdict: Result<Success, Failure>) -> Result<Succ
 /// The logs of a failed test, and how to run it again.
 fn details(folder: &Path, name: &str, machine: &Machine) -> String {
     let mut text = logs::ends(folder);
+    // Several guests have a folder each.
+    for guest in (0..).map(|guest| folder.join(format!("guest-{guest}"))).take_while(|guest| guest.exists()) {
+        text.push_str(&format!("  {}:\n{}", guest.display(), logs::ends(&guest)));
+    }
     text.push_str(&format!("  logs: {}\n", folder.display()));
     text.push_str(&format!("  rerun: cargo xtask qemu-test --filter {} --machine {} --keep\n", name, machine.name));
     text

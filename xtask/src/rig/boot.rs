@@ -240,7 +240,7 @@ fn start_qemu(tools: &Tools, plan: &Plan<'_>, sockets: &Path, fs_socket: &Path) 
     command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=events", event::PORT)]);
     command.args(["-device", &format!("isa-debugcon,iobase={:#x},chardev=output", event::OUTPUT_PORT)]);
     command.args(["-device", &format!("isa-debug-exit,iobase={:#x},iosize=4", exit::PORT)]);
-    command.args(plan.machine.device_arguments(fs_socket));
+    command.args(plan.machine.device_arguments(fs_socket, plan.memory_shared));
     command.arg("-kernel").arg(&tools.kernel).arg("-append").arg(plan.words.join(" "));
     fs::write(plan.folder.join("qemu.command"), format!("{}\n", shown(&command)))?;
     let log = File::create(plan.folder.join(QEMU))?;

@@ -50,7 +50,7 @@ pub(crate) fn start(daemons: &Daemons, plan: &Plan<'_>, socket: &Path) -> Result
     let log_file = folder.join("daemon.log");
     let log = File::create(&log_file).with_context(|| format!("cannot write to {}", folder.display()))?;
     let (mut command, record) = match machine.device {
-        Device::None | Device::Gpu { .. } => return Ok(None),
+        Device::None | Device::Gpu { .. } | Device::Ivshmem | Device::Pmem => return Ok(None),
         Device::Dax { window } => {
             let record = plan.record.then(|| folder.join("daemon.jsonl"));
             let mut command = daemons.dax.command();

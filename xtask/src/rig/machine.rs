@@ -53,6 +53,10 @@ pub(crate) enum Device {
     Plain,
     /// None: for the rig's tests of itself.
     None,
+    /// Memory that several machines share, in a BAR of an ivshmem device.
+    Ivshmem,
+    /// The same, as a virtio-pmem device.
+    Pmem,
     /// A GPU with host memory, and no file system.
     Gpu {
         /// Bytes of its region.
@@ -73,8 +77,28 @@ const fn with_window(name: &'static str, about: &'static str, window: u64) -> Ma
     }
 }
 
+/// A q35 that shares memory with others.
+const fn sharing(name: &'static str, about: &'static str, device: Device) -> Machine {
+    Machine { name, about, board: Board::Q35, device, interrupts: interrupts::POLL, processors: 2, model: None }
+}
+
+/// The device whose BAR is memory that machines share.
+const IVSHMEM: &str = "ivshmem-plain,memdev=shared";
+
+/// Bytes of the memory that machines share: a power of two, as a BAR must be, larger than every device in it.
+pub(crate) const SHARED_LEN: u64 = 512 * MIB;
+
+/// The memory that machines share, as one of them gets it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedMemory<'a> {
+    /// The file that it is.
+    pub(crate) file: &'a Path,
+    /// Whether the machine's stores reach it.
+    pub(crate) writable: bool,
+}
+
 /// Every machine.
-pub(crate) const MACHINES: [Machine; 15] = [
+pub(crate) const MACHINES: [Machine; 17] = [
     with_window(names::Q35_DAX, "PCI, a DAX window of 256 MiB", 256 * MIB),
     with_window(names::Q35_DAX_SMALL, "PCI, a DAX window of 16 MiB", 16 * MIB),
     with_window(names::Q35_DAX_1G, "PCI, a DAX window of 1 GiB", GIB),
@@ -145,6 +169,8 @@ pub(crate) const MACHINES: [Machine; 15] = [
         processors: 1,
         model: None,
     },
+    sharing(names::FAMFS_PAIR, "PCI, memory shared with other machines in a BAR, two processors", Device::Ivshmem),
+    sharing(names::FAMFS_PMEM, "PCI, memory shared with other machines by virtio-pmem, two processors", Device::Pmem),
     Machine {
         name: names::Q35_BARE,
         about: "PCI, nothing but what the rig needs",
@@ -166,7 +192,7 @@ impl Machine {
     pub(crate) fn window(&self) -> Option<u64> {
         match self.device {
             Device::Dax { window } | Device::Gpu { window } => Some(window),
-            Device::Plain | Device::None => None,
+            Device::Plain | Device::None | Device::Ivshmem | Device::Pmem => None,
         }
     }
 
@@ -188,7 +214,11 @@ impl Machine {
             "-object".into(),
             format!("memory-backend-memfd,id=mem,size={memory},share=on").into(),
             "-m".into(),
-            format!("{}k", memory >> 10).into(),
+            // A virtio-pmem device lies where memory could be added.
+            match self.device {
+                Device::Pmem => format!("{}k,maxmem={}k", memory >> 10, (memory + 4 * SHARED_LEN) >> 10).into(),
+                _ => format!("{}k", memory >> 10).into(),
+            },
             "-smp".into(),
             self.processors.to_string().into(),
             "-accel".into(),
@@ -203,8 +233,8 @@ impl Machine {
         arguments
     }
 
-    /// QEMU's arguments for the device, whose daemon listens at a socket.
-    pub(crate) fn device_arguments(&self, socket: &Path) -> Vec<OsString> {
+    /// QEMU's arguments for the device, whose daemon listens at a socket, or whose memory is shared.
+    pub(crate) fn device_arguments(&self, socket: &Path, memory: Option<SharedMemory<'_>>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if self.has_share() {
             arguments.push("-chardev".into());
@@ -220,8 +250,19 @@ impl Machine {
             (Device::Plain, Board::Q35) => format!("vhost-user-fs-pci,chardev=fs,tag={TAG}"),
             (Device::Plain, Board::MicroVm) => format!("vhost-user-fs-device,chardev=fs,tag={TAG}"),
             (Device::None, _) => return arguments,
+            (Device::Pmem, _) => "virtio-pmem-pci,memdev=shared".to_owned(),
+            (Device::Ivshmem, _) => IVSHMEM.to_owned(),
             (Device::Gpu { window }, _) => format!("virtio-gpu-pci,hostmem={window}"),
         };
+        if let Some(memory) = memory {
+            let access = if memory.writable { "" } else { ",readonly=on" };
+            let object = format!("memory-backend-file,id=shared,size={SHARED_LEN},share=on{access},mem-path=");
+            arguments.extend(["-object".into(), path_option(&object, memory.file)]);
+            // Whatever else the machine has.
+            if !matches!(self.device, Device::Ivshmem | Device::Pmem) {
+                arguments.extend(["-device", IVSHMEM].map(OsString::from));
+            }
+        }
         arguments.extend(["-device".into(), device.into()]);
         arguments
     }

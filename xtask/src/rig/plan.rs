@@ -1,6 +1,6 @@
 //! What is booted.
 
-use super::machine::Machine;
+use super::machine::{Machine, SharedMemory};
 use std::{path::Path, time::Duration};
 
 /// How long each part of a boot may take, on the host's clock.
@@ -44,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) memory: u64,
     /// The folder that is shared.
     pub(crate) share: &'a Path,
+    /// The memory that the machine shares with others, if it does.
+    pub(crate) memory_shared: Option<SharedMemory<'a>>,
     /// Bytes of a file system of its own that the daemon has mounted in the share, if any ([`SMALL_DISK`](testkernel_protocol::share::SMALL_DISK)).
     pub(crate) small_disk: Option<u64>,
     /// Further arguments of the daemon.

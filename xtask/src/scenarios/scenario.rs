@@ -1,6 +1,9 @@
 //! What the rig's half of a scenario says.
 
-use super::stage::{self, Stage};
+use super::{
+    region::Region,
+    stage::{self, Stage},
+};
 use crate::rig::{boot::Report, verdict::Witness};
 use anyhow::Result;
 
@@ -22,6 +25,8 @@ pub(crate) struct Scenario {
     pub(crate) our_daemon: &'static [&'static str],
     /// Whether the host kills the daemon, whose end and record then say nothing.
     pub(crate) daemon_dies: bool,
+    /// What guests that share memory do, if it is about those.
+    pub(crate) shared: Option<Script>,
     /// What must come of it.
     pub(crate) expect: Expect,
     /// What the host does while the kernel waits at a point of this name.
@@ -52,9 +57,48 @@ pub(crate) const PLAIN: Scenario = Scenario {
     daemon: &[],
     our_daemon: &[],
     daemon_dies: false,
+    shared: None,
     expect: Expect::Pass,
     at: stage::no_such_point,
     after: |_, _| Ok(()),
     seconds: 90,
     grace: 15,
 };
+
+/// What guests that share memory do, and what the host does to the memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Script {
+    /// The image that the memory begins with; else it is empty.
+    pub(crate) image: Option<&'static str>,
+    /// The guests to which the memory is read-only.
+    pub(crate) read_only: &'static [usize],
+    /// Who does what, one after the other.
+    pub(crate) steps: &'static [Step],
+    /// What the host checks when all guests have ended, whose reports are in the order of their numbers.
+    pub(crate) witness: fn(&Region, &[Report]) -> Result<()>,
+}
+
+/// A step of a script.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// Guests each do something, at the same time. The third guest is started when it has something to do.
+    Guests(&'static [(usize, &'static str)]),
+    /// The host does something to the memory.
+    Host(fn(&mut Region) -> Result<()>),
+}
+
+/// A scenario with shared memory that begins empty.
+pub(crate) const fn script(steps: &'static [Step], witness: fn(&Region, &[Report]) -> Result<()>) -> Scenario {
+    Scenario { shared: Some(Script { image: None, read_only: &[], steps, witness }), ..PLAIN }
+}
+
+impl Script {
+    /// How many guests there are.
+    pub(crate) fn guests(&self) -> usize {
+        let numbers = self.steps.iter().flat_map(|step| match step {
+            Step::Guests(guests) => *guests,
+            Step::Host(_) => &[],
+        });
+        numbers.map(|(guest, _)| guest + 1).max().unwrap_or(0)
+    }
+}

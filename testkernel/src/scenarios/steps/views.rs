@@ -6,7 +6,7 @@ use crate::{
     events,
     machine::Machine,
     memory::paging::USER_START,
-    mmap::{self, Counts, File, PageTables, Process, View, ViewRequest},
+    mmap::{self, Counts, File, Mapped, PageTables, Process, View, ViewRequest},
     mount::{self, Fs},
     outcome::{Outcome, Stop, ensure},
 };
@@ -64,13 +64,13 @@ impl World {
 }
 
 /// A shared view, writable if the file is.
-pub(crate) fn shared(file: &Arc<File>, at: u64, len: u64, writable: bool) -> ViewRequest {
+pub(crate) fn shared<F: Mapped + 'static>(file: &Arc<F>, at: u64, len: u64, writable: bool) -> ViewRequest {
     let flags = MapFlags::SHARED;
     ViewRequest { file: file.clone(), flags, policy: SyncPolicy::default(), at, len, offset: 0, writable }
 }
 
 /// A private view that may be stored to.
-pub(crate) fn private(file: &Arc<File>, at: u64, len: u64) -> ViewRequest {
+pub(crate) fn private<F: Mapped + 'static>(file: &Arc<F>, at: u64, len: u64) -> ViewRequest {
     ViewRequest { flags: MapFlags::PRIVATE, ..shared(file, at, len, true) }
 }
 
