@@ -3,105 +3,14 @@
 //! They are what `cargo xtask setup` makes; without them the tests are skipped, aloud. `VIRTIOFSD_DAX` and `VIRTIOFSD` name
 //! others.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod common;
+
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use transport_vhost_user::{Connection, GoneReason, HostLock, Options, Unmapped};
-use virtio_fs::{Config, DaxStatus, Device, Interrupts, OpenOptions, VirtioFs};
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target")
-}
-
-/// The command for a daemon, if there is one.
-fn daemon(dax: bool) -> Option<Command> {
-    let variable = if dax { "VIRTIOFSD_DAX" } else { "VIRTIOFSD" };
-    let root = target().join("rig/qemu");
-    let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    let command = match std::env::var_os(variable) {
-        Some(path) => Some(Command::new(path)),
-        None if dax => Some(target().join("release/virtiofsd-dax")).filter(|path| path.is_file()).map(Command::new),
-        None => Some(root.join("usr/libexec/virtiofsd")).filter(|path| path.is_file()).map(|path| {
-            let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
-            command.arg("--library-path").arg(&libraries).arg(path);
-            command
-        }),
-    };
-    if command.is_none() {
-        eprintln!("skipped: there is no {variable}; `cargo xtask setup` gets it");
-    }
-    command
-}
-
-struct Daemon {
-    process: Child,
-    folder: TempDir,
-}
-
-impl Daemon {
-    fn start(mut command: Command, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("share")).expect("a folder");
-        command.arg("--socket-path").arg(folder.path().join("socket"));
-        command.arg("--shared-dir").arg(folder.path().join("share"));
-        command.args(["--sandbox", "none", "--log-level", "error"]).args(arguments);
-        let process = command.stdin(Stdio::null()).spawn().expect("the daemon starts");
-        let daemon = Self { process, folder };
-        let begin = Instant::now();
-        while !daemon.socket().exists() {
-            assert!(begin.elapsed() < DEADLINE, "no socket");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        daemon
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("share").join(name)
-    }
-
-    fn connect(&self) -> Connection {
-        let mut options = Options::default();
-        options.record = true;
-        options.unmapped = Unmapped::Fault;
-        let begin = Instant::now();
-        loop {
-            // The socket is there before the daemon listens.
-            match Connection::open(self.socket(), &options) {
-                Ok(connection) => return connection,
-                Err(error) => assert!(begin.elapsed() < DEADLINE, "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn mount(connection: &Connection) -> VirtioFs<HostLock> {
-    let config = Config::default().interrupts(Interrupts::Deferred);
-    let device = Device::with_lock(connection.transport(), connection.memory());
-    device.mount(connection.platform(), config).expect("the mount")
-}
-
-/// Bytes that differ from place to place.
-fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|index| (index / 251 * 7 + index % 251) as u8).collect()
-}
+use common::{DEADLINE, Daemon, content, daemon, mount};
+use fuse_proto::StatxMask;
+use transport_vhost_user::GoneReason;
+use virtio_fs::{DaxStatus, OpenOptions, SetAttr};
 
 #[test]
 fn files_go_through_the_window() {
@@ -202,4 +111,34 @@ fn a_daemon_that_is_killed_is_an_error_of_every_request() {
     drop(file);
     // Nothing waits for a device that is gone; what the unmount says is of no account.
     let _ = fs.unmount();
+}
+
+#[test]
+fn what_a_mount_of_the_kernels_has_no_way_for_works_by_the_api() {
+    let Some(command) = daemon(true) else { return };
+    let daemon = Daemon::start(command, &["--window-size", "4M"]);
+    std::fs::write(daemon.path("file"), content(5000)).expect("the host writes");
+    let connection = daemon.connect();
+    let fs = mount(&connection);
+    // TMPFILE, SYNCFS, STATX: a server that lacks one says so.
+    let options = OpenOptions::new().read(true).write(true);
+    match fs.root().expect("the root").create_unnamed(options) {
+        Ok(file) => {
+            file.write_all_at(b"nameless", 0).expect("it writes");
+            assert_eq!(std::fs::read_dir(daemon.path("")).expect("the host lists").count(), 1);
+        }
+        Err(error) => assert_eq!(error.errno().name(), Some("EOPNOTSUPP")),
+    }
+    if let Err(error) = fs.sync() {
+        assert_eq!(error.errno().name(), Some("EOPNOTSUPP"));
+    }
+    let node = fs.lookup("file").expect("it is there");
+    match node.statx(StatxMask::all()) {
+        Ok(reply) => assert_eq!(reply.size, 5000),
+        Err(error) => assert_eq!(error.errno().name(), Some("EOPNOTSUPP")),
+    }
+    let changes = SetAttr { mode: Some(0o600), ..SetAttr::default() };
+    assert_eq!(node.set_attr(&changes).expect("it changes").mode & 0o7777, 0o600);
+    drop(node);
+    fs.unmount().expect("the unmount");
 }
