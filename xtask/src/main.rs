@@ -4,6 +4,7 @@
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
 mod bench;
+mod conform;
 #[cfg(test)]
 mod docs;
 mod famfs;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::RunArgs),
     /// Runs everything that continuous integration runs.
     Test(test::TestArgs),
+    /// Runs file-system suites that others wrote, over mounts of the driver in a process.
+    Conform(conform::ConformArgs),
     /// Runs the scenarios in QEMU.
     QemuTest(qemu_test::QemuTestArgs),
     /// Measures, and compares with a Linux guest.
@@ -79,6 +82,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup(args) => setup::command(&args),
         Command::Run(args) => run::command(&args),
         Command::Test(args) => test::command(&args),
+        Command::Conform(args) => conform::command(&args),
         Command::QemuTest(args) => qemu_test::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Mutants(args) => mutants::command(&args),

@@ -1,0 +1,247 @@
+//! `cargo xtask conform`: file-system suites that others wrote, over mounts of the driver in a process.
+//!
+//! Each suite runs on the bare folder too: what fails there isn't ours. What is known to fail over a mount is in
+//! `conform/exceptions.txt`, and has to go on failing.
+
+mod case;
+mod exceptions;
+mod fsx;
+mod mount;
+mod peer;
+mod pjdfstest;
+mod place;
+mod programs;
+mod suite;
+mod tools;
+
+use crate::{
+    process::interrupt,
+    qemu_test::Tally,
+    setup::{Context, qemu::QemuArgs},
+};
+use anyhow::{Context as _, Result, bail};
+use case::{Cases, Ended};
+use clap::Args;
+use exceptions::Exceptions;
+use mount::Mount;
+use peer::Peer;
+use place::Place;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+use suite::{SUITES, Suite};
+
+/// Windows, in bytes: of the short form, and what the long one adds.
+const WINDOWS: [u64; 2] = [16 << 20, 256 << 20];
+/// Suites and peers of the short form.
+const SHORT: [(&str, &[Peer]); 2] =
+    [("pjdfstest", &[Peer::VirtiofsdDax]), ("fsx", &[Peer::VirtiofsdDax, Peer::Virtiofsd])];
+
+/// `cargo xtask conform`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConformArgs {
+    /// Run this suite only
+    #[arg(long, value_name = "NAME")]
+    suite: Option<String>,
+    /// Run on this peer only
+    #[arg(long, value_name = "NAME")]
+    peer: Option<String>,
+    /// All suites on all peers, with windows of 16 and of 256 MiB
+    #[arg(long)]
+    long: bool,
+    /// Print the names of suites and peers only
+    #[arg(long)]
+    list: bool,
+}
+
+/// A suite on a peer with a window.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    suite: Suite,
+    peer: Peer,
+    window: u64,
+}
+
+/// Runs `cargo xtask conform`.
+pub(crate) fn command(args: &ConformArgs) -> Result<ExitCode> {
+    if args.list {
+        for suite in SUITES {
+            println!("{:<10} {}", suite.name, suite.about);
+        }
+        for peer in Peer::ALL {
+            println!("--peer {}", peer.name());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let context = Context::new(&QemuArgs::default())?;
+    let tally = run(&context, args)?;
+    println!("{tally}");
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs what the arguments choose.
+///
+/// # Errors
+/// When a tool cannot be had, or the arguments name nothing.
+pub(crate) fn run(context: &Context, args: &ConformArgs) -> Result<Tally> {
+    let runs = plan(args)?;
+    if let Some(reason) = obstacle() {
+        println!("conform: skipped ({reason})");
+        return Ok(Tally { skipped: runs.len(), ..Tally::default() });
+    }
+    let exceptions = Exceptions::load()?;
+    let folder = context.paths.target.join("conform");
+    let programme = mount::build(context, runs.iter().any(|run| run.peer.is_local()))?;
+    let mut bare: BTreeMap<&str, Cases> = BTreeMap::new();
+    let mut total = Tally::default();
+    for run in &runs {
+        interrupt::check()?;
+        let name = run.suite.name;
+        if !bare.contains_key(name) {
+            bare.insert(name, on_bare_folder(context, run.suite, &folder, args.long)?);
+        }
+        let begin = Instant::now();
+        let cases = over_mount(context, &programme, *run, &folder, args.long)?;
+        let verdict = exceptions.judge(name, run.peer.name(), cases, &bare[name]);
+        let tally = report(run, &verdict);
+        println!(
+            "conform {name} {} {}M: {tally} in {} s",
+            run.peer.name(),
+            run.window >> 20,
+            begin.elapsed().as_secs()
+        );
+        total = total.plus(tally);
+    }
+    Ok(total)
+}
+
+/// What to run.
+fn plan(args: &ConformArgs) -> Result<Vec<Run>> {
+    let named = args.suite.is_some() || args.peer.is_some();
+    let mut runs = Vec::new();
+    for peer in Peer::ALL.into_iter().filter(|peer| args.peer.as_deref().is_none_or(|name| name == peer.name())) {
+        for suite in SUITES.into_iter().filter(|suite| args.suite.as_deref().is_none_or(|name| name == suite.name)) {
+            let short = SHORT.iter().any(|(name, peers)| *name == suite.name && peers.contains(&peer));
+            let chosen = args.long || short || (named && (args.suite.is_some() || !suite.long));
+            let peer_chosen = args.long || short || args.peer.is_some() || peer == Peer::VirtiofsdDax;
+            if !chosen || !peer_chosen {
+                continue;
+            }
+            let windows = if args.long && peer.has_window() { &WINDOWS[..] } else { &WINDOWS[..1] };
+            runs.extend(windows.iter().map(|&window| Run { suite, peer, window }));
+        }
+    }
+    if runs.is_empty() {
+        bail!("no such suite or peer; `cargo xtask conform --list` prints their names");
+    }
+    Ok(runs)
+}
+
+/// Why nothing can be mounted here, if so.
+fn obstacle() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("it takes root: the suites change users, and mount".into());
+    }
+    match File::options().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => Some("there is no /dev/fuse".into()),
+        Err(error) => Some(format!("/dev/fuse cannot be used: {error}")),
+    }
+}
+
+/// An empty folder in the place of what was there.
+fn empty(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder.to_path_buf())
+}
+
+fn on_bare_folder(context: &Context, suite: Suite, folder: &Path, long: bool) -> Result<Cases> {
+    let folder = folder.join("bare");
+    let place = Place {
+        folder: empty(&folder.join(suite.name))?,
+        scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
+        long,
+    };
+    let cases = (suite.run)(context, &place).with_context(|| format!("{} on the bare folder", suite.name))?;
+    fs::remove_dir_all(&place.folder)?;
+    Ok(cases)
+}
+
+/// A run over a mount: what the suite says, and whether the mount ended as it should.
+fn over_mount(context: &Context, programme: &Path, run: Run, folder: &Path, long: bool) -> Result<Cases> {
+    let Run { suite, peer, window } = run;
+    let folder = folder.join(format!("{}-{}", peer.name(), window >> 20));
+    fs::create_dir_all(&folder)?;
+    let daemon = peer.programme(context)?;
+    let share = folder.join("share");
+    fs::create_dir_all(&share)?;
+    let mounted = Mount::new(programme, peer, daemon.as_ref(), &share, &folder, window, suite.options)?;
+    let place = Place {
+        folder: empty(&mounted.point().join(suite.name))?,
+        scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
+        long,
+    };
+    let ran = (suite.run)(context, &place);
+    let removed = fs::remove_dir_all(&place.folder).with_context(|| format!("{} cannot be emptied", suite.name));
+    let mut cases = match ran.and_then(|cases| removed.map(|()| cases)) {
+        Ok(cases) => cases,
+        Err(error) => case::one("the suite", Err(error.context(mounted.last_words()))),
+    };
+    cases.extend(case::one("unmount", mounted.end()).into_iter().filter(|(_, ended)| *ended != Ended::Passed));
+    Ok(cases)
+}
+
+/// Prints what did not pass, and counts.
+fn report(run: &Run, cases: &Cases) -> Tally {
+    let mut tally = Tally::default();
+    let name = format!("{}::{}", run.suite.name, run.peer.name());
+    for (case, ended) in cases {
+        match ended {
+            Ended::Passed => tally.passed += 1,
+            Ended::Skipped(reason) => {
+                tally.skipped += 1;
+                if reason.starts_with("known") {
+                    println!("test {name}::{case} ... skipped ({reason})");
+                }
+            }
+            Ended::Failed(reason) => {
+                tally.failed += 1;
+                println!("test {name}::{case} ... FAILED ({reason})");
+                println!("     rerun: cargo xtask conform --suite {} --peer {}", run.suite.name, run.peer.name());
+            }
+        }
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(suite: Option<&str>, peer: Option<&str>, long: bool) -> Vec<String> {
+        let args = ConformArgs { suite: suite.map(Into::into), peer: peer.map(Into::into), long, list: false };
+        let runs = plan(&args).unwrap_or_default();
+        runs.iter().map(|run| format!("{} {} {}", run.suite.name, run.peer.name(), run.window >> 20)).collect()
+    }
+
+    #[test]
+    fn what_runs_when() {
+        assert_eq!(
+            names(None, None, false),
+            ["pjdfstest virtiofsd-dax 16", "fsx virtiofsd-dax 16", "fsx virtiofsd 16"]
+        );
+        assert_eq!(names(Some("git"), None, false), ["git virtiofsd-dax 16"]);
+        assert_eq!(names(None, Some("libkrun"), false), ["pjdfstest libkrun 16", "fsx libkrun 16"]);
+        assert_eq!(names(Some("fsx"), Some("libkrun"), true), ["fsx libkrun 16", "fsx libkrun 256"]);
+        assert_eq!(names(None, None, true).len(), SUITES.len() * 7);
+        assert!(names(Some("nothing"), None, false).is_empty());
+    }
+}
