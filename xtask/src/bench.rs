@@ -4,6 +4,7 @@
 mod args;
 mod guest;
 mod host;
+mod native;
 mod report;
 mod results;
 mod size;
@@ -34,6 +35,12 @@ const FILE_BYTES: usize = 64 << 20;
 const FILE: &str = "bench-data";
 /// Runs `cargo xtask bench`.
 pub(crate) fn command(args: &BenchArgs) -> Result<ExitCode> {
+    if args.native {
+        return native::command(args);
+    }
+    if let Some(peer) = args.peer.as_deref().filter(|peer| *peer != "linux") {
+        bail!("--peer {peer} is for --native");
+    }
     let rows = chosen(args.filter.as_deref())?;
     if args.repetitions == 0 {
         bail!("--repetitions must be at least 1");
@@ -66,6 +73,7 @@ pub(crate) fn once(context: &Context) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder for the results")?;
     let json = folder.path().join("results.json");
     let args = BenchArgs {
+        native: false,
         peer: None,
         json: Some(json.clone()),
         filter: None,

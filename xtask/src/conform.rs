@@ -7,7 +7,6 @@ mod case;
 mod exceptions;
 mod fsx;
 mod mount;
-mod peer;
 mod pjdfstest;
 mod place;
 mod programs;
@@ -15,6 +14,7 @@ mod suite;
 mod tools;
 
 use crate::{
+    peer::Peer,
     process::interrupt,
     qemu_test::Tally,
     setup::{Context, qemu::QemuArgs},
@@ -24,7 +24,6 @@ use case::{Cases, Ended};
 use clap::Args;
 use exceptions::Exceptions;
 use mount::Mount;
-use peer::Peer;
 use place::Place;
 use std::{
     collections::BTreeMap,

@@ -10,6 +10,7 @@ mod docs;
 mod famfs;
 mod mutants;
 mod paths;
+mod peer;
 mod process;
 mod progress;
 mod qemu_test;

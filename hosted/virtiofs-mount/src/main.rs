@@ -14,8 +14,6 @@ mod handles;
 mod listing;
 mod nodes;
 mod open_file;
-#[cfg(feature = "peers")]
-mod peers;
 mod session;
 mod source;
 mod statistics;

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+#[cfg(feature = "peers")]
+use in_process_devices::{Kind, LocalDevice};
 use transport_vhost_user::{ConnectError, Connection, HostLock, Options, Unmapped};
 use virtio_fs::{Config, Device, HoleStores, Interrupts};
 
 use crate::cli::{Args, Peer};
 use crate::daemon::Daemon;
 use crate::driver::FileSystem;
-#[cfg(feature = "peers")]
-use crate::peers::LocalDevice;
 
 /// How long a daemon that has made its socket may take until it listens.
 const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,10 +36,23 @@ impl Source {
         match args.peer {
             Peer::Daemon => Self::socket(args),
             #[cfg(feature = "peers")]
-            peer => Ok(Self::Local(LocalDevice::new(peer, args)?)),
+            Peer::Libkrun => Self::local(Kind::Libkrun, args),
+            #[cfg(feature = "peers")]
+            Peer::FuseBackendRs => Self::local(Kind::FuseBackendRs, args),
             #[cfg(not(feature = "peers"))]
             _ => bail!("this program was built without --features peers: only --peer daemon works"),
         }
+    }
+
+    #[cfg(feature = "peers")]
+    fn local(kind: Kind, args: &Args) -> Result<Self> {
+        let options = in_process_devices::Options {
+            folder: args.source.clone(),
+            window: args.window,
+            strict_window: args.strict_window,
+            request_queues: args.queues,
+        };
+        Ok(Self::Local(LocalDevice::new(kind, &options)?))
     }
 
     fn socket(args: &Args) -> Result<Self> {

@@ -10,11 +10,15 @@ pub(super) const ENOUGH: usize = 5;
 /// `cargo xtask bench`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {
-    /// Measure another guest beside the test kernel, boot by boot in turn
-    #[arg(long, value_name = "GUEST", value_parser = ["linux"])]
+    /// Measure the driver in a process of this machine, next to the host's own calls, instead of in a guest
+    #[arg(long)]
+    pub(super) native: bool,
+    /// `linux`: measure a Linux guest beside the test kernel, boot by boot in turn. With --native, the one peer to measure
+    #[arg(long, value_name = "NAME", value_parser = ["linux", "virtiofsd-dax", "virtiofsd", "libkrun", "fuse-backend-rs"])]
     pub(super) peer: Option<String>,
     /// Write the results to a file, an array of {name, unit, better, ours, linux, limit, ratio_linux, ratio_limit}; the
-    /// versions go to a file beside it, FILE with the ending .versions.json
+    /// versions go to a file beside it, FILE with the ending .versions.json. With --native an array of {peer, name, measure,
+    /// unit, ours, host, value, bound, wanted, met}
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
     /// Only the benchmarks whose names contain this

@@ -61,7 +61,7 @@ impl fmt::Display for Versions {
 }
 
 /// What this machine calls itself, as far as it says.
-fn host() -> String {
+pub(super) fn host() -> String {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let value = |text: &str, key: &str, separator: char| {
         let line = text.lines().find_map(|line| {

@@ -1,7 +1,7 @@
 //! A mount of the driver in a process of its own.
 
-use super::peer::{self, Daemon, Peer};
 use crate::{
+    peer::{self, Daemon, Peer},
     process::{self, cargo, child::Guarded, interrupt},
     setup::{Context, private::Programme},
 };
@@ -19,9 +19,12 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 const BUILD_PATIENCE: Duration = Duration::from_secs(1800);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Request queues of the daemon that can have several.
+const QUEUES: u16 = 2;
 const TICK: Duration = Duration::from_millis(20);
 
 /// Builds the programme that mounts; with the devices in the process if one of them is wanted.
@@ -43,12 +46,13 @@ pub(super) fn build(context: &Context, peers: bool) -> Result<PathBuf> {
 pub(super) struct Mount {
     process: Guarded,
     daemon: Option<Daemon>,
-    point: PathBuf,
+    /// In a folder of its own near the root: names of sockets have 107 bytes at most.
+    point: TempDir,
     log: PathBuf,
 }
 
 impl Mount {
-    /// Mounts a share on `folder/mnt`, with more options for the programme.
+    /// Mounts a share, with logs in `folder` and more options for the programme.
     ///
     /// # Errors
     /// When it does not come about; with what the programme said.
@@ -61,11 +65,9 @@ impl Mount {
         window: u64,
         options: &[&str],
     ) -> Result<Self> {
-        let point = folder.join("mnt");
-        detach(&point);
-        fs::create_dir_all(&point).with_context(|| format!("cannot create {}", point.display()))?;
+        let point = tempfile::Builder::new().prefix("conform-").tempdir().context("no temporary folder to mount on")?;
         let daemon = match daemon {
-            Some(programme) => Some(peer::start(peer, programme, share, folder, window)?),
+            Some(programme) => Some(peer::start(peer, programme, share, folder, window, QUEUES)?),
             None => None,
         };
         let log_path = folder.join("mount.log");
@@ -77,7 +79,7 @@ impl Mount {
             Some(daemon) => command.arg(&daemon.socket),
             None => command.args(["--peer", peer.name()]).arg(share),
         };
-        command.arg(&point).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log_path)?);
+        command.arg(point.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log_path)?);
         let mut mount = Self { process: Guarded::spawn(&mut command)?, daemon, point, log: log_path };
         mount.wait_for_it()?;
         Ok(mount)
@@ -100,7 +102,7 @@ impl Mount {
 
     /// Where it is.
     pub(super) fn point(&self) -> &Path {
-        &self.point
+        self.point.path()
     }
 
     /// What its programme said last.
@@ -130,7 +132,7 @@ impl Mount {
             }
         }
         let mounts = fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts cannot be read")?;
-        let point = self.point.to_string_lossy();
+        let point = self.point.path().to_string_lossy();
         if mounts.lines().any(|line| line.split(' ').nth(1) == Some(&point)) {
             bail!("{point} is still mounted");
         }
@@ -141,7 +143,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         self.process.kill();
-        detach(&self.point);
+        detach(self.point.path());
     }
 }
 

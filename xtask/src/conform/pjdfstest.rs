@@ -6,7 +6,7 @@ use super::{
     tools,
 };
 use crate::{process, setup::Context};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use std::{fs, process::Command, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(900);

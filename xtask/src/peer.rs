@@ -1,4 +1,4 @@
-//! Who serves a mount, and how it is started.
+//! Who serves a driver in a process, and how it is started.
 
 use crate::{
     process::child::Guarded,
@@ -15,12 +15,10 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(5);
-/// Request queues of the daemon that can have several.
-const QUEUES: &str = "2";
 
 /// A peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// Our daemon, with a window.
     VirtiofsdDax,
     /// The unmodified one, without.
@@ -33,10 +31,10 @@ pub(super) enum Peer {
 
 impl Peer {
     /// All of them, those of the short form first.
-    pub(super) const ALL: [Self; 4] = [Self::VirtiofsdDax, Self::Virtiofsd, Self::Libkrun, Self::FuseBackendRs];
+    pub(crate) const ALL: [Self; 4] = [Self::VirtiofsdDax, Self::Virtiofsd, Self::Libkrun, Self::FuseBackendRs];
 
     /// Its name, for `--peer`.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::VirtiofsdDax => "virtiofsd-dax",
             Self::Virtiofsd => "virtiofsd",
@@ -46,12 +44,12 @@ impl Peer {
     }
 
     /// Whether it is a device in the mount's own process.
-    pub(super) const fn is_local(self) -> bool {
+    pub(crate) const fn is_local(self) -> bool {
         matches!(self, Self::Libkrun | Self::FuseBackendRs)
     }
 
     /// Whether it has a window.
-    pub(super) const fn has_window(self) -> bool {
+    pub(crate) const fn has_window(self) -> bool {
         !matches!(self, Self::Virtiofsd)
     }
 
@@ -59,7 +57,7 @@ impl Peer {
     ///
     /// # Errors
     /// When it cannot be had.
-    pub(super) fn programme(self, context: &Context) -> Result<Option<Programme>> {
+    pub(crate) fn programme(self, context: &Context) -> Result<Option<Programme>> {
         let _lock = context.lock()?;
         match self {
             Self::VirtiofsdDax => {
@@ -74,16 +72,24 @@ impl Peer {
 
 /// A daemon that runs.
 #[derive(Debug)]
-pub(super) struct Daemon {
-    pub(super) process: Guarded,
-    pub(super) socket: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) process: Guarded,
+    pub(crate) socket: PathBuf,
 }
 
-/// Starts a daemon that serves `share`, with its socket and log in `folder`.
+/// Starts a daemon that serves `share`, with its socket and log in `folder`, and a window and several request queues if it can
+/// have them.
 ///
 /// # Errors
 /// When it does not start or does not listen; with what it said.
-pub(super) fn start(peer: Peer, programme: &Programme, share: &Path, folder: &Path, window: u64) -> Result<Daemon> {
+pub(crate) fn start(
+    peer: Peer,
+    programme: &Programme,
+    share: &Path,
+    folder: &Path,
+    window: u64,
+    queues: u16,
+) -> Result<Daemon> {
     let socket = folder.join("socket");
     if socket.exists() {
         fs::remove_file(&socket)?;
@@ -94,7 +100,9 @@ pub(super) fn start(peer: Peer, programme: &Programme, share: &Path, folder: &Pa
     command.arg("--socket-path").arg(&socket).arg("--shared-dir").arg(share);
     command.args(["--sandbox", "none", "--xattr", "--log-level", "warn"]);
     if peer.has_window() {
-        command.args(["--window-size", &window.to_string(), "--num-request-queues", QUEUES]);
+        command.args(["--window-size", &window.to_string(), "--num-request-queues", &queues.to_string()]);
+        // What POSIX has and a guest ought not to do on a host: the suites ask for it.
+        command.args(["--allow-setuid", "--allow-devices"]);
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut process = Guarded::spawn(&mut command)?;
