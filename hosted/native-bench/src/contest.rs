@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::output;
 
@@ -36,18 +37,38 @@ pub(crate) fn rival<'a, T>(who: &'static str, mut operation: impl FnMut() -> Res
     Rival { who, run: Box::new(run) }
 }
 
+/// Which time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// All of it: somebody waits for another thread.
+    Wall,
+    /// This thread's on a processor: nobody waits, and who else uses the machine does not matter.
+    Thread,
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        let id = match self {
+            Self::Wall => ClockId::Monotonic,
+            Self::Thread => ClockId::ThreadCPUTime,
+        };
+        let now = clock_gettime(id);
+        Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32)
+    }
+}
+
 impl Rival<'_> {
-    fn turn(&mut self, times: u64) -> Result<Duration> {
-        let begin = Instant::now();
+    fn turn(&mut self, times: u64, clock: Clock) -> Result<Duration> {
+        let begin = clock.now();
         (self.run)(times)?;
-        Ok(begin.elapsed())
+        Ok(clock.now().saturating_sub(begin))
     }
 
     /// How often it can do it in a turn, by trying.
-    fn pace(&mut self) -> Result<u64> {
+    fn pace(&mut self, clock: Clock) -> Result<u64> {
         let mut times = 1;
         loop {
-            let took = self.turn(times)?;
+            let took = self.turn(times, clock)?;
             if took >= TURN / 2 || times >= 1 << 30 {
                 let whole = times as f64 * TURN.as_secs_f64() / took.as_secs_f64().max(1e-9);
                 return Ok((whole as u64).max(1));
@@ -58,22 +79,31 @@ impl Rival<'_> {
 }
 
 /// Prints the nanoseconds that an operation takes each rival.
-pub(crate) fn compare(name: &str, mut rivals: Vec<Rival<'_>>) -> Result<()> {
-    let paces = rivals.iter_mut().map(Rival::pace).collect::<Result<Vec<_>>>()?;
-    turns(name, rivals, &paces, ROUNDS)
+pub(crate) fn compare(name: &str, rivals: Vec<Rival<'_>>) -> Result<()> {
+    paced(name, rivals, Clock::Wall)
+}
+
+/// The same for operations that never wait for another thread.
+pub(crate) fn compare_busy(name: &str, rivals: Vec<Rival<'_>>) -> Result<()> {
+    paced(name, rivals, Clock::Thread)
 }
 
 /// The same for operations that can be done only so often: `rounds` times `times`.
 pub(crate) fn compare_few(name: &str, rivals: Vec<Rival<'_>>, times: u64, rounds: usize) -> Result<()> {
     let paces = vec![times; rivals.len()];
-    turns(name, rivals, &paces, rounds)
+    turns(name, rivals, &paces, rounds, Clock::Wall)
 }
 
-fn turns(name: &str, mut rivals: Vec<Rival<'_>>, paces: &[u64], rounds: usize) -> Result<()> {
+fn paced(name: &str, mut rivals: Vec<Rival<'_>>, clock: Clock) -> Result<()> {
+    let paces = rivals.iter_mut().map(|rival| rival.pace(clock)).collect::<Result<Vec<_>>>()?;
+    turns(name, rivals, &paces, ROUNDS, clock)
+}
+
+fn turns(name: &str, mut rivals: Vec<Rival<'_>>, paces: &[u64], rounds: usize, clock: Clock) -> Result<()> {
     let mut taken = vec![Vec::new(); rivals.len()];
     for _ in 0..rounds {
         for ((rival, &pace), taken) in rivals.iter_mut().zip(paces).zip(&mut taken) {
-            taken.push(rival.turn(pace)?.as_secs_f64() * 1e9 / pace as f64);
+            taken.push(rival.turn(pace, clock)?.as_secs_f64() * 1e9 / pace as f64);
         }
     }
     for (rival, taken) in rivals.iter().zip(&mut taken) {
@@ -109,9 +139,9 @@ mod tests {
             std::thread::sleep(TURN);
             Ok(())
         });
-        assert_eq!(slow.pace().unwrap(), 1);
+        assert_eq!(slow.pace(Clock::Wall).unwrap(), 1);
         let mut fast = rival("fast", || Ok(()));
-        assert!(fast.pace().unwrap() > 1000);
+        assert!(fast.pace(Clock::Thread).unwrap() > 1000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::Result;
 use transport_vhost_user::HostLock;
 use virtio_fs::{OpenOptions, VirtioFs};
 
-use crate::contest::{compare, rival};
+use crate::contest::{compare_busy, rival};
 use crate::files::{FILE, FILE_LEN, Files};
 use crate::host::{self, Mapped};
 use crate::offsets::{Cycle, Random};
@@ -68,7 +68,7 @@ pub(crate) fn hits(fs: &VirtioFs<HostLock>, files: &Files) -> Result<()> {
 
 fn reads(ways: &Ways, name: &str, len: usize, next: &dyn Fn() -> u64) -> Result<()> {
     let [mut ours, mut pread, mut memcpy] = [0; 3].map(|_| vec![0; len]);
-    compare(
+    compare_busy(
         name,
         vec![
             rival("ours", || {
@@ -84,7 +84,7 @@ fn reads(ways: &Ways, name: &str, len: usize, next: &dyn Fn() -> u64) -> Result<
 
 fn writes(ways: &Ways, name: &str, len: usize, next: &dyn Fn() -> u64) -> Result<()> {
     let bytes = vec![0x5a; len];
-    compare(
+    compare_busy(
         name,
         vec![
             rival("ours", || Ok(ways.ours.write_all_at(black_box(&bytes), next())?)),

@@ -8,7 +8,7 @@ use transport_vhost_user::HostLock;
 use virtio_fs::fs_dax::{Area, Fault, FaultAccess, FaultOutcome, Mappings, Sharing, SyncMode, VirtAddr, Wanted};
 use virtio_fs::{Errno, File, FileKey, FileRange, OpenOptions, UnmapCause, VirtioFs};
 
-use crate::contest::{compare, compare_few, rival};
+use crate::contest::{compare_busy, compare_few, rival};
 use crate::data::Ways;
 use crate::files::{FILE, FILE_LEN, Files, OTHER};
 use crate::host::{self, Mapped};
@@ -48,7 +48,7 @@ fn fault(file: &File<HostLock>, offset: u64, wanted: Wanted) -> Result<()> {
 
 pub(crate) fn views_and_faults(fs: &VirtioFs<HostLock>, files: &Files) -> Result<()> {
     let ways = Ways::open(fs, files, FILE)?;
-    compare(
+    compare_busy(
         "map_drop",
         vec![
             rival("ours", || Ok(ways.ours.map(PAGE, PAGE as usize)?)),
@@ -59,7 +59,7 @@ pub(crate) fn views_and_faults(fs: &VirtioFs<HostLock>, files: &Files) -> Result
     let (mut ours, mut theirs) = (Cycle::new(PAGE, FILE_LEN), Cycle::new(AROUND, FILE_LEN));
     let fresh = || Mapped::new(&ways.host, 0, FILE_LEN as usize);
     let mapped = RefCell::new(fresh()?);
-    compare(
+    compare_busy(
         "fault_4k",
         vec![
             rival("ours", || fault(&ways.ours, ours.next(), Wanted::Base)),
@@ -75,7 +75,7 @@ pub(crate) fn views_and_faults(fs: &VirtioFs<HostLock>, files: &Files) -> Result
     )?;
     let mut ours = Cycle::new(RANGE, FILE_LEN);
     let mut theirs = Cycle::new(RANGE, FILE_LEN);
-    compare(
+    compare_busy(
         "fault_2m",
         vec![
             rival("ours", || fault(&ways.ours, ours.next(), Wanted::Largest)),

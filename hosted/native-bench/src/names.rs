@@ -6,7 +6,7 @@ use anyhow::Result;
 use transport_vhost_user::HostLock;
 use virtio_fs::VirtioFs;
 
-use crate::contest::{compare, compare_few, rival};
+use crate::contest::{compare, compare_busy, compare_few, rival};
 use crate::files::{FILE, FOLDER, Files, LISTED, LISTED_NAMES, NAMES, name};
 use crate::{allocations, output};
 

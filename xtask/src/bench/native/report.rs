@@ -120,6 +120,7 @@ fn number(value: f64) -> String {
         0.0 => 0,
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,
+        value if value < 0.1 => 4,
         _ => 2,
     };
     format!("{value:.decimals$}")

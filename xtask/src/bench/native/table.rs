@@ -66,7 +66,7 @@ const REPLACING: &[&str] = &["libkrun", "fuse-backend-rs"];
 const PARALLEL: &[&str] = &["virtiofsd-dax"];
 
 /// Everything, in the order in which it is shown.
-pub(super) const ROWS: [Row; 48] = [
+pub(super) const ROWS: [Row; 49] = [
     least("read_64", "pread", 8.0),
     known("read_64", "memcpy"),
     most("read_64", "instructions", 150.0),
@@ -108,6 +108,7 @@ pub(super) const ROWS: [Row; 48] = [
     known("lookup_hit", "stat"),
     most("lookup_hit", "instructions", 600.0),
     most("lookup_hit", "allocations", 0.0),
+    known("lookup_miss", "stat"),
     most("lookup_miss", "instructions", 3000.0),
     known("list_10000", "readdir"),
     most("list_10000", "requests", 60.0),
