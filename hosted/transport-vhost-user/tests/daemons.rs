@@ -7,10 +7,18 @@ mod common;
 
 use std::sync::mpsc::channel;
 
-use common::{DEADLINE, Daemon, content, daemon, mount};
-use fuse_proto::StatxMask;
-use transport_vhost_user::GoneReason;
-use virtio_fs::{DaxStatus, OpenOptions, SetAttr};
+use common::{DEADLINE, Daemon, daemon, mount_with};
+use transport_vhost_user::{Connection, GoneReason, HostLock};
+use virtio_fs::{Config, DaxStatus, OpenOptions, SetAttr, StatxMask, VirtioFs};
+
+fn mount(connection: &Connection) -> VirtioFs<HostLock> {
+    mount_with(connection, Config::default())
+}
+
+/// Bytes that differ from place to place.
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index / 251 * 7 + index % 251) as u8).collect()
+}
 
 #[test]
 fn files_go_through_the_window() {

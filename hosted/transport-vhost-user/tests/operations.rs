@@ -12,13 +12,12 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use common::{Daemon, daemon, mount_with};
-use fs_dax::{
-    Area, Errno, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, Page, Sharing, SyncMode, UnmapCause,
-    VirtAddr, Wanted,
-};
-use fuse_proto::FallocateMode;
 use transport_vhost_user::{Connection, HostLock};
-use virtio_fs::{Config, OpenOptions, VirtioFs};
+use virtio_fs::fs_dax::{Area, Sharing, SyncMode, VirtAddr, Wanted};
+use virtio_fs::{
+    Config, Errno, FallocateMode, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, OpenOptions, Page,
+    UnmapCause, VirtioFs,
+};
 
 type File = virtio_fs::File<HostLock>;
 

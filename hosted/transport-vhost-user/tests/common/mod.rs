@@ -88,17 +88,8 @@ impl Drop for Daemon {
     }
 }
 
-pub(crate) fn mount(connection: &Connection) -> VirtioFs<HostLock> {
-    mount_with(connection, Config::default())
-}
-
 pub(crate) fn mount_with(connection: &Connection, config: Config) -> VirtioFs<HostLock> {
     let config = config.interrupts(Interrupts::Deferred);
     let device = Device::with_lock(connection.transport(), connection.memory());
     device.mount(connection.platform(), config).expect("the mount")
-}
-
-/// Bytes that differ from place to place.
-pub(crate) fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|index| (index / 251 * 7 + index % 251) as u8).collect()
 }
