@@ -1,8 +1,10 @@
-//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test`, `bench`, `mutants` and `famfs`.
+//! The commands of this repository: `cargo xtask setup`, `run`, `test`, `qemu-test`, `bench`,
+//! `mutants`, `attack` and `famfs`.
 //!
 //! Each command gets for itself what it misses ([`setup`]), starts what it needs as children that cannot outlive it
 //! ([`process`]), and judges a boot by several witnesses ([`rig::verdict`]), never by one.
 
+mod attack;
 mod bench;
 mod conform;
 #[cfg(test)]
@@ -51,6 +53,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Breaks the code on purpose, in a copy, and sees whether the tests notice.
     Mutants(mutants::MutantsArgs),
+    /// Attacks the daemon as a hostile guest would, and the driver as a hostile device would.
+    Attack(attack::AttackArgs),
     /// Makes, lists, dumps and checks images of file systems on shared memory.
     Famfs(famfs::FamfsArgs),
 }
@@ -87,6 +91,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::QemuTest(args) => qemu_test::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Mutants(args) => mutants::command(&args),
+        Command::Attack(args) => attack::command(&args),
         Command::Famfs(args) => Ok(famfs::command(&args)),
     }
 }

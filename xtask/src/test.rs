@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that continuous integration runs, in steps that each can be run alone.
 
+mod attacks;
 mod beside;
 mod busy;
 mod fuzz;

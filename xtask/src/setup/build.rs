@@ -24,6 +24,18 @@ pub(crate) fn daemon(context: &Context, libraries: &Libraries) -> Result<PathBuf
     Ok(daemon_path(context))
 }
 
+/// What this machine's own programmes are built for. Named to cargo, it keeps the flags away from build scripts.
+///
+/// # Errors
+/// When rustc cannot be asked.
+pub(crate) fn host_triple() -> Result<String> {
+    let mut command = Command::new("rustc");
+    process::cargo::clean(&mut command);
+    let output = process::quiet(command.arg("-vV"), Duration::from_secs(60))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)).context("rustc does not name its host")
+}
+
 /// Builds the test kernel.
 ///
 /// # Errors

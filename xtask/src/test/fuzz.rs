@@ -8,6 +8,7 @@ use crate::{
     paths::Paths,
     process::{self, child::Guarded},
     qemu_test::Tally,
+    setup::build,
 };
 use anyhow::{Context, Result, bail};
 use std::{
@@ -41,7 +42,7 @@ pub(super) fn step(bench: &mut Bench) -> Result<Done> {
             "there is no C++ compiler `c++`; the package g++ has one, or name one in $CXX".into(),
         ));
     }
-    let triple = host_triple()?;
+    let triple = build::host_triple()?;
     let mut tally = Tally::default();
     for fuzz in Fuzz::all(&bench.context.paths)? {
         fuzz.write_seeds(bench)?;
@@ -77,15 +78,6 @@ pub(super) fn folders(paths: &Paths) -> Result<Vec<PathBuf>> {
     }
     all.sort();
     Ok(all)
-}
-
-/// What this machine's own programmes are built for. Named to cargo, it keeps the flags away from build scripts.
-pub(super) fn host_triple() -> Result<String> {
-    let mut command = Command::new("rustc");
-    process::cargo::clean(&mut command);
-    let output = process::quiet(command.arg("-vV"), Duration::from_secs(60))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)).context("rustc does not name its host")
 }
 
 /// The fuzz targets of a crate: a workspace of its own in the crate's folder `fuzz`.

@@ -52,15 +52,20 @@ impl Bench {
         command
     }
 
-    /// Lets a build of the daemon find its libraries, which are fetched if they are missing.
-    pub(super) fn with_libraries(&mut self, command: &mut Command) -> Result<()> {
-        if self.libraries.is_none() {
-            let _lock = self.context.lock()?;
-            self.libraries = Some(libraries::ensure(&self.context)?);
-        }
+    /// The daemon's libraries, which are fetched if they are missing.
+    pub(super) fn libraries(&mut self) -> Result<libraries::Libraries> {
         if let Some(libraries) = &self.libraries {
-            libraries.apply(command);
+            return Ok(libraries.clone());
         }
+        let _lock = self.context.lock()?;
+        let libraries = libraries::ensure(&self.context)?;
+        self.libraries = Some(libraries.clone());
+        Ok(libraries)
+    }
+
+    /// Lets a build of the daemon find its libraries.
+    pub(super) fn with_libraries(&mut self, command: &mut Command) -> Result<()> {
+        self.libraries()?.apply(command);
         Ok(())
     }
 

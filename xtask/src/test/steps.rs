@@ -1,7 +1,7 @@
 //! The steps.
 
 use super::{
-    fuzz, package,
+    attacks, fuzz, package,
     runner::{Bench, Done},
 };
 use crate::{
@@ -99,6 +99,11 @@ pub(super) const STEPS: [Step; 14] = [
         miri,
     ),
     Step::check("fuzz", "every decoder takes any bytes, for a few seconds each", fuzz::step),
+    Step::check(
+        "attack",
+        "a hostile guest against the daemon, a hostile device against the driver, a few seconds each",
+        attacks::step,
+    ),
     Step {
         name: "bench",
         about: "every benchmark measures something, once",
