@@ -13,6 +13,7 @@ pub(crate) mod mounted;
 pub(crate) mod node;
 pub(crate) mod part;
 pub(crate) mod paths;
+mod progress;
 pub(crate) mod request;
 pub(crate) mod stats;
 pub(crate) mod stream;

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the trait is unsafe to implement and its copies go through raw pointers")]
 
 use core::hint::spin_loop;
+use core::num::NonZeroU64;
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -51,6 +52,17 @@ pub unsafe trait Platform: Send + Sync {
             }
             spin_loop();
         }
+    }
+
+    /// Returns a number of the task, thread or processor that calls, another one for each that may call at the same time.
+    /// `None`, the default: that is not known.
+    ///
+    /// By it the driver holds each call to a time of its own, whatever the device does: the deadline of its longest class of
+    /// request, and one [`request_timeout`](struct@crate::Config#structfield.request_timeout) for all other requests together.
+    /// Without it each request has its own deadline, and a call that sends many may take many. Asked once a call and once a
+    /// request, so it should be cheap; a kernel with one thread returns a constant.
+    fn task(&self) -> Option<NonZeroU64> {
+        None
     }
 
     /// Maps a region of guest-physical memory, write-back cached, and returns where. `None` when that is impossible: the

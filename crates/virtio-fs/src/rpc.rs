@@ -5,6 +5,7 @@
 //! Around them are the operations of the protocol by subject, each a function that takes an [`Rpc`].
 
 pub(crate) mod attributes;
+pub(crate) mod budget;
 pub(crate) mod connection;
 pub(crate) mod counters;
 pub(crate) mod credentials;

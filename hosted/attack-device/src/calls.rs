@@ -18,6 +18,11 @@ const PATHS: [&str; 10] = ["/", "f0", "f1", "d0", "l0", "n0", "d0/f1", "d0/d1/d2
 const OFFSETS: [u64; 8] = [0, 1, 4095, 4096, 70_000, 2 << 20, 50 << 20, i64::MAX as u64 - 4096];
 const LENGTHS: [usize; 6] = [0, 1, 100, 4096, 9000, 50_000];
 
+/// Calls that are made of others, each with a budget of its own.
+pub(crate) const WHOLE_READ: &str = "read of a whole file";
+pub(crate) const FAULT: &str = "fault";
+pub(crate) const WHOLE_WRITE: &str = "write of a whole file";
+
 /// A call, and whether a request of it may take long.
 pub(crate) type Call = (&'static str, bool);
 const SHORT: bool = false;
@@ -72,12 +77,12 @@ impl Caller {
             }
             6 => (fs.attr(path).is_ok(), "attr").1,
             7 => {
-                let _ = fs.read(path);
-                return ("read of a whole file", LONG);
+                let _ = fs.read_up_to(path, 1 << 20);
+                return (WHOLE_READ, LONG);
             }
             8 => {
                 let _ = fs.write(path, &vec![1; any(rng, &LENGTHS)]);
-                return ("write of a whole file", LONG);
+                return (WHOLE_WRITE, LONG);
             }
             9 => {
                 drop(fs.read_dir(path).ok().and_then(|listing| self.handles.listings.keep(rng, listing)));
@@ -162,7 +167,7 @@ impl Caller {
             }
             16 | 17 => {
                 fault(rng, file, offset);
-                ("fault", LONG)
+                (FAULT, LONG)
             }
             18 => {
                 poll_some(&self.fs, file.read_async(&mut vec![0; len], offset));

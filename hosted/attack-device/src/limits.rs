@@ -15,6 +15,8 @@ pub(crate) const RESET: Duration = Duration::from_secs(1);
 pub(crate) struct Limits {
     /// Requests that the device gets during one call.
     pub(crate) requests: u64,
+    /// Those for the reading of a whole file of at most 1 MiB.
+    pub(crate) whole_requests: u64,
     /// Bytes of heap at a time, beyond what there was at the session's start.
     pub(crate) heap: usize,
     /// Bytes of memory for the device at a time.
@@ -22,7 +24,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// What the driver is held to: its calls here move no more than 64 KiB, but for the reading of a whole file, which stops
-    /// at 16 MiB of a file that claims more than it has; a device may want 1 MiB for its notifications.
-    pub(crate) const DRIVER: Self = Self { requests: 300, heap: 64 << 20, dma: 2 << 20 };
+    /// What the driver is held to: its calls here move no more than 64 KiB, but for the reading of a whole file; a device may
+    /// want 1 MiB for its notifications.
+    pub(crate) const DRIVER: Self = Self { requests: 300, whole_requests: 3000, heap: 16 << 20, dma: 2 << 20 };
 }

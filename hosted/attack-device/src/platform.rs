@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the platform is unsafe to implement, and copies through raw pointers")]
 
 use std::alloc::{Layout, alloc_zeroed};
+use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +51,10 @@ unsafe impl Platform for Embedder {
     fn now(&self) -> Duration {
         lock::embedder("Platform::now");
         self.clock.look()
+    }
+
+    fn task(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(1)
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {

@@ -59,7 +59,7 @@ impl<R: Lock> File<R> {
     ///
     /// As [`File::read_at`].
     pub fn read_async<'f>(&'f self, buffer: &'f mut [u8], offset: u64) -> ReadAsync<'f, R> {
-        let read = self.check_readable().map(|()| Read::new(&self.mounted.io, &self.open, offset));
+        let read = self.check_readable().map(|_| Read::new(&self.mounted.io, &self.open, offset));
         ReadAsync { read, buffer }
     }
 
@@ -69,7 +69,7 @@ impl<R: Lock> File<R> {
     ///
     /// As [`File::write_at`].
     pub fn write_async<'f>(&'f self, buffer: &'f [u8], offset: u64) -> WriteAsync<'f, R> {
-        let write = self.check_writable().map(|()| Write::new(&self.mounted.io, &self.open, offset));
+        let write = self.check_writable().map(|_| Write::new(&self.mounted.io, &self.open, offset));
         WriteAsync { write, buffer }
     }
 }

@@ -119,9 +119,18 @@ impl<R: Lock> ReadDir<R> {
         self.done = false;
     }
 
+    /// Fetches entries until there are some, an error, or no more.
+    fn fill(&mut self) -> Result<(), Error> {
+        let mounted = self.mounted.clone();
+        let _call = mounted.check()?;
+        while self.ready.is_empty() && !self.done {
+            self.fetch()?;
+        }
+        Ok(())
+    }
+
     /// Fetches the next entries. `done` once there are no more.
     fn fetch(&mut self) -> Result<(), Error> {
-        self.mounted.check()?;
         if core::mem::take(&mut self.reopen) {
             let rpc = self.mounted.rpc();
             let fh = handles::opendir(rpc, self.who, self.inode.nodeid)?;
@@ -241,7 +250,7 @@ impl<R: Lock> Iterator for ReadDir<R> {
                 return None;
             }
             // The entries that came before an error are listed first.
-            self.failed = self.fetch().err();
+            self.failed = self.fill().err();
         }
     }
 }
@@ -250,7 +259,7 @@ impl<R: Lock> Drop for ReadDir<R> {
     fn drop(&mut self) {
         self.unlinked.closing(&self.inode);
         if let Some(fh) = self.fh.take()
-            && self.mounted.check().is_ok()
+            && let Ok(_call) = self.mounted.check()
             && let Err(error) = handles::releasedir(self.mounted.rpc(), self.who, self.inode.nodeid, fh)
         {
             log::warn!("virtio-fs: RELEASEDIR was not sent: {error}");

@@ -39,6 +39,7 @@ impl<R: Lock> File<R> {
     /// server's own errors. What passes (all ranges of the window in use, a host that is slow, a wait that was cancelled) is
     /// [`FaultOutcome::Retry`] after the usual deadlines: to be tried again, unless the task was killed meanwhile.
     pub fn fault(&self, fault: &Fault) -> FaultOutcome<FaultGuard<R>> {
+        let _call = self.mounted.rpc().connection().begin_call();
         match self.mounted.io.fault(&self.open, fault) {
             Ok(outcome) => outcome,
             Err(error) => failed(error.errno()),
@@ -64,6 +65,7 @@ impl<R: Lock> File<R> {
 
     /// Goes on with a synchronous fault: FSYNC, then a second look. No lock of the embedder's may be held.
     pub fn finish_sync(&self, fault: &Fault, sync: SyncFault<FaultGuard<R>>) -> FaultOutcome<FaultGuard<R>> {
+        let _call = self.mounted.rpc().connection().begin_call();
         self.mounted.io.finish_sync(&self.open, fault, sync)
     }
 
@@ -73,6 +75,7 @@ impl<R: Lock> File<R> {
         fault: &Fault,
         allocate: AllocateFault<FaultGuard<R>>,
     ) -> FaultOutcome<FaultGuard<R>> {
+        let _call = self.mounted.rpc().connection().begin_call();
         self.mounted.io.finish_allocation(&self.open, fault, allocate)
     }
 
@@ -98,6 +101,7 @@ impl<R: Lock> File<R> {
     ///
     /// As [`File::sync_all`]; the pages are dirty again then.
     pub fn sync_range(&self, offset: u64, len: u64) -> Result<(), Error> {
+        let _call = self.mounted.check()?;
         self.mounted.io.sync(&self.open, FileRange::between(offset, offset.saturating_add(len)), true)
     }
 }

@@ -6,10 +6,14 @@ use fs_dax::FileRange;
 use fuse_proto::{Attr, Errno, FallocateMode, ops};
 
 use super::mounted::Mounted;
+use super::progress::Progress;
 use crate::io::open_file::OpenFile;
+use crate::rpc::budget::Call;
 use crate::rpc::space;
 use crate::{DefaultLock, Error, Lock, Map, MapMut, SetAttr};
 
+/// What is read in one call of a longer one, in bytes.
+const PART: usize = 4 << 20;
 const NOT_FOR_READING: Error = Error::refused(Errno::EBADF, "the file is not open for reading");
 const NOT_FOR_WRITING: Error = Error::refused(Errno::EBADF, "the file is not open for writing");
 
@@ -49,15 +53,15 @@ impl<R: Lock> File<R> {
     }
 
     /// Refuses reads of what is not open for reading.
-    pub(crate) fn check_readable(&self) -> Result<(), Error> {
-        self.mounted.check()?;
-        if self.open.options.is_readable() { Ok(()) } else { Err(NOT_FOR_READING) }
+    pub(crate) fn check_readable(&self) -> Result<Call<'_>, Error> {
+        let call = self.mounted.check()?;
+        if self.open.options.is_readable() { Ok(call) } else { Err(NOT_FOR_READING) }
     }
 
     /// Refuses stores to what is not open for writing.
-    pub(crate) fn check_writable(&self) -> Result<(), Error> {
-        self.mounted.check()?;
-        if self.open.options.is_writable() { Ok(()) } else { Err(NOT_FOR_WRITING) }
+    pub(crate) fn check_writable(&self) -> Result<Call<'_>, Error> {
+        let call = self.mounted.check()?;
+        if self.open.options.is_writable() { Ok(call) } else { Err(NOT_FOR_WRITING) }
     }
 
     /// Returns the file's size in bytes, fetched again when the server no longer vouches for it.
@@ -66,6 +70,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn len(&self) -> Result<u64, Error> {
+        let _call = self.mounted.check()?;
         self.mounted.volume().attr(self.open.handle.who, &self.open.inode, self.open.handle.fh)?;
         Ok(self.open.inode.size())
     }
@@ -85,7 +90,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn attr(&self) -> Result<Attr, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.volume().attr(self.open.handle.who, &self.open.inode, self.open.handle.fh)
     }
 
@@ -99,7 +104,7 @@ impl<R: Lock> File<R> {
     ///
     /// EBADF if the file is not open for reading; otherwise the server's own.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
-        self.check_readable()?;
+        let _call = self.check_readable()?;
         self.mounted.io.read(&self.open, buffer, offset)
     }
 
@@ -112,20 +117,23 @@ impl<R: Lock> File<R> {
     ///
     /// EBADF if the file is not open for writing; otherwise the server's own.
     pub fn write_at(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
-        self.check_writable()?;
+        let _call = self.check_writable()?;
         self.mounted.io.write(&self.open, buffer, offset)
     }
 
-    /// Reads exactly `buffer.len()` bytes.
+    /// Reads exactly `buffer.len()` bytes. Each part of 4 MiB has the time of a call.
     ///
     /// # Errors
     ///
-    /// As [`File::read_at`]; ENODATA at the end of the file.
+    /// As [`File::read_at`]; ENODATA at the end of the file; EIO of a server that gives next to nothing at a time.
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> Result<(), Error> {
+        let mut progress = Progress::new();
         while !buffer.is_empty() {
-            match self.read_at(buffer, offset)? {
+            let part = buffer.len().min(PART);
+            match self.read_at(&mut buffer[..part], offset)? {
                 0 => return Err(Error::refused(Errno::ENODATA, "the file ends before the buffer is full")),
                 count => {
+                    progress.made(count)?;
                     buffer = &mut buffer[count..];
                     offset += count as u64;
                 }
@@ -138,12 +146,14 @@ impl<R: Lock> File<R> {
     ///
     /// # Errors
     ///
-    /// As [`File::write_at`]; EIO if the server takes nothing.
+    /// As [`File::write_at`]; EIO if the server takes nothing, or next to nothing at a time.
     pub fn write_all_at(&self, mut buffer: &[u8], mut offset: u64) -> Result<(), Error> {
+        let mut progress = Progress::new();
         while !buffer.is_empty() {
             match self.write_at(buffer, offset)? {
                 0 => return Err(Error::refused(Errno::EIO, "the server took no byte of a write")),
                 count => {
+                    progress.made(count)?;
                     buffer = &buffer[count..];
                     offset += count as u64;
                 }
@@ -171,12 +181,12 @@ impl<R: Lock> File<R> {
     ///
     /// As [`File::map`]; EBADF if the file is not open for writing, ENOSPC for holes on a full disk.
     pub fn map_mut(&self, offset: u64, len: usize) -> Result<MapMut<R>, Error> {
-        self.check_writable()?;
+        let _call = self.check_writable()?;
         self.mounted.io.view(&self.open, offset, len, true).map(MapMut::new)
     }
 
     pub(crate) fn view(&self, offset: u64, len: usize, writable: bool) -> Result<Map<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.io.view(&self.open, offset, len, writable).map(Map::new)
     }
 
@@ -204,7 +214,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn set_len(&self, size: u64) -> Result<(), Error> {
-        self.check_writable()?;
+        let _call = self.check_writable()?;
         self.mounted.volume().set_size(self.open.handle.who, &self.open.inode, self.open.handle.fh, size)
     }
 
@@ -214,7 +224,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn set_attr(&self, changes: &SetAttr) -> Result<Attr, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.volume().set_attr(self.open.handle.who, &self.open.inode, self.open.handle.fh, changes)
     }
 
@@ -224,7 +234,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request; EOPNOTSUPP if server or host cannot do it.
     pub fn allocate(&self, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.io.allocate(&self.open, mode, offset, len)
     }
 
@@ -234,7 +244,7 @@ impl<R: Lock> File<R> {
     ///
     /// As any request.
     pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, len: u64) -> Result<u64, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         if !Arc::ptr_eq(&self.mounted, &to.mounted) {
             return Err(Error::refused(Errno::EXDEV, "files of two file systems"));
         }
@@ -247,7 +257,7 @@ impl<R: Lock> File<R> {
     ///
     /// ENXIO past the end of the file; EOPNOTSUPP if the server does not know LSEEK.
     pub fn seek_sparse(&self, offset: u64, what: Sparse) -> Result<u64, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let whence = match what {
             Sparse::Data => ops::Whence::DATA,
             Sparse::Hole => ops::Whence::HOLE,
@@ -261,7 +271,11 @@ impl<R: Lock> File<R> {
     ///
     /// The server's own, of writes that it had accepted. The file is closed in any case.
     pub fn close(self) -> Result<(), Error> {
-        self.mounted.check()?;
-        self.open.flush()
+        let mounted = self.mounted.clone();
+        let _call = mounted.check()?;
+        let flushed = self.open.flush();
+        // Its RELEASE is part of the call.
+        drop(self);
+        flushed
     }
 }

@@ -125,7 +125,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// [`Error::Unmounted`].
     pub fn reclaim_step(&self) -> Result<bool, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.io.window().map_or(Ok(false), |window| window.reclaim_step())
     }
 
@@ -135,7 +135,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// The server's own.
     pub fn statfs(&self) -> Result<ops::StatfsReply, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         space::statfs(self.mounted.rpc(), self.who, NodeId::ROOT)
     }
 
@@ -145,7 +145,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EOPNOTSUPP if the server does not know SYNCFS.
     pub fn sync(&self) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         space::syncfs(self.mounted.rpc(), self.who)
     }
 
@@ -163,7 +163,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// [`Error::Dead`] of a device that was given up: the file system is unmounted all the same.
     pub fn unmount(&self) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.volume().unmount()
     }
 
@@ -179,7 +179,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// [`Error::Busy`] and EBUSY if something is in use: the session ends later. [`Error::Dead`] as for [`VirtioFs::unmount`].
     pub fn force_unmount(&self) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.volume().detach()
     }
 }

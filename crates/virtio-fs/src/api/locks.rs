@@ -41,7 +41,7 @@ impl<R: Lock> File<R> {
     ///
     /// EAGAIN if somebody has; EOPNOTSUPP if the server keeps no locks.
     pub fn try_lock(&self, range: LockRange) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.open.note_locks();
         locks::set(self.mounted.rpc(), &self.open.handle, self.own(range))
     }
@@ -52,7 +52,7 @@ impl<R: Lock> File<R> {
     ///
     /// EOPNOTSUPP if the server keeps no locks.
     pub fn unlock(&self, range: LockRange) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let lock = FileLock { kind: LockKind::Unlock, ..self.own(range) };
         locks::set(self.mounted.rpc(), &self.open.handle, lock)
     }
@@ -64,7 +64,7 @@ impl<R: Lock> File<R> {
     ///
     /// [`Error::TimedOut`]; EDEADLK; EOPNOTSUPP if the server keeps no locks.
     pub fn lock(&self, range: LockRange) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.open.note_locks();
         locks::set_waiting(self.mounted.rpc(), &self.open.handle, self.own(range))
     }
@@ -75,7 +75,7 @@ impl<R: Lock> File<R> {
     ///
     /// EOPNOTSUPP if the server keeps no locks.
     pub fn test_lock(&self, range: LockRange) -> Result<Option<FileLock>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         locks::test(self.mounted.rpc(), &self.open.handle, self.own(range))
     }
 
@@ -92,7 +92,7 @@ impl<R: Lock> File<R> {
     /// kilobyte of data where there is no second data buffer for the answer ([`crate::Config::data_buffers`]); EIO if the
     /// server asks for more memory than that of the command, which only an unrestricted one may.
     pub fn ioctl(&self, command: u32, argument: u64, data: &[u8]) -> Result<(i32, Vec<u8>), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         locks::ioctl(self.mounted.rpc(), &self.open.handle, command, argument, data)
     }
 }

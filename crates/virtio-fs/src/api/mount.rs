@@ -87,6 +87,8 @@ impl<R: Lock> Device<R> {
         let limits = config.connection();
         let (channels, notices) = (device.channels, device.notices);
         let connection = Arc::new(Connection::new(platform, self.port.clone(), channels, notices, pool, limits));
+        let called = connection.clone();
+        let _call = called.begin_call();
         let protocol = match open_session(&connection, config) {
             Ok(protocol) => protocol,
             Err(error) => {

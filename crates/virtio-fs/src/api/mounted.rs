@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use crate::io::FileIo;
 use crate::rpc::Rpc;
+use crate::rpc::budget::Call;
 use crate::volume::Volume;
 use crate::{Error, Lock, Tag};
 
@@ -26,8 +27,9 @@ impl<R: Lock> Mounted<R> {
         &self.volume().rpc
     }
 
-    /// Refuses work after the unmount.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        self.volume().check_mounted()
+    /// Begins a call; refuses work after the unmount.
+    pub(crate) fn check(&self) -> Result<Call<'_>, Error> {
+        self.volume().check_mounted()?;
+        Ok(self.rpc().connection().begin_call())
     }
 }

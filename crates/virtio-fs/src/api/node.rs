@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use fuse_proto::{AccessMask, Attr, Entry, Errno, NodeId, RenameFlags, StatxMask, XattrFlags, ops};
 
 use super::mounted::Mounted;
+use crate::rpc::budget::Call;
 use crate::rpc::{Rpc, attributes, handles, names, space, xattr};
 use crate::volume::Volume;
 use crate::volume::inode::Inode;
@@ -72,9 +73,9 @@ impl<R: Lock> Node<R> {
         self.mounted.rpc()
     }
 
-    fn check_dir(&self) -> Result<(), Error> {
-        self.mounted.check()?;
-        if self.is_dir() { Ok(()) } else { Err(Error::refused(Errno::ENOTDIR, "no directory")) }
+    fn check_dir(&self) -> Result<Call<'_>, Error> {
+        let call = self.mounted.check()?;
+        if self.is_dir() { Ok(call) } else { Err(Error::refused(Errno::ENOTDIR, "no directory")) }
     }
 
     /// Returns the same node with other credentials, which everything that is opened or looked up from it has too; see
@@ -139,7 +140,7 @@ impl<R: Lock> Node<R> {
     ///
     /// The server's own.
     pub fn statfs(&self) -> Result<ops::StatfsReply, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         space::statfs(self.rpc(), self.who, self.inode.nodeid)
     }
 
@@ -149,7 +150,7 @@ impl<R: Lock> Node<R> {
     ///
     /// The server's own.
     pub fn attr(&self) -> Result<Attr, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().attr(self.who, &self.inode, None)
     }
 
@@ -159,7 +160,7 @@ impl<R: Lock> Node<R> {
     ///
     /// The server's own.
     pub fn refresh_attr(&self) -> Result<Attr, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().refresh_attr(self.who, &self.inode, None)
     }
 
@@ -169,7 +170,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EPERM, EFBIG, and the server's own.
     pub fn set_attr(&self, changes: &SetAttr) -> Result<Attr, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().set_attr(self.who, &self.inode, None, changes)
     }
 
@@ -179,7 +180,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EOPNOTSUPP if the server does not know STATX.
     pub fn statx(&self, mask: StatxMask) -> Result<ops::StatxReply, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         attributes::statx(self.rpc(), self.who, self.inode.nodeid, mask)
     }
 
@@ -189,7 +190,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EACCES if it is not.
     pub fn access(&self, mask: AccessMask) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         attributes::access(self.rpc(), self.who, self.inode.nodeid, mask)
     }
 
@@ -199,7 +200,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EINVAL if it is none.
     pub fn read_link(&self) -> Result<Vec<u8>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().read_link(self.who, &self.inode)
     }
 
@@ -209,7 +210,7 @@ impl<R: Lock> Node<R> {
     ///
     /// As [`VirtioFs::open`].
     pub fn open(&self, options: OpenOptions) -> Result<File<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let open = self.mounted.io.open_inode(self.who, &self.inode, options)?;
         Ok(File::new(self.mounted.clone(), open))
     }
@@ -223,7 +224,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENOENT, ENOTDIR, and the server's own.
     pub fn lookup(&self, name: impl AsRef<[u8]>) -> Result<Self, Error> {
-        self.check_dir()?;
+        let _call = self.check_dir()?;
         Ok(self.other(self.volume().look_up(self.who, &self.inode, name.as_ref())?))
     }
 
@@ -234,7 +235,7 @@ impl<R: Lock> Node<R> {
     ///
     /// As [`VirtioFs::lookup`].
     pub fn lookup_path(&self, path: impl AsRef<[u8]>) -> Result<Self, Error> {
-        self.check_dir()?;
+        let _call = self.check_dir()?;
         let start = self.inode.clone();
         Ok(self.other(path::walk_to(self.volume(), self.who, start, path.as_ref(), Last::Follow)?))
     }
@@ -245,7 +246,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, and the server's own.
     pub fn create(&self, name: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let open = self.mounted.io.create(self.who, &self.inode, name.as_ref(), options)?;
         Ok(File::new(self.mounted.clone(), open))
     }
@@ -256,7 +257,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EOPNOTSUPP if server or host cannot do it.
     pub fn create_unnamed(&self, options: OpenOptions) -> Result<File<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let open = self.mounted.io.create_unnamed(self.who, &self.inode, options)?;
         Ok(File::new(self.mounted.clone(), open))
     }
@@ -267,7 +268,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENOTDIR, and the server's own.
     pub fn read_dir(&self) -> Result<ReadDir<R>, Error> {
-        self.check_dir()?;
+        let _call = self.check_dir()?;
         ReadDir::open(self.mounted.clone(), self.inode.clone(), self.who)
     }
 
@@ -281,7 +282,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, and the server's own.
     pub fn create_dir(&self, name: impl AsRef<[u8]>, mode: u32) -> Result<Self, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let entry = names::mkdir(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), mode)?;
         Ok(self.made(name.as_ref(), &entry))
     }
@@ -292,7 +293,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, EPERM, and the server's own.
     pub fn create_node(&self, name: impl AsRef<[u8]>, mode: u32, rdev: u32) -> Result<Self, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let entry = names::mknod(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), mode, rdev)?;
         Ok(self.made(name.as_ref(), &entry))
     }
@@ -303,7 +304,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, and the server's own.
     pub fn symlink(&self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<Self, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let entry = names::symlink(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), target.as_ref())?;
         Ok(self.made(name.as_ref(), &entry))
     }
@@ -314,7 +315,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, EPERM, and the server's own.
     pub fn hard_link(&self, name: impl AsRef<[u8]>, node: &Self) -> Result<Self, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let entry = names::link(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), node.inode.nodeid)?;
         Ok(self.made(name.as_ref(), &entry))
     }
@@ -325,7 +326,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EISDIR, ENOENT, and the server's own.
     pub fn remove_file(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().unlink(self.who, &self.inode, name.as_ref())
     }
 
@@ -335,7 +336,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENOTEMPTY, ENOTDIR, ENOENT, and the server's own.
     pub fn remove_dir(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.volume().remove_dir(self.who, &self.inode, name.as_ref())
     }
 
@@ -360,7 +361,7 @@ impl<R: Lock> Node<R> {
         new_name: impl AsRef<[u8]>,
         flags: RenameFlags,
     ) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let (from, to) = ((&*self.inode, name.as_ref()), (&*new_parent.inode, new_name.as_ref()));
         self.volume().rename(self.who, from, to, flags)
     }
@@ -371,7 +372,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENOTDIR, and the server's own.
     pub fn sync_dir(&self) -> Result<(), Error> {
-        self.check_dir()?;
+        let _call = self.check_dir()?;
         let (rpc, node) = (self.rpc(), self.inode.nodeid);
         let fh = handles::opendir(rpc, self.who, node)?;
         let result = names::fsyncdir(rpc, self.who, node, fh.unwrap_or_default());
@@ -388,7 +389,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENODATA if there is none; EOPNOTSUPP if server or host have no such thing.
     pub fn xattr(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         xattr::get(self.rpc(), self.who, self.inode.nodeid, name.as_ref())
     }
 
@@ -398,7 +399,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EOPNOTSUPP if server or host have no such thing.
     pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let list = xattr::list(self.rpc(), self.who, self.inode.nodeid)?;
         Ok(list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(Vec::from).collect())
     }
@@ -409,7 +410,7 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST and ENODATA by `flags`; EOPNOTSUPP if server or host have no such thing.
     pub fn set_xattr(&self, name: impl AsRef<[u8]>, value: &[u8], flags: XattrFlags) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let result = xattr::set(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), value, flags);
         self.inode.expire_attr();
         result
@@ -421,7 +422,7 @@ impl<R: Lock> Node<R> {
     ///
     /// ENODATA if there is none; EOPNOTSUPP if server or host have no such thing.
     pub fn remove_xattr(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let result = xattr::remove(self.rpc(), self.who, self.inode.nodeid, name.as_ref());
         self.inode.expire_attr();
         result

@@ -15,7 +15,7 @@ impl<R: Lock> File<R> {
     /// host can map, ENOSPC for holes on a full disk, EOPNOTSUPP without a window, EIO for a failed file, and the server's
     /// own errors (EINVAL for what is not aligned as it aligns mappings).
     pub fn map_in_part(&self, claim: &PartClaim, at: DeviceOffset, offset: u64, len: u64) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.io.map_in_part(&self.open, claim, at, offset, len)
     }
 }
@@ -27,7 +27,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// ERANGE, EPERM and EOPNOTSUPP as there; the server's own if nothing is mapped.
     pub fn unmap_in_part(&self, claim: &PartClaim, at: DeviceOffset, len: u64) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.io.unmap_in_part(claim, at, len)
     }
 }

@@ -5,13 +5,15 @@ use alloc::vec::Vec;
 
 use fuse_proto::{Attr, Errno, RenameFlags};
 
+use super::progress::Progress;
 use crate::volume::entry_path::EntryPath;
 use crate::volume::inode::Inode;
 use crate::volume::path::{self, Last};
 use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
 
-/// The least that [`VirtioFs::read`] asks for at once, in bytes, of a file that claims as much.
+/// What [`VirtioFs::read`] asks for at once, in bytes, of a file that claims as much: at first, and at most.
 const AT_ONCE: usize = 1 << 20;
+const MOST_AT_ONCE: usize = 4 << 20;
 /// How far it follows a file past the size that was stated when it was opened, in bytes: some files state none.
 const MOST_UNSTATED: usize = 16 << 20;
 
@@ -53,45 +55,64 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EINVAL for options that contradict each other, EISDIR for a directory, EEXIST, ENOENT, and the server's own.
     pub fn open(&self, path: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let start = self.mounted.volume().root()?;
         let open = self.mounted.io.open_path(self.credentials(), start, path.as_ref(), options)?;
         Ok(File::new(self.mounted.clone(), open))
     }
 
-    /// Reads a whole file.
+    /// Reads a whole file, which has to fit into memory: it is as large as the server makes it. For files of a server that is
+    /// not trusted there is [`VirtioFs::read_up_to`].
+    ///
+    /// Each part of up to 4 MiB has the time of a call.
     ///
     /// # Errors
     ///
-    /// As [`VirtioFs::open`] and [`File::read_at`].
+    /// As [`VirtioFs::open`] and [`File::read_at`]; ENOMEM; EIO of a server that gives next to nothing at a time.
     pub fn read(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        self.read_up_to(path, usize::MAX)
+    }
+
+    /// Reads a whole file of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`VirtioFs::read`]; EFBIG for a file that is larger.
+    pub fn read_up_to(&self, path: impl AsRef<[u8]>, most: usize) -> Result<Vec<u8>, Error> {
         let file = self.open(path, OpenOptions::new().read(true))?;
         let mut bytes = Vec::new();
         let stated = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        let mut progress = Progress::new();
+        let mut want = AT_ONCE;
         loop {
             let start = bytes.len();
             if start >= stated && start >= MOST_UNSTATED {
                 // It grows as fast as it is read: this is what it was when it was opened.
                 return Ok(bytes);
             }
-            // What is claimed costs memory only as it comes.
-            let more = start.max(AT_ONCE);
-            let want = if start < stated {
-                (stated - start).min(more)
-            } else if start > stated {
-                more
-            } else {
-                4096
+            let len = match stated.saturating_sub(start) {
+                // It should end here.
+                0 if start == stated => 4096,
+                0 => want,
+                rest => want.min(rest),
             };
+            // One more than the caller takes shows that there is more.
+            let len = len.min(most.saturating_sub(start).saturating_add(1));
             bytes
-                .try_reserve(want)
+                .try_reserve(len)
                 .map_err(|_| Error::refused(Errno::ENOMEM, "no memory for the contents of a file"))?;
-            bytes.resize(start + want, 0);
+            bytes.resize(start + len, 0);
             let count = file.read_at(&mut bytes[start..], start as u64)?;
             bytes.truncate(start + count);
             if count == 0 {
                 return Ok(bytes);
             }
+            progress.made(count)?;
+            if bytes.len() > most {
+                return Err(Error::refused(Errno::EFBIG, "a file larger than the caller takes"));
+            }
+            // What is claimed costs memory only as it comes, and time as much as it brings.
+            want = if count < len { (count * 2).next_multiple_of(4096) } else { want * 2 }.clamp(4096, MOST_AT_ONCE);
         }
     }
 
@@ -112,6 +133,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// ENOTDIR, and the server's own.
     pub fn read_dir(&self, path: impl AsRef<[u8]>) -> Result<ReadDir<R>, Error> {
+        let _call = self.mounted.check()?;
         self.lookup(path)?.read_dir()
     }
 
@@ -121,6 +143,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// As [`VirtioFs::lookup`].
     pub fn attr(&self, path: impl AsRef<[u8]>) -> Result<Attr, Error> {
+        let _call = self.mounted.check()?;
         self.lookup(path)?.attr()
     }
 
@@ -130,11 +153,12 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EINVAL if it is none.
     pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        let _call = self.mounted.check()?;
         self.lookup_no_follow(path)?.read_link()
     }
 
     fn walk(&self, path: &[u8], last: Last) -> Result<Node<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let volume = self.mounted.volume();
         Ok(self.node(path::walk_to(volume, self.credentials(), volume.root()?, path, last)?))
     }
@@ -149,7 +173,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EEXIST, ENOENT, and the server's own.
     pub fn create_dir(&self, path: impl AsRef<[u8]>, mode: u32) -> Result<Node<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let (parent, name) = self.entry(self.mounted.volume().entry_for_dir(self.credentials(), path.as_ref())?);
         parent.create_dir(&name, mode)
     }
@@ -160,7 +184,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EISDIR for a directory, ENOENT, and the server's own.
     pub fn remove_file(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let (parent, name) = self.entry(self.mounted.volume().entry_of_file(self.credentials(), path.as_ref())?);
         parent.remove_file(&name)
     }
@@ -171,7 +195,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// ENOTEMPTY, ENOTDIR, ENOENT; EINVAL for a path that ends in `.`; and the server's own.
     pub fn remove_dir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let (parent, name) = self.entry(self.mounted.volume().entry_of_dir(self.credentials(), path.as_ref())?);
         parent.remove_dir(&name)
     }
@@ -191,7 +215,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// As `renameat2(2)`; EINVAL for flags that the server does not know.
     pub fn rename_with(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: RenameFlags) -> Result<(), Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let volume = self.mounted.volume();
         let (from, to) = volume.entries_of_rename(self.credentials(), from.as_ref(), to.as_ref(), flags)?;
         let ((parent, name), (new_parent, new_name)) = (self.entry(from), self.entry(to));
@@ -204,7 +228,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EEXIST; ENOENT for an empty target; and the server's own.
     pub fn symlink(&self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<Node<R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), path.as_ref())?);
         parent.symlink(&name, target.as_ref())
     }
@@ -215,6 +239,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// EEXIST, EPERM for a directory, and the server's own.
     pub fn hard_link(&self, path: impl AsRef<[u8]>, new_path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let _call = self.mounted.check()?;
         let node = self.lookup_no_follow(path)?;
         let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), new_path.as_ref())?);
         parent.hard_link(&name, &node).map(drop)

@@ -86,7 +86,7 @@ impl<R: Lock> VirtioFs<R> {
     /// polled. EPERM for a request that belongs to the driver, EINVAL for one that is encoded as another one than its type
     /// says; [`Error::Encode`] for what cannot be expressed.
     pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<O, R>, Error> {
-        self.mounted.check()?;
+        let _call = self.mounted.check()?;
         self.mounted.volume().settle_orphans();
         let rpc = self.mounted.rpc();
         let channel = rpc.connection().pick_channel();

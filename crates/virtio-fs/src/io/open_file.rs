@@ -33,6 +33,7 @@ pub(crate) struct OpenFile<R: Lock> {
 
 impl<R: Lock> Drop for OpenFile<R> {
     fn drop(&mut self) {
+        let _call = self.volume.rpc.connection().begin_call();
         self.unlinked.closing(&self.inode);
         if self.volume.check_mounted().is_err() {
             return;

@@ -8,14 +8,19 @@ use crate::rpc::data::{PIPELINE, io_size, write_batch};
 use crate::{Error, Lock};
 
 impl<R: Lock> FileIo<R> {
-    /// Writes by WRITE requests, several in flight at once. A write of several requests that fails in the middle returns how
-    /// much was written before.
+    /// Writes by WRITE requests, several in flight at once. A write of several requests that fails in the middle, or of which
+    /// the server takes less than it is given, returns how much was written until then.
     pub(super) fn write_by_requests(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64) -> Result<usize, Error> {
         let mut done = 0;
         while done < buffer.len() {
             match self.write_some(file, &buffer[done..], offset.saturating_add(done as u64), PIPELINE) {
-                Ok(0) => break,
-                Ok(count) => done += count,
+                Ok(count) => {
+                    let whole = (buffer.len() - done).min(io_size(self.rpc()));
+                    done += count;
+                    if count < whole {
+                        break;
+                    }
+                }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -32,8 +37,12 @@ impl<R: Lock> FileIo<R> {
             // The host appends by itself; the offset matters only to what is remembered here until the attributes, which
             // expire now, are fetched again.
             match self.write_some(file, chunk, file.inode.size(), 1) {
-                Ok(0) => break,
-                Ok(count) => done += count,
+                Ok(count) => {
+                    done += count;
+                    if count < chunk.len() {
+                        break;
+                    }
+                }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }

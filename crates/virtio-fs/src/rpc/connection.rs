@@ -11,6 +11,7 @@ use core::time::Duration;
 use fuse_proto::{Errno, NodeId, Opcode};
 use lock_api::Mutex;
 
+use super::budget::{Budgets, Call};
 use super::deadlines::{Class, Deadlines};
 use super::reply::Received;
 use super::request::Request;
@@ -35,6 +36,8 @@ pub(crate) struct Submitted {
     pub(crate) unique: u64,
     /// When it is given up.
     pub(crate) deadline: Duration,
+    /// Whether that is before its class has it given up, since its call has no more time.
+    pub(crate) hurried: bool,
 }
 
 /// What a connection is set up with.
@@ -61,6 +64,21 @@ struct Queues<R> {
 pub(crate) trait SettleOrphans: Send + Sync {
     /// Takes them and acts upon them. May send requests.
     fn settle_orphans(&self);
+}
+
+/// How long a request may take.
+struct Given {
+    /// When it is given up.
+    deadline: Duration,
+    /// How long its caller waits for room for it.
+    until: Duration,
+    /// Whether it gets less than its class has.
+    hurried: bool,
+}
+
+/// Whether somebody waits for the answers to such requests, if there are any.
+fn is_awaited(opcode: Opcode) -> bool {
+    !matches!(opcode, Opcode::RELEASE | Opcode::RELEASEDIR | Opcode::FORGET | Opcode::BATCH_FORGET | Opcode::INTERRUPT)
 }
 
 /// Replies that nobody waited for any more, until somebody settles them.
@@ -113,6 +131,7 @@ pub(crate) struct Connection<R: Lock> {
     next_unique: AtomicU64,
     next_channel: AtomicU32,
     deadlines: Deadlines,
+    budgets: Budgets,
     max_timeouts: u32,
     dead: AtomicBool,
     requests: AtomicU64,
@@ -165,6 +184,7 @@ impl<R: Lock> Connection<R> {
     ) -> Self {
         let queues = Arc::new(Queues { channels, notices, pool, timeouts_in_a_row: AtomicU32::new(0) });
         port.attach(queues.clone());
+        let budgets = Budgets::new(limits.deadlines.short, platform.task().is_some());
         Self {
             platform,
             port,
@@ -175,6 +195,7 @@ impl<R: Lock> Connection<R> {
             next_unique: AtomicU64::new(2),
             next_channel: AtomicU32::new(0),
             deadlines: limits.deadlines,
+            budgets,
             max_timeouts: limits.max_timeouts.max(1),
             dead: AtomicBool::new(false),
             requests: AtomicU64::new(0),
@@ -252,7 +273,7 @@ impl<R: Lock> Connection<R> {
     /// Waits until the device holds no request any more, given-up ones and those without a reply among them.
     pub(crate) fn quiesce(&self) {
         let deadline = self.platform.now().saturating_add(self.deadlines.short);
-        let deadline = self.live_until().map_or(deadline, |live| live.max(deadline));
+        let deadline = self.in_time(self.live_until().map_or(deadline, |live| live.max(deadline)));
         let quiet = self.platform.wait(deadline, &mut || {
             self.process();
             self.queues.channels.iter().all(|channel| channel.in_flight() == 0)
@@ -268,7 +289,7 @@ impl<R: Lock> Connection<R> {
         let now = self.platform.now();
         let trailing = |channel: &Channel<R>| channel.trailing_until().filter(|&until| until > now);
         let Some(deadline) = self.queues.channels.iter().filter_map(trailing).max() else { return };
-        let settled = self.platform.wait(deadline, &mut || {
+        let settled = self.platform.wait(self.in_time(deadline), &mut || {
             self.process();
             self.is_dead() || !self.queues.channels.iter().any(|channel| channel.has_trailing_after(now))
         });
@@ -294,19 +315,22 @@ impl<R: Lock> Connection<R> {
         patient: bool,
     ) -> Result<Option<Submitted>, Error> {
         let now = self.platform.now();
-        let deadline = now.saturating_add(self.deadlines.of(request.about.opcode));
-        let until = if patient { deadline } else { now };
+        let Given { deadline, until, hurried } = self.given(request.about.opcode, now, patient);
+        if hurried && deadline <= now {
+            // The device is not asked, and not blamed.
+            return Err(Error::TimedOut { opcode: request.about.opcode, after: Duration::ZERO });
+        }
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let no_room = || if patient { Err(self.no_room(request.about.opcode, until)) } else { Ok(None) };
+            let no_room = || if patient { Err(self.no_room(request.about.opcode, until, hurried)) } else { Ok(None) };
             let Some(message) = self.message(channel, request, (until, deadline))? else { return no_room() };
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
                 Ok(token) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
                     let RequestMeta { opcode, unique, .. } = request.about;
-                    return Ok(Some(Submitted { channel, token, opcode, unique, deadline }));
+                    return Ok(Some(Submitted { channel, token, opcode, unique, deadline, hurried }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Full) => {
@@ -326,13 +350,40 @@ impl<R: Lock> Connection<R> {
         }
     }
 
+    /// Begins a call, which has a time of its own where the platform says who calls.
+    pub(crate) fn begin_call(&self) -> Call<'_> {
+        self.budgets.begin(self.platform.task())
+    }
+
+    /// How long a request that is sent now may take, and its caller wait for room.
+    fn given(&self, opcode: Opcode, now: Duration, patient: bool) -> Given {
+        let time = self.deadlines.of(opcode);
+        let full = now.saturating_add(time);
+        if !patient {
+            // It outlives the call.
+            return Given { deadline: full, until: now, hurried: false };
+        }
+        if is_awaited(opcode) {
+            let deadline = self.budgets.deadline(self.platform.task(), now, time);
+            return Given { deadline, until: deadline, hurried: deadline < full };
+        }
+        let end = self.budgets.end(self.platform.task(), now, self.deadlines.short).map_or(full, |end| end.max(now));
+        Given { deadline: full, until: full.min(end), hurried: false }
+    }
+
+    /// The end of a wait of the driver's own until `deadline`: no later than the call's.
+    pub(crate) fn in_time(&self, deadline: Duration) -> Duration {
+        let end = self.budgets.end(self.platform.task(), self.platform.now(), self.deadlines.short);
+        end.map_or(deadline, |end| deadline.min(end))
+    }
+
     /// Why there was no room for a request.
-    fn no_room(&self, opcode: Opcode, until: Duration) -> Error {
+    fn no_room(&self, opcode: Opcode, until: Duration, hurried: bool) -> Error {
         if self.queues.channels.iter().any(Channel::has_unpolled) {
             // The device has done its part.
             return Error::refused(Errno::EAGAIN, "answers that nobody has polled fill the queue");
         }
-        self.given_up(opcode, until)
+        self.given_up(opcode, until, hurried)
     }
 
     /// Makes submitted requests visible to the device and notifies it if it wants that.
@@ -475,11 +526,15 @@ impl<R: Lock> Connection<R> {
     }
 
     /// What becomes of a request whose wait ended without an answer: at its deadline, or before, if the embedder ended it.
-    pub(crate) fn given_up(&self, opcode: Opcode, deadline: Duration) -> Error {
+    pub(crate) fn given_up(&self, opcode: Opcode, deadline: Duration, hurried: bool) -> Error {
         if self.is_stopped() {
             Error::Unmounted
         } else if self.platform.now() < deadline {
             Error::Cancelled
+        } else if hurried {
+            // Slow is not dead: with all of its time it might have been answered.
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
+            Error::TimedOut { opcode, after: self.deadlines.of(opcode) }
         } else {
             self.timed_out(opcode)
         }

@@ -90,7 +90,10 @@ impl<'c, R: Lock> InFlight<'c, R> {
     pub(crate) fn wait(&mut self, data: &mut [u8]) -> Result<Received, Error> {
         let connection = self.connection.get();
         let mut found = None;
-        connection.platform().wait(self.request.deadline, &mut || {
+        // Sent without patience it has all of its class's time, of which the call that waits for it may have less.
+        let deadline = connection.in_time(self.request.deadline);
+        let hurried = self.request.hurried || deadline < self.request.deadline;
+        connection.platform().wait(deadline, &mut || {
             // Not again, if the platform asks once more: what was found would be lost.
             if found.is_none() {
                 found = connection.look(&self.request).transpose();
@@ -103,7 +106,7 @@ impl<'c, R: Lock> InFlight<'c, R> {
                 self.settled = true;
                 Ok(received)
             }
-            None => Err(connection.given_up(self.request.opcode, self.request.deadline)),
+            None => Err(connection.given_up(self.request.opcode, deadline, hurried)),
             Some(Err(error)) => {
                 connection.give_up();
                 Err(Error::Queue(error))

@@ -26,6 +26,7 @@ impl<R: Lock> Volume<R> {
     /// Ends the session, mounted or detached: nothing is taken from anybody before it is certain that nothing is in use.
     pub(crate) fn end(&self) -> Result<(), Error> {
         let _trying = self.ending.try_to_end()?;
+        let _call = self.rpc.connection().begin_call();
         let maps = self.views.load(Ordering::Acquire);
         if maps > 0 {
             return Err(Error::Busy { maps });

@@ -9,6 +9,7 @@
 mod asynchronous;
 #[cfg(target_os = "linux")]
 mod bring_up;
+mod budgets;
 #[cfg(target_os = "linux")]
 mod dax;
 #[cfg(target_os = "linux")]

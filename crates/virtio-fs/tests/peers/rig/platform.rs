@@ -1,5 +1,6 @@
 //! What the tests bring as an embedder: clock, waiting, the window's mapping.
 
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -55,6 +56,14 @@ unsafe impl Platform for TestPlatform {
             Clock::Wall(start) => start.elapsed(),
             Clock::Driven(clock) => clock.now(),
         }
+    }
+
+    fn task(&self) -> Option<NonZeroU64> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        thread_local! {
+            static TASK: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        NonZeroU64::new(TASK.with(|task| *task))
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
