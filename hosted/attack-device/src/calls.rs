@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use fastrand::Rng;
 use virtio_fs::fs_dax::{Area, Sharing, SyncMode, VirtAddr, Wanted};
@@ -276,7 +276,7 @@ fn poll_some<F: Future>(fs: &Fs, future: F) {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..8 {
-        if let Poll::Ready(_) = future.as_mut().poll(&mut context) {
+        if future.as_mut().poll(&mut context).is_ready() {
             return;
         }
         fs.poll();
@@ -297,10 +297,8 @@ fn fault(rng: &mut Rng, file: &virtio_fs::File<Watched>, offset: u64) {
     match file.fault(&fault) {
         FaultOutcome::NeedsSync(sync) => drop(file.finish_sync(&fault, sync)),
         FaultOutcome::NeedsAllocation(allocate) => drop(file.finish_allocation(&fault, allocate)),
-        FaultOutcome::Map(mapping) => {
-            if mapping.guard.is_current() {
-                mapping.guard.installed(&mapping.page, mapping.writable);
-            }
+        FaultOutcome::Map(mapping) if mapping.guard.is_current() => {
+            mapping.guard.installed(&mapping.page, mapping.writable);
         }
         _ => {}
     }

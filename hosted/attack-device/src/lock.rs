@@ -19,7 +19,6 @@ pub(crate) struct Watched(AtomicBool);
 
 // SAFETY: `lock` does not return, and `try_lock` gives false, while the flag is set, which only `unlock` clears.
 unsafe impl RawMutex for Watched {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait has it so")]
     const INIT: Self = Self(AtomicBool::new(false));
     type GuardMarker = GuardSend;
 

@@ -1,6 +1,6 @@
 //! The two sides, as programmes of this repository.
 
-use super::{Campaign, Verdict};
+use super::{campaign::Campaign, verdict::Verdict};
 use crate::{
     paths::Paths,
     process::{self, cargo, child::Guarded},

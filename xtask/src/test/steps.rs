@@ -7,7 +7,7 @@ use super::{
 use crate::{
     process::{self, cargo},
     qemu_test::Tally,
-    setup::rust,
+    setup::{build, rust},
     workspace,
 };
 use anyhow::{Context, Result, bail};
@@ -73,7 +73,7 @@ const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first; the boots as early as can be, since the others run beside them.
-pub(super) const STEPS: [Step; 14] = [
+pub(super) const STEPS: [Step; 15] = [
     Step::check(
         "structure",
         "no circle between files, no arrow upwards, no long function without its reason, nothing unused in a manifest",
@@ -129,7 +129,7 @@ fn format(bench: &mut Bench) -> Result<Done> {
 }
 
 fn locks(bench: &mut Bench) -> Result<Done> {
-    let host = fuzz::host_triple()?;
+    let host = build::host_triple()?;
     let mut tally = bench.check(bench.cargo(["fetch", "--quiet", "--locked", "--target", &host]))?;
     for folder in fuzz::folders(&bench.context.paths)? {
         let mut command = bench.cargo(["fetch", "--quiet", "--locked", "--target", &host, "--manifest-path"]);
