@@ -69,7 +69,8 @@
 //!   listing that does not advance is a [`DecodeError`] that names the field and the number. No function here panics on
 //!   what the other side sent, loops without end, or reads beyond what the transport says was written.
 //! - Flags, opcodes and error numbers that are not known here are kept, not lost.
-//! - No `unsafe`, no allocator, no features. It is correct on machines of either byte order and of 32 bits; messages from
+//! - No `unsafe`, no allocator, and no features but one: `experimental-famfs` adds messages that were posted and not
+//!   merged, and changes nothing else. It is correct on machines of either byte order and of 32 bits; messages from
 //!   a machine of the other order can be read too ([`ByteOrder`]).
 //!
 //! It does not do I/O, does not remember which requests are in flight (whoever owns the queue checks that a reply's
@@ -95,6 +96,8 @@ mod detect;
 mod dirent;
 mod error;
 mod extensions;
+#[cfg(feature = "experimental-famfs")]
+pub mod famfs;
 mod flags;
 mod header;
 mod ids;

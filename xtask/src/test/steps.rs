@@ -69,6 +69,8 @@ const MIRI: [&str; 2] = ["virtio-shm", "fs-dax"];
 const WINDOW: [&str; 6] = ["--package", "dax-window", "--features", "dax-window/alloc", "--test", "basics"];
 /// What reads and writes messages of either byte order, and a machine whose own order is big-endian.
 const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
+/// Its messages that are off unless wanted.
+const WIRE_FEATURES: &str = "fuse-proto/experimental-famfs";
 /// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
@@ -198,6 +200,7 @@ fn oldest(bench: &mut Bench) -> Result<Done> {
 
 fn host_tests(bench: &mut Bench) -> Result<Done> {
     let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--workspace"]);
+    command.args(["--features", WIRE_FEATURES]);
     for name in DAEMON_TESTS {
         command.args(["--exclude", name]);
     }
