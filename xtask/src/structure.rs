@@ -20,9 +20,16 @@ use crate::{
     paths::Paths,
     workspace::{self, Crate},
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use offence::Offence;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 /// Checks the repository: what is wrong with it, a line each. Nothing if it is as it should be.
 ///
@@ -35,20 +42,36 @@ pub(crate) fn check(paths: &Paths) -> Result<Vec<String>> {
 
 /// All breaches in some crates.
 fn offences(crates: &[Crate]) -> Result<BTreeSet<Offence>> {
-    let mut found = crates::check(crates);
-    for one in crates {
-        let files = source::read(&one.folder)?;
-        found.extend(length::check(one, &files));
-        found.extend(unused::check(one, &files));
-        let mut arrows = arrows::Arrows::default();
-        for root in &one.roots {
-            let tree = module_tree::ModuleTree::new(&files, root, one)?;
-            arrows.add(&tree);
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(crates::check(crates)));
+    let work = || -> Result<()> {
+        while let Some(one) = crates.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let of_one = offences_of(one)?;
+            // Nothing panics while it holds the lock.
+            found.lock().unwrap_or_else(PoisonError::into_inner).extend(of_one);
         }
-        found.extend(circles::check(one, &arrows));
-        if let Some(order) = layers::of(&one.name) {
-            found.extend(layers::check(one, order, &arrows));
-        }
+        Ok(())
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?)
+    })?;
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// All breaches in a crate.
+fn offences_of(one: &Crate) -> Result<BTreeSet<Offence>> {
+    let files = source::read(&one.folder)?;
+    let mut found = length::check(one, &files);
+    found.extend(unused::check(one, &files));
+    let mut arrows = arrows::Arrows::default();
+    for root in &one.roots {
+        let tree = module_tree::ModuleTree::new(&files, root, one)?;
+        arrows.add(&tree);
+    }
+    found.extend(circles::check(one, &arrows));
+    if let Some(order) = layers::of(&one.name) {
+        found.extend(layers::check(one, order, &arrows));
     }
     Ok(found)
 }

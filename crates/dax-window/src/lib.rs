@@ -41,9 +41,9 @@
 //! ```
 //!
 //! # What it needs
-//! Memory: one [`Descriptor`] of 64 bytes for each range, in a slice that the embedder gives
-//! ([`Storage::from_static`]) or from the heap (`Storage::heap`), and some 5 KiB for [`Window`] itself. After that nothing
-//! is allocated, by no call. A lock around it, from the embedder; 32-bit atomics with read-modify-write.
+//! Memory: one [`Descriptor`] of 64 bytes for each range, and [`Tickets`] of 2.5 KiB, which the embedder gives
+//! ([`Storage::from_static`]) or which come from the heap (`Storage::heap`); and 2 KiB for [`Window`] itself. After that
+//! nothing is allocated, by no call. A lock around it, from the embedder; 32-bit atomics with read-modify-write.
 //!
 //! # Features
 //! - `alloc`: `Storage::heap` and `Window::on_heap`.
@@ -148,6 +148,7 @@ mod shared;
 mod stats;
 mod stream;
 mod ticket;
+mod tickets;
 mod tree;
 mod units;
 mod window;
@@ -158,12 +159,13 @@ pub use config::{
 };
 pub use descriptor::Descriptor;
 pub use fs_dax::{FileKey, FileRange, PAGE_SIZE, RANGE_SIZE};
-pub use shared::{EventSeq, Events, MAX_TICKETS, Shared, Storage};
+pub use shared::{EventSeq, Events, Shared, Storage};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use ticket::{
     Cursor, Frozen, Late, Outcome, RemoveEntry, RemoveTicket, SetupEntry, SetupKind, SetupTicket, WritebackEntry,
     WritebackTicket,
 };
+pub use tickets::{MAX_TICKETS, Tickets};
 pub use units::{FileOffset, MAX_AHEAD, MAX_BATCH, RangeIndex, WindowOffset};
 pub use window::{InvalidateKind, Step, Violation, Window, Writeback};

@@ -1,4 +1,4 @@
-//! What outlives a call: the event counter that waiters watch, and the box into which dropped tickets fall.
+//! What outlives a call: the event counter that waiters watch, and which tickets were dropped.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -9,9 +9,8 @@ use core::ops::{Deref, DerefMut};
 
 use crate::config::ConfigError;
 use crate::descriptor::Descriptor;
+use crate::tickets::{MAX_TICKETS, Tickets, TicketsRef};
 
-/// How many tickets can be out at a time (set-ups, removals, write-backs and frozen byte ranges together).
-pub const MAX_TICKETS: usize = 128;
 pub(crate) const WORDS: usize = MAX_TICKETS / 32;
 
 /// A value of the window's event counter. Only "the same" and "another" mean something.
@@ -93,7 +92,7 @@ impl Default for Shared {
 pub struct Events(pub(crate) SharedRef);
 
 impl Events {
-    /// The counter's present value. It changes whenever someone who was told to wait may find things changed.
+    /// The counter's present value. It changes whenever a waiter may find things changed.
     pub fn seq(&self) -> EventSeq {
         self.0.seq()
     }
@@ -125,10 +124,11 @@ impl fmt::Debug for SharedRef {
     }
 }
 
-/// The memory of a window: descriptors and the shared part.
+/// The memory of a window: descriptors, tickets and the shared part.
 #[derive(Debug)]
 pub struct Storage {
     pub(crate) ranges: Ranges,
+    pub(crate) tickets: TicketsRef,
     pub(crate) shared: SharedRef,
 }
 
@@ -137,11 +137,16 @@ impl Storage {
     ///
     /// # Errors
     /// [`ConfigError::SharedInUse`] when `shared` was given to a window before: two windows must not share one.
-    pub fn from_static(ranges: &'static mut [Descriptor], shared: &'static Shared) -> Result<Self, ConfigError> {
+    pub fn from_static(
+        ranges: &'static mut [Descriptor],
+        tickets: &'static mut Tickets,
+        shared: &'static Shared,
+    ) -> Result<Self, ConfigError> {
         if shared.taken.swap(true, Ordering::AcqRel) {
             return Err(ConfigError::SharedInUse);
         }
-        Ok(Self { ranges: Ranges::Static(ranges), shared: SharedRef::Static(shared) })
+        let tickets = TicketsRef::Static(tickets);
+        Ok(Self { ranges: Ranges::Static(ranges), tickets, shared: SharedRef::Static(shared) })
     }
 
     /// Memory for so many ranges from the heap.
@@ -155,6 +160,7 @@ impl Storage {
         memory.resize_with(ranges, Descriptor::new);
         Ok(Self {
             ranges: Ranges::Heap(memory.into_boxed_slice()),
+            tickets: TicketsRef::heap().ok_or(ConfigError::OutOfMemory { ranges })?,
             shared: SharedRef::Counted(Arc::new(Shared::new())),
         })
     }

@@ -21,4 +21,4 @@ pub use invalidate::Step;
 pub use parts::Window;
 pub use writeback::Writeback;
 
-use parts::SlotUse;
+use crate::tickets::SlotUse;

@@ -37,7 +37,7 @@ pub struct Checked {
 /// from the superblock: at most [`Superblock::device_len`] for the first.
 ///
 /// # Errors
-/// The [`Finding`] for which nothing is readable. `tell` has been told of it, as of all others.
+/// The [`Finding`] for which nothing is readable. `tell` was called with it, as with all others.
 pub fn check<M, D>(
     memory: &M,
     devices: impl FnOnce(&Superblock) -> D,

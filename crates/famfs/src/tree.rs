@@ -322,7 +322,7 @@ impl Tree {
     /// The entry `name` of a directory.
     #[must_use]
     pub fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
-        // A longer name is nobody's, and cutting it would find another's.
+        // No file has a longer name, and a shortened one would find another file.
         if name.len() > 79 {
             return None;
         }

@@ -17,7 +17,7 @@ use crate::{Errno, Error};
 /// let state = FailureState::new();
 /// assert!(state.check().is_ok());
 /// assert!(state.fail(Errno::EIO));
-/// assert!(!state.fail(Errno::ENXIO)); // the first failure is the one that is told
+/// assert!(!state.fail(Errno::ENXIO)); // the first failure is the one that is returned
 /// assert_eq!(state.check().unwrap_err().errno(), Errno::EIO);
 /// ```
 #[derive(Debug, Default)]

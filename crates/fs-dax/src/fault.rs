@@ -140,7 +140,7 @@ impl Fault {
     /// Bus errors: [`Errno::ERANGE`] past the end of the file, [`Errno::EFAULT`] for an address outside the area,
     /// [`Errno::EINVAL`] if area, file and memory are not whole pages apart.
     pub fn resolve<G>(&self, sizes: PageSizes, backing: &Backing, guard: G) -> FaultOutcome<G> {
-        // What is copied is one base page: copying 2 MiB for a store of one byte is nobody's wish.
+        // What is copied is one base page: 2 MiB is too much to copy for a store of one byte.
         let wanted = match (self.is_private_write(), self.wanted) {
             (true, Wanted::Largest) => Wanted::Base,
             (true, Wanted::Huge) => return FaultOutcome::SmallerPage,

@@ -205,7 +205,7 @@ mod x86_64 {
             let lines = lines(start.as_ptr() as usize, len, self.line);
             let count = lines.len();
             for line in lines {
-                // None is told `nomem` or `readonly`: the compiler has to finish earlier stores before, as it would for
+                // None is marked `nomem` or `readonly`: the compiler has to finish earlier stores before, as it would for
                 // an instruction that reads all of memory.
                 match instruction {
                     // SAFETY: detection found the instruction. It changes no memory and no flags, and faults only as a

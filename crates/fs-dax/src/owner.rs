@@ -7,7 +7,7 @@ use crate::{Error, OwnerId};
 /// Whom a device belongs to: nobody, or exactly one, settled by compare-exchange.
 ///
 /// Two mounts of one device, or a mount and a program that maps the bare device, would each believe that it alone
-/// decides what is where. The second is refused and told who the first is. Claiming is not recursive: the holder is
+/// decides what is where. The second gets an error that names the first. Claiming is not recursive: the holder is
 /// refused too.
 ///
 /// ```

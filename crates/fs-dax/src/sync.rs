@@ -158,7 +158,7 @@ impl<G> SyncFault<G> {
 
     /// The bytes to sync: the base page, or the whole huge page from its boundary, not from the address that faulted.
     ///
-    /// FUSE_FSYNC covers the file and cannot be told a range; others can.
+    /// FUSE_FSYNC covers the whole file; others can be given a range.
     #[must_use]
     pub const fn range(&self) -> FileRange {
         self.page.range()

@@ -72,7 +72,7 @@ impl InodeDirt {
     }
 
     /// Ends a writeback with the reply to its FUSE_FSYNC, or with `Ok` where [`Writeback::needs_fsync`] said none is
-    /// needed. Each range taken is to be told with [`Settled::apply`].
+    /// needed. Each range taken needs [`Settled::apply`].
     ///
     /// # Errors
     /// [`Error::StaleWriteback`] if it was abandoned; nothing changes then.
@@ -108,12 +108,11 @@ pub struct Flushed(());
 /// A writeback of an inode under way. Move-only: its phases come in the one order that loses nothing.
 ///
 /// 1. [`take`](Writeback::take) what is dirty, range by range, under the inode's lock. It is not dirty from here on, so
-///    that a store that faults later is told apart from those before.
+///    that a store that faults later is distinguished from those before.
 /// 2. With no lock held, have [`DirtyRange::writing_runs`] (of a clone made under the lock) write-protected in every
 ///    address space, TLBs included ([`Mappings::write_protect`](crate::Mappings::write_protect)), inside a
 ///    [`Layout::change`](crate::Layout::change), so that no fault that was decided before installs its page after. Then
-///    [`write_protected`](Writeback::write_protected). Were it done after the flush, stores in between would be in no
-///    one's books.
+///    [`write_protected`](Writeback::write_protected). Done after the flush, it would lose stores in between.
 /// 3. Flush the lines of those runs if the policy says so: [`flushed`](Writeback::flushed).
 /// 4. Send one FUSE_FSYNC for all, then [`InodeDirt::finish`] and [`Settled::apply`] to each range: on success what was
 ///    taken is clean and nothing else; on an error it is dirty again.

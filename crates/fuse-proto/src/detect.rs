@@ -4,7 +4,7 @@ use crate::{ByteOrder, RequestHeader};
 
 impl ByteOrder {
     /// Finds the order of a connection from its first request, which must be `INIT`: the opcode stands at offset 4 as
-    /// a 32-bit number, so that 26 can be told from 26 << 24. `None` if the request is shorter than a header or is not
+    /// a 32-bit number, which distinguishes 26 from 26 << 24. `None` if the request is shorter than a header or is not
     /// an `INIT` in either order.
     #[must_use]
     pub fn detect(first_request: &[u8]) -> Option<Self> {

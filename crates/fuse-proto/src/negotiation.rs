@@ -140,7 +140,7 @@ impl Negotiation {
 
     /// What is in force now that the server has answered.
     ///
-    /// The minor version is the smaller of the two. Flags that were not offered are not in force, and told apart as
+    /// The minor version is the smaller of the two. Flags that were not offered are not in force, and listed apart as
     /// [`Protocol::unoffered`]. Limits are cut to the client's, and raised to what every connection has. Whether the
     /// server maps files is not decided here: neither the version nor [`InitFlags::MAP_ALIGNMENT`] says so.
     ///

@@ -72,7 +72,7 @@ impl<R: Registers> PciTransport<R> {
         self.set_msix_control(access, 0)
     }
 
-    /// Sets by which vectors configuration changes and used buffers are told, for as long as the transport lives: each
+    /// Sets which vectors signal configuration changes and used buffers, for as long as the transport lives: each
     /// queue gets its vector when it is set up, and the configuration when DRIVER_OK is set, again after every reset. A
     /// queue for which the device refuses its vector stays disabled, which `Transport::queue_used` shows.
     ///
@@ -89,7 +89,7 @@ impl<R: Registers> PciTransport<R> {
         Ok(())
     }
 
-    /// Sets by which vector configuration changes are told, if by any. A reset makes it none, or what
+    /// Sets which vector signals configuration changes, if any. A reset makes it none, or what
     /// [`PciTransport::assign_vectors`] says.
     ///
     /// # Errors

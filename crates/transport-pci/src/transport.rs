@@ -65,7 +65,7 @@ impl<R: Registers> PciTransport<R> {
         layout.read(&mut config)?;
         config.change_command(COMMAND_MEMORY, true);
         let mut structures = Structures::new(&layout, map)?;
-        // Before it may write to memory the device has to forget what it was told by whoever used it last.
+        // Before it may write to memory the device has to forget the settings of its last user.
         structures.write_status(0);
         wait_for_reset(&structures, at_most(poll_limit)).map_err(reset_error)?;
         config.change_command(COMMAND_BUS_MASTER, true);

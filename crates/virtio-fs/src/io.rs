@@ -50,7 +50,7 @@ pub enum DaxMode {
 /// What becomes of stores where a file has a hole, for which the host must find room on its disk.
 ///
 /// A request that finds none is refused, with ENOSPC. A store into the window cannot be: the host gets SIGBUS, and QEMU dies.
-/// Whether a file has holes is told by its blocks (fewer than its size needs), as good as the host counts them and as fresh
+/// Whether a file has holes is known from its blocks (fewer than its size needs), as good as the host counts them and as fresh
 /// as the attributes are. Not covered are holes that somebody else punches meanwhile, hosts that copy on write and so need
 /// room for stores anywhere, and the host's tmpfs, which needs it for loads from holes too.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -17,7 +17,7 @@ use virtio_shm::ShmTransport;
 use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Transport};
 
 use crate::device::port::Port;
-use crate::queue::channel::{Channel, DataPool, REQUEST_BYTES, RequestMeta};
+use crate::queue::channel::{Channel, DataPool, REPLY_BYTES, REQUEST_BYTES, RequestMeta};
 use crate::queue::test_device::TestDevice;
 use crate::rpc::connection::{Connection, Limits};
 use crate::rpc::deadlines::Deadlines;
@@ -86,7 +86,7 @@ unsafe impl Platform for ModelPlatform {
     }
 }
 
-/// A device that is set up, and has reset as soon as it is told to.
+/// A device that is set up, and is reset as soon as a reset is asked for.
 struct ModelTransport;
 
 impl ShmTransport for ModelTransport {}
@@ -155,7 +155,7 @@ fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, Tes
     (connection, device)
 }
 
-/// Answers requests with their own numbers, in reverse order, until told to stop; then those that are left.
+/// Answers requests with their own numbers, in reverse order, until `stop` is set; then those that are left.
 fn serve(mut device: TestDevice, stop: &AtomicBool) {
     loop {
         let last = stop.load(SeqCst);
@@ -185,8 +185,8 @@ fn serve(mut device: TestDevice, stop: &AtomicBool) {
 
 /// A request with this number, for the device above.
 fn request<'a>(opcode: Opcode, unique: u64, parts: &[&'a [u8]], reply_data: usize) -> Request<'a> {
-    let about = RequestMeta { opcode, node: NodeId(1), unique };
-    Request { about, parts: parts.iter().copied().collect(), reply_len: 16, reply_data }
+    let meta = RequestMeta { opcode, node: NodeId(1), unique };
+    Request { meta, parts: parts.iter().copied().collect(), reply_len: 16, reply_data }
 }
 
 /// Runs threads beside a device, which may count together, and then looks what is left.
@@ -235,8 +235,9 @@ fn everybody_gets_his_own_answer() {
                 connection.kick(1);
                 connection.handle_interrupt();
                 let mut data = [0; 32];
-                let received = InFlight::new(connection, submitted).wait(&mut data).expect("an answer");
-                assert_eq!((&received.head()[..8], received.data_len), (&header[..], 32));
+                let mut head = [0; REPLY_BYTES];
+                let received = InFlight::new(connection, submitted).wait(&mut head, &mut data).expect("an answer");
+                assert_eq!((&received.head[..8], received.data_len), (&header[..], 32));
                 assert_eq!(data[..8], header, "data of its own");
             }
         },
@@ -266,7 +267,7 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
                     Err(error) => panic!("{error}"),
                 };
                 connection.kick(1);
-                match InFlight::new(connection, submitted).wait(&mut [0; 32]) {
+                match InFlight::new(connection, submitted).wait(&mut [0; REPLY_BYTES], &mut [0; 32]) {
                     Ok(_) => {
                         seen.fetch_add(1, SeqCst);
                     }
@@ -277,7 +278,7 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
         },
         |connection, seen| {
             let late = connection.take_orphans();
-            assert!(late.iter().all(|late| late.bytes[..8] == late.about.unique.to_le_bytes()), "{late:?}");
+            assert!(late.iter().all(|late| late.bytes[..8] == late.meta.unique.to_le_bytes()), "{late:?}");
             assert_eq!(seen.load(SeqCst) + late.len() as u64, SENT, "answered, late, or never sent");
             assert!(connection.is_idle(1), "slots and buffers are all free");
         },
@@ -299,7 +300,7 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
             let outgoing = request(Opcode::IOCTL, unique, &parts, 32);
             let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");
             connection.kick(1);
-            InFlight::new(connection, submitted).wait(&mut [0; 32]).expect("an answer");
+            InFlight::new(connection, submitted).wait(&mut [0; REPLY_BYTES], &mut [0; 32]).expect("an answer");
         },
         |connection, _| assert!(connection.is_idle(2), "slots and buffers are all free"),
     );

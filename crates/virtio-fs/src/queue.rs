@@ -9,7 +9,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod dma;
-pub(crate) mod notices;
+pub(crate) mod notifications;
 pub(crate) mod ring;
 #[cfg(test)]
 pub(crate) mod test_device;

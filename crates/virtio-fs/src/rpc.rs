@@ -26,16 +26,18 @@ pub(crate) mod xattr;
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
 use core::time::Duration;
 
-use fuse_proto::{Errno, InitFlags, Message, Opcode, Operation, Protocol, Shape, Unique};
+use fuse_proto::{Errno, InitFlags, Opcode, Operation, Protocol, Unique};
 
 use self::connection::Connection;
 use self::counters::Counters;
 use self::credentials::Credentials;
 use self::in_flight::{GivenUp, InFlight};
 use self::reply::{Received, read_reply};
-use self::request::Request;
+use self::request::Encoded;
+use crate::queue::channel::{REPLY_BYTES, ReplyHead};
 use crate::wait::wait_for;
 use crate::{Error, Lock, Platform};
 
@@ -94,38 +96,21 @@ impl<R: Lock> Rpc<R> {
         })
     }
 
-    /// Encodes a request and puts it into a queue; the device does not know of it before [`Connection::kick`].
-    ///
-    /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
-    pub(crate) fn submit<O: Operation>(
-        &self,
-        channel: usize,
-        who: Credentials,
-        op: &O,
-        patient: bool,
-    ) -> Result<Option<InFlight<'_, R>>, Error> {
-        let unique = self.connection.next_unique();
-        let message = op.encode(&self.protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
-        let request = Request::new(&op.shape(&self.protocol), unique, &message);
-        let submitted = self.connection.submit(channel, &request, patient)?;
-        Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
+    /// A request, encoded, with a number of its own.
+    pub(crate) fn encode<'o, O: Operation>(&self, who: Credentials, op: &'o O) -> Result<Encoded<'o>, Error> {
+        Encoded::new(&self.protocol, self.connection.next_unique(), who, op)
     }
 
-    /// As [`Rpc::submit`], if `check` has nothing against the encoded request, its shape and its number.
-    pub(crate) fn submit_checked<O: Operation>(
+    /// Puts a request into a queue; the device does not know of it before [`Connection::kick`].
+    ///
+    /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
+    pub(crate) fn submit(
         &self,
         channel: usize,
-        who: Credentials,
-        op: &O,
+        encoded: &Encoded<'_>,
         patient: bool,
-        check: impl FnOnce(&Message<'_>, &Shape, u64) -> Result<(), Error>,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
-        let unique = self.connection.next_unique();
-        let message = op.encode(&self.protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
-        let shape = op.shape(&self.protocol);
-        check(&message, &shape, unique)?;
-        let request = Request::new(&shape, unique, &message);
-        let submitted = self.connection.submit(channel, &request, patient)?;
+        let submitted = self.connection.submit(channel, &encoded.request(), patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 
@@ -137,7 +122,7 @@ impl<R: Lock> Rpc<R> {
         op: &O,
     ) -> Result<InFlight<'_, R>, Error> {
         // Patience ends with a request or an error.
-        self.submit(channel, who, op, true)?.ok_or(Error::Dead)
+        self.submit(channel, &self.encode(who, op)?, true)?.ok_or(Error::Dead)
     }
 
     /// Sends a request whose answer is to be awaited by [`Rpc::answer`].
@@ -169,8 +154,24 @@ impl<R: Lock> Rpc<R> {
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
         let unique = Unique(in_flight.unique());
-        let received = in_flight.wait(data)?;
+        let mut head = [0; REPLY_BYTES];
+        let received = in_flight.wait(&mut head, data)?;
         read_reply(&self.protocol, op, unique, &received, data, read)
+    }
+
+    /// Reads the reply to a request if it has come; `None`: not yet. See [`InFlight::poll`].
+    pub(crate) fn poll_answer<O: Operation, T>(
+        &self,
+        op: &O,
+        in_flight: &mut InFlight<'_, R>,
+        waker: Option<&Waker>,
+        data: &mut [u8],
+        read: impl FnOnce(O::Reply<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        let unique = Unique(in_flight.unique());
+        let mut head = [0; REPLY_BYTES];
+        let Some(received) = in_flight.poll(waker, &mut head, data)? else { return Ok(None) };
+        read_reply(&self.protocol, op, unique, &received, data, read).map(Some)
     }
 
     /// Sends a request, waits, and reads the reply.
@@ -270,28 +271,26 @@ fn call<R: Lock, O: Operation, T>(
     data: &mut [u8],
     read: impl FnOnce(O::Reply<'_>) -> T,
 ) -> Result<T, Error> {
-    let unique = connection.next_unique();
-    let message = op.encode(protocol, Unique(unique), who.into()).map_err(Error::Encode)?;
-    let received = exchange(connection, &op.shape(protocol), unique, &message, data)?;
-    read_reply(protocol, op, Unique(unique), &received, data, read)
+    let encoded = Encoded::new(protocol, connection.next_unique(), who, op)?;
+    let mut head = [0; REPLY_BYTES];
+    let received = exchange(connection, &encoded, &mut head, data)?;
+    read_reply(protocol, op, Unique(encoded.unique), &received, data, read)
 }
 
 /// Sends a request of any kind and waits for what comes back: there once, not once a kind.
 #[inline(never)]
-fn exchange<R: Lock>(
+fn exchange<'h, R: Lock>(
     connection: &Arc<Connection<R>>,
-    shape: &Shape,
-    unique: u64,
-    message: &Message<'_>,
+    encoded: &Encoded<'_>,
+    head: &'h mut ReplyHead,
     data: &mut [u8],
-) -> Result<Received, Error> {
+) -> Result<Received<'h>, Error> {
     let channel = connection.pick_channel();
-    let request = Request::new(shape, unique, message);
     // Patience ends with a request or an error.
-    let submitted = connection.submit(channel, &request, true)?.ok_or(Error::Dead)?;
+    let submitted = connection.submit(channel, &encoded.request(), true)?.ok_or(Error::Dead)?;
     let mut in_flight = InFlight::new(connection, submitted);
     connection.kick(channel);
-    in_flight.wait(data)
+    in_flight.wait(head, data)
 }
 
 fn bit(opcode: Opcode) -> u64 {

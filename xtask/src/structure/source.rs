@@ -6,11 +6,6 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
 };
 
 /// Folders that hold no source of a crate.
@@ -50,22 +45,8 @@ impl Files {
 pub(super) fn read(folder: &Path) -> Result<Files> {
     let mut paths = Vec::new();
     list(folder, &mut paths)?;
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let work = || -> Result<()> {
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let file = parse(path)?;
-            let place = path.strip_prefix(folder).unwrap_or(path).to_path_buf();
-            // Nothing panics while it holds the lock.
-            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(place, file);
-        }
-        Ok(())
-    };
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?)
-    })?;
-    Ok(Files(done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+    let file = |path: PathBuf| Ok((path.strip_prefix(folder).unwrap_or(&path).to_path_buf(), parse(&path)?));
+    Ok(Files(paths.into_iter().map(file).collect::<Result<_>>()?))
 }
 
 fn list(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The byte ranges of files that are closed to newcomers.
 
-use crate::shared::MAX_TICKETS;
+use crate::tickets::MAX_TICKETS;
 use fs_dax::FileKey;
 
 /// How many byte ranges can be frozen at a time.

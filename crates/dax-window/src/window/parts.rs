@@ -10,35 +10,13 @@ use crate::index::Index;
 use crate::list::List;
 use crate::placement::Placement;
 use crate::refusals::Refusals;
-use crate::shared::{EventSeq, Events, MAX_TICKETS, Ranges, SharedRef, Storage, WORDS};
+use crate::shared::{EventSeq, Events, Ranges, SharedRef, Storage, WORDS};
 use crate::stats::Stats;
 use crate::ticket::Claim;
+use crate::tickets::{Slot, SlotUse, TicketsRef};
 use crate::tree::{Beside, Tree};
 use crate::units::{FileOffset, RangeIndex, WindowOffset};
 use fs_dax::{FileKey, PAGE_SIZE};
-
-/// What a ticket's slot is in use for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SlotUse {
-    Unused,
-    Setup,
-    Remove,
-    Writeback,
-    Freeze,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) kind: SlotUse,
-    /// The ranges that the ticket owns.
-    pub(super) list: List,
-    /// Set-ups handed out before this ticket was, to measure the demand during its round trip.
-    pub(super) stamp: u32,
-}
-
-impl Slot {
-    const UNUSED: Self = Self { kind: SlotUse::Unused, list: List::EMPTY, stamp: 0 };
-}
 
 /// The DAX window: which part of which file is where in it, and what to do next.
 ///
@@ -61,7 +39,7 @@ pub struct Window {
     pub(super) newcomers: List,
     pub(super) suspects: List,
     pub(super) counts: [u32; STATES],
-    pub(super) slots: [Slot; MAX_TICKETS],
+    pub(super) slots: TicketsRef,
     pub(super) slots_used: [u32; WORDS],
     pub(super) freezes: Freezes,
     pub(super) shared: SharedRef,
@@ -89,7 +67,7 @@ impl Window {
     /// What is wrong with the configuration, or [`ConfigError::Storage`].
     pub fn new(config: Config, storage: Storage) -> Result<Self, ConfigError> {
         let needed = config.ranges()?;
-        let Storage { ranges: mut descriptors, shared } = storage;
+        let Storage { ranges: mut descriptors, tickets, shared } = storage;
         if descriptors.len() < needed {
             return Err(ConfigError::Storage { needed, given: descriptors.len() });
         }
@@ -112,7 +90,7 @@ impl Window {
             newcomers: List::EMPTY,
             suspects: List::EMPTY,
             counts,
-            slots: [Slot::UNUSED; MAX_TICKETS],
+            slots: tickets,
             slots_used: [0; WORDS],
             freezes: Freezes::EMPTY,
             shared,
@@ -131,7 +109,7 @@ impl Window {
         })
     }
 
-    /// A window whose memory comes from the heap: 64 bytes a range, once, here.
+    /// A window whose memory comes from the heap: 64 bytes a range and 20 a ticket, once, here.
     ///
     /// # Errors
     /// What is wrong with the configuration, or [`ConfigError::OutOfMemory`].

@@ -139,7 +139,7 @@ impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
     }
 }
 
-/// Claims the memory of all devices. Memory without physical addresses cannot be told apart, and is nobody's to claim.
+/// Claims the memory of all devices. Memory without physical addresses has no identity, so it is not claimed.
 fn claim<'m, M: SharedMemory + 'm, L: RawMutex>(
     claims: &Arc<Claims<L>>,
     memories: impl Iterator<Item = &'m Shared<M>>,

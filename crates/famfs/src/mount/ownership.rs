@@ -1,4 +1,4 @@
-//! Memory belongs to one mount at a time, told by its physical addresses.
+//! Memory belongs to one mount at a time, identified by its physical addresses.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

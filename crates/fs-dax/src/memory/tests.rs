@@ -12,7 +12,7 @@ fn words<const N: usize>() -> [AtomicU64; N] {
     [const { AtomicU64::new(0) }; N]
 }
 
-/// Remembers what it was told to flush.
+/// Records what is flushed.
 #[derive(Default)]
 struct Recorder(RefCell<Vec<(&'static str, usize, usize)>>);
 

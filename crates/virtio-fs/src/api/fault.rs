@@ -8,7 +8,7 @@
 //!    permission given, calls [`FaultGuard::installed`], drops the lock. If not current: it installs nothing and returns, the
 //!    processor faults again.
 //! 3. [`FaultOutcome::Copy`]: it copies the page under the guard and installs the copy, by the same steps; the guard is
-//!    dropped, not told.
+//!    dropped without calling `installed()`.
 //! 4. [`FaultOutcome::NeedsSync`] and [`FaultOutcome::NeedsAllocation`]: [`File::finish_sync`], [`File::finish_allocation`].
 //! 5. [`FaultOutcome::Hole`]: the file has the page but the host cannot map it (the last, partial page of a file on stock
 //!    QEMU; any page without a window). A private or read-only mapping may be served by a page filled with

@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use dax_window::{Storage, Window};
+use dax_window::{ConfigError, Storage, Window};
 use fuse_proto::Protocol;
+use lock_api::Mutex;
 use virtio_shm::{ShmError, ShmId, ShmRegion};
 use virtio_transport::{DmaMemory, PAGE_SIZE, Transport};
 
@@ -19,7 +20,7 @@ use crate::dma_memory::Memory;
 use crate::io::FileIo;
 use crate::port::DevicePort;
 use crate::queue::channel::{Channel, DataPool};
-use crate::queue::notices::NoticeQueue;
+use crate::queue::notifications::NotificationQueue;
 use crate::queue::ring::{MAX_SEGMENTS, RingAddresses};
 use crate::rpc::connection::Connection;
 use crate::rpc::{Rpc, session as requests};
@@ -85,8 +86,8 @@ impl<R: Lock> Device<R> {
         let device = bring_up(&self.port, &self.memory, &*platform, config)?;
         let Negotiated { tag, features, .. } = device.negotiated;
         let limits = config.connection();
-        let (channels, notices) = (device.channels, device.notices);
-        let connection = Arc::new(Connection::new(platform, self.port.clone(), channels, notices, pool, limits));
+        let (channels, notifications) = (device.channels, device.notifications);
+        let connection = Arc::new(Connection::new(platform, self.port.clone(), channels, notifications, pool, limits));
         let called = connection.clone();
         let _call = called.begin_call();
         let protocol = match open_session(&connection, config) {
@@ -116,7 +117,7 @@ impl<R: Lock> Device<R> {
         // From here on the session is ended when the last reference to it goes.
         let io = Arc::new(FileIo::new(volume, window, config.io()));
         io.volume().open_root()?;
-        io.volume().rpc.connection().kick_notices();
+        io.volume().rpc.connection().kick_notifications();
         Ok(VirtioFs::new(Arc::new(Mounted { io, tag, features }), who))
     }
 }
@@ -149,13 +150,13 @@ struct InitializedDevice<R: Lock> {
     negotiated: Negotiated,
     /// The hiprio queue, then the request queues.
     channels: Box<[Channel<R>]>,
-    notices: Option<NoticeQueue<R>>,
+    notifications: Option<NotificationQueue<R>>,
 }
 
 /// The queues that the device may know of.
 struct Queues<R: Lock> {
     channels: Vec<Channel<R>>,
-    notices: Option<NoticeQueue<R>>,
+    notifications: Option<NotificationQueue<R>>,
 }
 
 /// Brings the device up to DRIVER_OK. If that fails, its queues are freed after it was reset; if it does not reset, never.
@@ -166,12 +167,12 @@ fn bring_up<R: Lock>(
     config: &Config,
 ) -> Result<InitializedDevice<R>, MountError> {
     port.claim(platform)?;
-    let mut queues = Queues { channels: Vec::new(), notices: None };
+    let mut queues = Queues { channels: Vec::new(), notifications: None };
     match set_up_queues(port, memory, config, &mut queues) {
         Ok(negotiated) => {
             port.start();
-            let Queues { channels, notices } = queues;
-            Ok(InitializedDevice { negotiated, channels: channels.into_boxed_slice(), notices })
+            let Queues { channels, notifications } = queues;
+            Ok(InitializedDevice { negotiated, channels: channels.into_boxed_slice(), notifications })
         }
         Err(error) => {
             if !port.fail(platform) {
@@ -211,11 +212,11 @@ fn set_up_queues<R: Lock>(
     }
     if let Some(len) = negotiated.notification_len {
         let size = port.queue_size(NOTIFICATION_QUEUE, config.queue_size, least)?;
-        let queue = NoticeQueue::new(memory, NOTIFICATION_QUEUE, size, indirect, event_idx, len)
+        let queue = NotificationQueue::new(memory, NOTIFICATION_QUEUE, size, indirect, event_idx, len)
             .ok_or(MountError::NoDmaMemory)?;
         queue.set_interrupts(interrupts);
         let (size, addresses) = queue.layout();
-        queues.notices = Some(queue);
+        queues.notifications = Some(queue);
         port.enable_queue(NOTIFICATION_QUEUE, size, areas(addresses))?;
     }
     Ok(negotiated)
@@ -260,11 +261,17 @@ fn window<R: Lock>(
     };
     // Mapped before it is described: what cannot be mapped costs no memory.
     let memory = WindowMemory::map(rpc.platform(), whole, region, owned)?;
-    match Storage::heap(ranges).and_then(|storage| Window::new(settings, storage)) {
+    match allocator(settings, ranges) {
         Ok(window) => Ok(Arc::new(DaxWindow::new(rpc.clone(), window, memory, config.window()))),
         Err(error) => {
             memory.unmap(rpc.platform());
             Err(DaxStatus::Unusable(error))
         }
     }
+}
+
+/// The window's allocator, which is large for a stack: off it at once.
+#[inline(never)]
+fn allocator<R: Lock>(settings: dax_window::Config, ranges: usize) -> Result<Box<Mutex<R, Window>>, ConfigError> {
+    Ok(Box::new(Mutex::new(Window::new(settings, Storage::heap(ranges)?)?)))
 }

@@ -11,11 +11,12 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use fuse_proto::{Errno, Message, NodeId, Operation, Protocol, Shape, Unique, ops};
+use fuse_proto::{Errno, NodeId, Operation, Protocol, Unique, ops};
 
 use super::vet::vet;
+use crate::queue::channel::REPLY_BYTES;
 use crate::rpc::connection::HIPRIO;
-use crate::rpc::reply::{Received, is_bulk};
+use crate::rpc::reply::{Received, is_bulk, small_body};
 use crate::rpc::{Rpc, in_flight};
 use crate::{Credentials, DefaultLock, Error, Lock, VirtioFs};
 
@@ -44,7 +45,11 @@ impl<O, R: Lock> core::fmt::Debug for InFlight<O, R> {
 pub struct Answer<O> {
     op: O,
     unique: u64,
-    received: Received,
+    /// Bytes that the device says it wrote.
+    written: usize,
+    /// Header and fixed body.
+    head: Vec<u8>,
+    data_len: usize,
     data: Vec<u8>,
     protocol: Protocol,
 }
@@ -56,10 +61,9 @@ impl<O: Operation> Answer<O> {
     ///
     /// [`Error::Os`] if the server refused, [`Error::Reply`] if the reply is malformed.
     pub fn reply(&self) -> Result<O::Reply<'_>, Error> {
-        let head = self.received.head();
         let bulk = is_bulk(self.op.reply_size(&self.protocol).max);
-        let body = if bulk { &self.data[..self.received.data_len] } else { self.received.small_body() };
-        let reply = self.op.decode(&self.protocol, Unique(self.unique), self.received.written, head, body);
+        let body = if bulk { &self.data[..self.data_len] } else { small_body(&self.head) };
+        let reply = self.op.decode(&self.protocol, Unique(self.unique), self.written, &self.head, body);
         reply.map_err(|error| Error::of_reply(O::OPCODE, error))
     }
 
@@ -92,8 +96,9 @@ impl<R: Lock> VirtioFs<R> {
         let channel = rpc.connection().pick_channel();
         let who = self.credentials();
         let mapped = self.mounted.io.window().is_some();
-        let check = |message: &Message<'_>, shape: &Shape, unique| vet(message, shape, unique, mapped);
-        let Some(in_flight) = rpc.submit_checked(channel, who, &op, false, check)? else {
+        let encoded = rpc.encode(who, &op)?;
+        vet(&encoded.message, &encoded.shape, encoded.unique, mapped)?;
+        let Some(in_flight) = rpc.submit(channel, &encoded, false)? else {
             return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
         };
         let in_flight = in_flight.into_owned();
@@ -114,13 +119,16 @@ impl<O: Operation, R: Lock> InFlight<O, R> {
     pub fn poll_answer(&mut self, waker: Option<&Waker>) -> Result<Option<Answer<O>>, Error> {
         let Some(in_flight) = &mut self.in_flight else { return Err(Error::Dead) };
         let unique = in_flight.unique();
-        match in_flight.poll(waker, &mut self.data) {
+        let mut head = [0; REPLY_BYTES];
+        match in_flight.poll(waker, &mut head, &mut self.data) {
             Ok(None) => Ok(None),
             Ok(Some(received)) => {
                 self.in_flight = None;
                 let op = self.op.take().ok_or(Error::Dead)?;
                 let data = core::mem::take(&mut self.data);
-                Ok(Some(Answer { op, unique, received, data, protocol: *self.rpc.protocol() }))
+                let Received { written, head, data_len } = received;
+                let protocol = *self.rpc.protocol();
+                Ok(Some(Answer { op, unique, written, head: head.to_vec(), data_len, data, protocol }))
             }
             Err(error) => {
                 self.in_flight = None;

@@ -2,12 +2,11 @@
 
 use core::task::Waker;
 
-use fuse_proto::{AttrReply, Unique, ops};
+use fuse_proto::{AttrReply, ops};
 
 use super::FileIo;
 use super::open_file::OpenFile;
 use crate::rpc::in_flight::InFlight;
-use crate::rpc::reply::read_reply;
 use crate::volume::attributes::REFRESH;
 use crate::{Error, Lock};
 
@@ -29,7 +28,7 @@ impl<'f, R: Lock> AskSize<'f, R> {
         let rpc = io.rpc();
         let since = file.inode.size_changes();
         let channel = rpc.connection().pick_channel();
-        let sent = rpc.submit(channel, file.handle.who, &op(file), false)?;
+        let sent = rpc.submit(channel, &rpc.encode(file.handle.who, &op(file))?, false)?;
         rpc.connection().kick(channel);
         Ok(sent.map(|in_flight| Self { in_flight, since }))
     }
@@ -38,10 +37,9 @@ impl<'f, R: Lock> AskSize<'f, R> {
     ///
     /// It may not if the host has cut it: to take mappings past its end away is to wait, which is for the next one who may.
     pub(super) fn poll(&mut self, io: &FileIo<R>, file: &OpenFile<R>, waker: &Waker) -> Result<Option<bool>, Error> {
-        let unique = Unique(self.in_flight.unique());
-        let Some(received) = self.in_flight.poll(Some(waker), &mut [])? else { return Ok(None) };
         let read = |reply: AttrReply| (reply.attr, reply.attr_valid);
-        let (attr, valid) = read_reply(io.rpc().protocol(), &op(file), unique, &received, &mut [], read)?;
+        let answer = io.rpc().poll_answer(&op(file), &mut self.in_flight, Some(waker), &mut [], read)?;
+        let Some((attr, valid)) = answer else { return Ok(None) };
         if attr.size < file.inode.size() {
             file.inode.forget_attr();
             return Ok(Some(false));

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::task::Waker;
 
-use fuse_proto::{Unique, ops};
+use fuse_proto::ops;
 
 use super::ask_size::{AskSize, is_needed};
 use super::open_file::OpenFile;
@@ -11,7 +11,6 @@ use super::read::read_request;
 use super::{FileIo, bypass_len};
 use crate::rpc::data::{io_size, read_op, readable_len};
 use crate::rpc::in_flight::InFlight;
-use crate::rpc::reply::read_reply;
 use crate::window::background::Begun;
 use crate::window::counters::Reason;
 use crate::window::pending::SetUp;
@@ -188,7 +187,9 @@ impl<'f, R: Lock> Read<'f, R> {
         let len = len.min(io_size(rpc));
         let op = read_op(&self.file.handle, self.at(), len);
         let channel = rpc.connection().pick_channel();
-        let Some(in_flight) = rpc.submit(channel, self.file.handle.who, &op, false)? else { return Ok(no_room(waker)) };
+        let Some(in_flight) = rpc.submit(channel, &rpc.encode(self.file.handle.who, &op)?, false)? else {
+            return Ok(no_room(waker));
+        };
         rpc.connection().kick(channel);
         self.step = Step::Request(in_flight, op, len);
         Ok(More::Now)
@@ -202,13 +203,12 @@ impl<'f, R: Lock> Read<'f, R> {
         waker: &Waker,
     ) -> Result<More, Error> {
         let rpc = self.io.rpc();
-        let unique = Unique(in_flight.unique());
-        let Some(received) = in_flight.poll(Some(waker), rest)? else {
-            self.step = Step::Request(in_flight, op, rest.len());
+        let wanted = rest.len();
+        let answer = rpc.poll_answer(&op, &mut in_flight, Some(waker), rest, |bytes: &[u8]| bytes.len())?;
+        let Some(count) = answer else {
+            self.step = Step::Request(in_flight, op, wanted);
             return Ok(More::Later);
         };
-        let wanted = rest.len();
-        let count = read_reply(rpc.protocol(), &op, unique, &received, rest, |bytes: &[u8]| bytes.len())?;
         rpc.counters.read_bytes.add(count as u64);
         self.done += count;
         Ok(if count < wanted { More::Never } else { More::Now })

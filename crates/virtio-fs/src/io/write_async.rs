@@ -5,7 +5,6 @@ use core::task::Waker;
 
 use dax_window::Request;
 use fs_dax::{ChangeGuard, MetadataChange};
-use fuse_proto::Unique;
 
 use super::ask_size::{AskSize, is_needed};
 use super::open_file::OpenFile;
@@ -14,7 +13,6 @@ use super::write::write_end;
 use super::{FileIo, bypass_len};
 use crate::rpc::data::{io_size, write_op, written};
 use crate::rpc::in_flight::InFlight;
-use crate::rpc::reply::read_reply;
 use crate::window::background::Begun;
 use crate::window::counters::Reason;
 use crate::window::pending::SetUp;
@@ -230,7 +228,9 @@ impl<'f, R: Lock> Write<'f, R> {
         let noted = Noted::new(self.file, offset, data.len());
         let channel = rpc.connection().pick_channel();
         let op = write_op(handle, offset, data);
-        let Some(in_flight) = rpc.submit(channel, handle.who, &op, false)? else { return Ok(no_room(waker)) };
+        let Some(in_flight) = rpc.submit(channel, &rpc.encode(handle.who, &op)?, false)? else {
+            return Ok(no_room(waker));
+        };
         rpc.connection().kick(channel);
         self.step = Step::Request(in_flight, noted, data.len());
         Ok(More::Now)
@@ -244,13 +244,12 @@ impl<'f, R: Lock> Write<'f, R> {
         waker: &Waker,
     ) -> Result<More, Error> {
         let rpc = self.io.rpc();
-        let unique = Unique(in_flight.unique());
-        let Some(received) = in_flight.poll(Some(waker), &mut [])? else {
+        let op = write_op(&self.file.handle, noted.offset, data);
+        let answer = rpc.poll_answer(&op, &mut in_flight, Some(waker), &mut [], |written| written.size as usize)?;
+        let Some(size) = answer else {
             self.step = Step::Request(in_flight, noted, data.len());
             return Ok(More::Later);
         };
-        let op = write_op(&self.file.handle, noted.offset, data);
-        let size = read_reply(rpc.protocol(), &op, unique, &received, &mut [], |written| written.size as usize)?;
         let count = written(size, data.len())?;
         noted.wrote(count);
         rpc.counters.write_bytes.add(count as u64);

@@ -6,7 +6,7 @@
 //! that the device might still write.
 //!
 //! A reply that comes when nobody waits for it any more can still leave something to be given back: a look-up, an open
-//! handle. Such replies are kept until [`Channel::take_late`].
+//! handle. Such replies are kept until [`Channel::take_orphan`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -52,8 +52,7 @@ impl<R: RawMutex> DataPool<R> {
         Some(Self { free: Mutex::new(free), regions })
     }
 
-    /// Takes `count` buffers, all of them or none: who waited for a second one with the first in his hands could wait for
-    /// somebody who does the same.
+    /// Takes `count` buffers, all or nothing, which avoids deadlock: nobody holds one buffer while it waits for another.
     pub(crate) fn take(&self, count: usize) -> Option<Buffers> {
         let mut free = self.free.lock();
         let rest = free.len().checked_sub(count)?;
@@ -82,8 +81,8 @@ pub(crate) struct RequestMeta {
 impl RequestMeta {
     const NOTHING: Self = Self { opcode: Opcode(0), node: NodeId(0), unique: 0 };
 
-    /// Whether a reply to it gives the driver something that it has to give back, or says what became of mappings or sizes.
-    fn gives(&self) -> bool {
+    /// Whether a reply has side effects that need undoing, or says what became of mappings or sizes.
+    fn has_side_effects(&self) -> bool {
         matches!(
             self.opcode,
             Opcode::LOOKUP
@@ -107,7 +106,7 @@ impl RequestMeta {
 /// A reply that nobody waited for any more.
 #[derive(Debug)]
 pub(crate) struct OrphanReply {
-    pub(crate) about: RequestMeta,
+    pub(crate) meta: RequestMeta,
     /// Bytes that the device says it wrote.
     pub(crate) written: usize,
     /// Those of them that there was room for.
@@ -116,7 +115,7 @@ pub(crate) struct OrphanReply {
 
 /// A request, ready to be sent.
 pub(crate) struct Message<'a> {
-    pub(crate) about: RequestMeta,
+    pub(crate) meta: RequestMeta,
     /// Header and body, and as much of the rest as is small, in this order.
     pub(crate) parts: &'a [&'a [u8]],
     /// Data after the parts: a buffer and how many of its bytes count.
@@ -134,7 +133,7 @@ pub(crate) struct Message<'a> {
 
 /// Names a request in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Token {
+pub(crate) struct SlotId {
     slot: u16,
     unique: u64,
 }
@@ -148,14 +147,15 @@ pub(crate) enum SubmitError {
     Broken(RingError),
 }
 
-/// What came back for a request.
+/// The first bytes of a reply, for [`Channel::take`]: a header and the largest fixed body.
+pub(crate) type ReplyHead = [u8; REPLY_BYTES];
+
+/// What came back for a request, but for its first bytes.
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// Bytes that the device says it wrote, over both buffers.
     pub(crate) written: usize,
-    /// The first bytes of the reply, copied out of the slot's buffer.
-    pub(crate) head: [u8; REPLY_BYTES],
-    /// How many bytes of `head` count.
+    /// How many bytes of the [`ReplyHead`] count.
     pub(crate) head_len: usize,
     /// The buffer in which the reply continues, and how many bytes of it count. Goes back to the pool after use.
     pub(crate) data: Option<(DmaBuf, usize)>,
@@ -167,11 +167,11 @@ enum Phase {
     /// In flight with nobody waiting: no reply is expected, or the caller gave up.
     Detached,
     /// In flight with nobody waiting for it but whoever must not overtake it.
-    Trailing,
+    DetachedOrdered,
     Done {
         written: u32,
     },
-    /// Back, with nobody waiting, and it may have to be made good.
+    /// Back, with nobody waiting; side effects need undoing.
     OrphanReply {
         written: u32,
     },
@@ -179,7 +179,7 @@ enum Phase {
 
 struct Slot {
     phase: Phase,
-    about: RequestMeta,
+    meta: RequestMeta,
     deadline: Duration,
     long: bool,
     /// Whether nobody waits for it: its answer stays until it is polled.
@@ -205,8 +205,8 @@ struct State {
 pub(crate) struct Channel<R> {
     index: u16,
     state: Mutex<R, State>,
-    /// Slots whose reply is late.
-    late: AtomicUsize,
+    /// Slots with an orphaned reply.
+    orphans: AtomicUsize,
 }
 
 impl<R: RawMutex> Channel<R> {
@@ -227,7 +227,7 @@ impl<R: RawMutex> Channel<R> {
             .zip(replies)
             .map(|(request, reply)| Slot {
                 phase: Phase::Free,
-                about: RequestMeta::NOTHING,
+                meta: RequestMeta::NOTHING,
                 deadline: Duration::ZERO,
                 long: false,
                 polled: false,
@@ -247,7 +247,7 @@ impl<R: RawMutex> Channel<R> {
             completed: 0,
             _regions: [sent, received],
         };
-        Some(Self { index, state: Mutex::new(state), late: AtomicUsize::new(0) })
+        Some(Self { index, state: Mutex::new(state), orphans: AtomicUsize::new(0) })
     }
 
     /// The queue's number.
@@ -262,7 +262,7 @@ impl<R: RawMutex> Channel<R> {
     }
 
     /// Puts a request into the queue; [`Channel::publish`] makes it visible to the device.
-    pub(crate) fn submit(&self, message: Message<'_>, pool: &DataPool<R>) -> Result<Token, SubmitError> {
+    pub(crate) fn submit(&self, message: Message<'_>, pool: &DataPool<R>) -> Result<SlotId, SubmitError> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let refused = match state.broken {
@@ -305,13 +305,13 @@ impl<R: RawMutex> Channel<R> {
                 Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: true };
             count += 1;
         }
-        slot.about = message.about;
+        slot.meta = message.meta;
         (slot.deadline, slot.long, slot.polled) = (message.deadline, message.long, false);
         slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
         slot.data_out = message.data_out.map(|(buffer, _)| buffer);
         slot.data_in = message.data_in;
         state.ring.push(index, &segments[..count]);
-        Ok(Token { slot: index, unique: message.about.unique })
+        Ok(SlotId { slot: index, unique: message.meta.unique })
     }
 
     /// Makes the submitted requests visible to the device. Returns whether the device wants to be notified.
@@ -328,7 +328,7 @@ impl<R: RawMutex> Channel<R> {
             let more = {
                 let mut state = self.state.lock();
                 let (before, was_broken) = (state.completed, state.broken);
-                let more = state.process(pool, &self.late, &mut wakers);
+                let more = state.process(pool, &self.orphans, &mut wakers);
                 completions += (state.completed - before) as usize;
                 broken = state.broken.filter(|_| was_broken.is_none());
                 more
@@ -344,18 +344,18 @@ impl<R: RawMutex> Channel<R> {
         }
     }
 
-    /// Takes the reply to a request if [`Channel::process`] has found it; the slot is free again then.
-    pub(crate) fn take(&self, token: Token) -> Result<Option<Reply>, RingError> {
+    /// Takes the reply to a request if [`Channel::process`] has found it, its first bytes to `head`; the slot is free again then.
+    pub(crate) fn take(&self, id: SlotId, head: &mut ReplyHead) -> Result<Option<Reply>, RingError> {
         let mut waker = None;
         let taken = {
             let mut state = self.state.lock();
             let state = &mut *state;
-            let slot = &mut state.slots[usize::from(token.slot)];
+            let slot = &mut state.slots[usize::from(id.slot)];
             match slot.phase {
-                Phase::Done { written } if slot.about.unique == token.unique => {
+                Phase::Done { written } if slot.meta.unique == id.unique => {
                     waker = slot.waker.take();
-                    state.free.push(token.slot);
-                    Ok(Some(slot.take_reply(written)))
+                    state.free.push(id.slot);
+                    Ok(Some(slot.take_reply(written, head)))
                 }
                 _ => state.broken.map_or(Ok(None), Err),
             }
@@ -366,13 +366,13 @@ impl<R: RawMutex> Channel<R> {
     }
 
     /// Registers who to wake when the request comes back. Poll once more afterwards.
-    pub(crate) fn set_waker(&self, token: Token, waker: &Waker) {
+    pub(crate) fn set_waker(&self, id: SlotId, waker: &Waker) {
         // Cloning and dropping one runs the embedder's code: not under the lock.
         let mut waker = Some(waker.clone());
         {
             let mut state = self.state.lock();
-            let slot = &mut state.slots[usize::from(token.slot)];
-            if slot.about.unique == token.unique {
+            let slot = &mut state.slots[usize::from(id.slot)];
+            if slot.meta.unique == id.unique {
                 core::mem::swap(&mut slot.waker, &mut waker);
             }
         }
@@ -380,22 +380,22 @@ impl<R: RawMutex> Channel<R> {
     }
 
     /// Gives a request up. Its slot and buffers stay out of use until the device returns them.
-    pub(crate) fn abandon(&self, token: Token, pool: &DataPool<R>) {
+    pub(crate) fn abandon(&self, id: SlotId, pool: &DataPool<R>) {
         let waker = {
             let mut state = self.state.lock();
             let state = &mut *state;
-            let slot = &mut state.slots[usize::from(token.slot)];
-            if slot.about.unique != token.unique {
+            let slot = &mut state.slots[usize::from(id.slot)];
+            if slot.meta.unique != id.unique {
                 return;
             }
             match slot.phase {
                 Phase::InFlight => slot.phase = Phase::Detached,
-                Phase::Done { written } if slot.about.gives() => slot.set_late(written, &self.late),
+                Phase::Done { written } if slot.meta.has_side_effects() => slot.set_orphan(written, &self.orphans),
                 Phase::Done { .. } => {
                     slot.recycle(pool);
-                    state.free.push(token.slot);
+                    state.free.push(id.slot);
                 }
-                Phase::Free | Phase::Detached | Phase::Trailing | Phase::OrphanReply { .. } => {}
+                Phase::Free | Phase::Detached | Phase::DetachedOrdered | Phase::OrphanReply { .. } => {}
             }
             slot.waker.take()
         };
@@ -408,60 +408,67 @@ impl<R: RawMutex> Channel<R> {
         let state = self.state.lock();
         let open = |slot: &&Slot| match slot.phase {
             Phase::Detached | Phase::OrphanReply { .. } => {
-                matches!(slot.about.opcode, Opcode::OPEN | Opcode::OPENDIR)
+                matches!(slot.meta.opcode, Opcode::OPEN | Opcode::OPENDIR)
             }
-            Phase::Trailing => true,
+            Phase::DetachedOrdered => true,
             _ => false,
         };
-        nodes.extend(state.slots.iter().filter(open).map(|slot| slot.about.node));
+        nodes.extend(state.slots.iter().filter(open).map(|slot| slot.meta.node));
     }
 
-    /// A reply that came for nobody and may have to be made good; its slot is free again.
-    pub(crate) fn take_late(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
-        if self.late.load(Ordering::Acquire) == 0 {
+    /// An orphaned reply whose side effects need undoing; its slot is free again.
+    pub(crate) fn take_orphan(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
+        if self.orphans.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let (about, reply) = {
+        self.take_first_orphan(pool)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_first_orphan(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
+        let mut head = [0; REPLY_BYTES];
+        let (meta, reply) = {
             let mut state = self.state.lock();
             let state = &mut *state;
             let late = |slot: &Slot| if let Phase::OrphanReply { written } = slot.phase { Some(written) } else { None };
             let (index, written) = (0..).zip(&*state.slots).find_map(|(index, slot)| Some((index, late(slot)?)))?;
             let slot = &mut state.slots[usize::from(index)];
-            let taken = (slot.about, slot.take_reply(written));
+            let taken = (slot.meta, slot.take_reply(written, &mut head));
             state.free.push(index);
-            self.late.fetch_sub(1, Ordering::Release);
+            self.orphans.fetch_sub(1, Ordering::Release);
             taken
         };
-        let mut bytes = Vec::from(&reply.head[..reply.head_len]);
+        let mut bytes = Vec::from(&head[..reply.head_len]);
         if let Some((buffer, len)) = reply.data {
             bytes.resize(reply.head_len + len, 0);
             buffer.read(0, &mut bytes[reply.head_len..]);
             pool.give(buffer);
         }
-        Some(OrphanReply { about, written: reply.written, bytes })
+        Some(OrphanReply { meta, written: reply.written, bytes })
     }
 
-    /// As [`Channel::abandon`], but [`Channel::has_trailing`] until the device returns it.
-    pub(crate) fn detach_ordered(&self, token: Token, pool: &DataPool<R>) {
+    /// As [`Channel::abandon`], but it counts in [`Channel::ordered_until`] until the device returns it.
+    pub(crate) fn detach_ordered(&self, id: SlotId, pool: &DataPool<R>) {
         {
             let mut state = self.state.lock();
-            let slot = &mut state.slots[usize::from(token.slot)];
-            if slot.about.unique == token.unique && matches!(slot.phase, Phase::InFlight) {
-                slot.phase = Phase::Trailing;
+            let slot = &mut state.slots[usize::from(id.slot)];
+            if slot.meta.unique == id.unique && matches!(slot.phase, Phase::InFlight) {
+                slot.phase = Phase::DetachedOrdered;
                 return;
             }
         }
-        self.abandon(token, pool);
+        self.abandon(id, pool);
     }
 
     /// The last deadline of the requests in flight that were left by [`Channel::detach_ordered`].
-    pub(crate) fn trailing_until(&self) -> Option<Duration> {
-        self.last_deadline(|slot| matches!(slot.phase, Phase::Trailing))
+    pub(crate) fn ordered_until(&self) -> Option<Duration> {
+        self.last_deadline(|slot| matches!(slot.phase, Phase::DetachedOrdered))
     }
 
     /// Whether a request that was left by [`Channel::detach_ordered`] is in flight whose deadline is after `now`.
-    pub(crate) fn has_trailing_after(&self, now: Duration) -> bool {
-        self.trailing_until().is_some_and(|until| until > now)
+    pub(crate) fn has_ordered_after(&self, now: Duration) -> bool {
+        self.ordered_until().is_some_and(|until| until > now)
     }
 
     /// The last deadline of the requests in flight that somebody awaits.
@@ -476,10 +483,10 @@ impl<R: RawMutex> Channel<R> {
     }
 
     /// Nobody waits for a request: it is polled some time.
-    pub(crate) fn leave_to_polling(&self, token: Token) {
+    pub(crate) fn leave_to_polling(&self, id: SlotId) {
         let mut state = self.state.lock();
-        let slot = &mut state.slots[usize::from(token.slot)];
-        slot.polled |= slot.about.unique == token.unique;
+        let slot = &mut state.slots[usize::from(id.slot)];
+        slot.polled |= slot.meta.unique == id.unique;
     }
 
     /// Whether the device has answered a request that nobody waits for and nobody has polled since.
@@ -513,7 +520,7 @@ type Wakers = heapless::Vec<Waker, 8>;
 
 impl State {
     /// Takes what the device has returned. Returns true when it stopped early because `wakers` is full.
-    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, late: &AtomicUsize, wakers: &mut Wakers) -> bool {
+    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, orphans: &AtomicUsize, wakers: &mut Wakers) -> bool {
         while self.broken.is_none() && self.ring.can_pop() {
             if wakers.is_full() {
                 return true;
@@ -526,9 +533,9 @@ impl State {
                     if let Some(buffer) = slot.data_out.take() {
                         pool.give(buffer);
                     }
-                    if matches!(slot.phase, Phase::Detached) && slot.about.gives() {
-                        slot.set_late(written, late);
-                    } else if matches!(slot.phase, Phase::Detached | Phase::Trailing) {
+                    if matches!(slot.phase, Phase::Detached) && slot.meta.has_side_effects() {
+                        slot.set_orphan(written, orphans);
+                    } else if matches!(slot.phase, Phase::Detached | Phase::DetachedOrdered) {
                         slot.recycle(pool);
                         self.free.push(index);
                     } else {
@@ -558,19 +565,19 @@ impl State {
 
 impl Slot {
     /// The reply that has come; the slot is free then, and its number to be noted as such.
-    fn take_reply(&mut self, written: u32) -> Reply {
+    fn take_reply(&mut self, written: u32, head: &mut ReplyHead) -> Reply {
         let written = written as usize;
-        let mut reply = Reply { written, head: [0; REPLY_BYTES], head_len: written.min(self.reply_len), data: None };
-        self.reply.read(0, &mut reply.head[..reply.head_len]);
-        let rest = written - reply.head_len;
-        reply.data = self.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
+        let head_len = written.min(self.reply_len);
+        self.reply.read(0, &mut head[..head_len]);
+        let rest = written - head_len;
+        let data = self.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));
         self.phase = Phase::Free;
-        reply
+        Reply { written, head_len, data }
     }
 
-    fn set_late(&mut self, written: u32, late: &AtomicUsize) {
+    fn set_orphan(&mut self, written: u32, orphans: &AtomicUsize) {
         self.phase = Phase::OrphanReply { written };
-        late.fetch_add(1, Ordering::Release);
+        orphans.fetch_add(1, Ordering::Release);
     }
 
     fn recycle<R: RawMutex>(&mut self, pool: &DataPool<R>) {

@@ -65,7 +65,7 @@ pub(crate) struct Ring {
     published: u16,
     last_used: u16,
     interrupts: bool,
-    /// What the buffers above point into, unless somebody else keeps it. Dropped last.
+    /// What the buffers above point into, unless the caller owns it. Dropped last.
     regions: Option<[DmaRegion; 2]>,
 }
 

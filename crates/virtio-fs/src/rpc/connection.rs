@@ -17,9 +17,9 @@ use super::reply::Received;
 use super::request::Request;
 use crate::port::{Completion, DevicePort};
 use crate::queue::channel::{
-    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, RequestMeta, SubmitError, Token,
+    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, ReplyHead, RequestMeta, SlotId, SubmitError,
 };
-use crate::queue::notices::NoticeQueue;
+use crate::queue::notifications::NotificationQueue;
 use crate::wait::wait_for;
 use crate::{Error, Lock, Platform, RingError};
 
@@ -30,7 +30,7 @@ pub(crate) const HIPRIO: usize = 0;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Submitted {
     channel: usize,
-    token: Token,
+    slot: SlotId,
     pub(crate) opcode: Opcode,
     /// Its number, unique among all requests in flight.
     pub(crate) unique: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 struct Queues<R> {
     /// The hiprio queue, then the request queues.
     channels: Box<[Channel<R>]>,
-    notices: Option<NoticeQueue<R>>,
+    notifications: Option<NotificationQueue<R>>,
     pool: DataPool<R>,
     /// Requests that timed out since the device last returned one.
     timeouts_in_a_row: AtomicU32,
@@ -178,11 +178,11 @@ impl<R: Lock> Connection<R> {
         platform: Arc<dyn Platform>,
         port: Arc<dyn DevicePort>,
         channels: Box<[Channel<R>]>,
-        notices: Option<NoticeQueue<R>>,
+        notifications: Option<NotificationQueue<R>>,
         pool: DataPool<R>,
         limits: Limits,
     ) -> Self {
-        let queues = Arc::new(Queues { channels, notices, pool, timeouts_in_a_row: AtomicU32::new(0) });
+        let queues = Arc::new(Queues { channels, notifications, pool, timeouts_in_a_row: AtomicU32::new(0) });
         port.attach(queues.clone());
         let budgets = Budgets::new(limits.deadlines.short, platform.task().is_some());
         Self {
@@ -221,13 +221,13 @@ impl<R: Lock> Connection<R> {
     }
 
     /// The notification queue, where the device has one.
-    pub(crate) fn notices(&self) -> Option<&NoticeQueue<R>> {
-        self.queues.notices.as_ref()
+    pub(crate) fn notifications(&self) -> Option<&NotificationQueue<R>> {
+        self.queues.notifications.as_ref()
     }
 
     /// Makes the notification queue's buffers visible to the device.
-    pub(crate) fn kick_notices(&self) {
-        if let Some(queue) = &self.queues.notices
+    pub(crate) fn kick_notifications(&self) {
+        if let Some(queue) = &self.queues.notifications
             && queue.publish()
         {
             self.port.notify(queue.index());
@@ -287,11 +287,11 @@ impl<R: Lock> Connection<R> {
     /// whose deadline has passed: nobody waits for them a second time.
     pub(crate) fn drain_detached(&self) {
         let now = self.platform.now();
-        let trailing = |channel: &Channel<R>| channel.trailing_until().filter(|&until| until > now);
-        let Some(deadline) = self.queues.channels.iter().filter_map(trailing).max() else { return };
+        let ordered = |channel: &Channel<R>| channel.ordered_until().filter(|&until| until > now);
+        let Some(deadline) = self.queues.channels.iter().filter_map(ordered).max() else { return };
         let settled = self.platform.wait(self.in_time(deadline), &mut || {
             self.process();
-            self.is_dead() || !self.queues.channels.iter().any(|channel| channel.has_trailing_after(now))
+            self.is_dead() || !self.queues.channels.iter().any(|channel| channel.has_ordered_after(now))
         });
         if !settled {
             log::warn!("virtio-fs: the device has not answered a RELEASE in {:?}", self.deadlines.short);
@@ -315,22 +315,22 @@ impl<R: Lock> Connection<R> {
         patient: bool,
     ) -> Result<Option<Submitted>, Error> {
         let now = self.platform.now();
-        let Given { deadline, until, hurried } = self.given(request.about.opcode, now, patient);
+        let Given { deadline, until, hurried } = self.given(request.meta.opcode, now, patient);
         if hurried && deadline <= now {
             // The device is not asked, and not blamed.
-            return Err(Error::TimedOut { opcode: request.about.opcode, after: Duration::ZERO });
+            return Err(Error::TimedOut { opcode: request.meta.opcode, after: Duration::ZERO });
         }
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let no_room = || if patient { Err(self.no_room(request.about.opcode, until, hurried)) } else { Ok(None) };
+            let no_room = || if patient { Err(self.no_room(request.meta.opcode, until, hurried)) } else { Ok(None) };
             let Some(message) = self.message(channel, request, (until, deadline))? else { return no_room() };
             match self.queues.channels[channel].submit(message, &self.queues.pool) {
-                Ok(token) => {
+                Ok(slot) => {
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    let RequestMeta { opcode, unique, .. } = request.about;
-                    return Ok(Some(Submitted { channel, token, opcode, unique, deadline, hurried }));
+                    let RequestMeta { opcode, unique, .. } = request.meta;
+                    return Ok(Some(Submitted { channel, slot, opcode, unique, deadline, hurried }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Full) => {
@@ -394,31 +394,31 @@ impl<R: Lock> Connection<R> {
         }
     }
 
-    /// Takes the reply to a request if it has come.
-    pub(crate) fn look(&self, request: &Submitted) -> Result<Option<Reply>, RingError> {
+    /// Takes the reply to a request if it has come, its first bytes to `head`.
+    pub(crate) fn look(&self, request: &Submitted, head: &mut ReplyHead) -> Result<Option<Reply>, RingError> {
         let channel = &self.queues.channels[request.channel];
         self.queues.complete_one(channel);
-        channel.take(request.token)
+        channel.take(request.slot, head)
     }
 
     /// Nobody waits for a request: it is polled some time.
     pub(crate) fn leave_to_polling(&self, request: &Submitted) {
-        self.queues.channels[request.channel].leave_to_polling(request.token);
+        self.queues.channels[request.channel].leave_to_polling(request.slot);
     }
 
     /// Registers who to wake when the reply comes. Look once more afterwards.
     pub(crate) fn set_waker(&self, request: &Submitted, waker: &Waker) {
-        self.queues.channels[request.channel].set_waker(request.token, waker);
+        self.queues.channels[request.channel].set_waker(request.slot, waker);
     }
 
     /// Gives a request up: the device keeps its buffers until it returns them.
     pub(crate) fn abandon(&self, request: &Submitted) {
-        self.queues.channels[request.channel].abandon(request.token, &self.queues.pool);
+        self.queues.channels[request.channel].abandon(request.slot, &self.queues.pool);
     }
 
     /// Gives a request up that later ones must not overtake; [`Connection::drain_detached`] waits for it.
     pub(crate) fn detach_ordered(&self, request: &Submitted) {
-        self.queues.channels[request.channel].detach_ordered(request.token, &self.queues.pool);
+        self.queues.channels[request.channel].detach_ordered(request.slot, &self.queues.pool);
     }
 
     /// Whether nothing is in flight and all of so many data buffers are free. Takes them.
@@ -442,8 +442,8 @@ impl<R: Lock> Connection<R> {
 
     /// Copies orphaned replies out of the slots and buffers that they keep from others.
     fn collect_orphans(&self, channel: &Channel<R>) {
-        while let Some(orphan) = channel.take_late(&self.queues.pool) {
-            match orphan.about.opcode {
+        while let Some(orphan) = channel.take_orphan(&self.queues.pool) {
+            match orphan.meta.opcode {
                 Opcode::SETUPMAPPING | Opcode::REMOVEMAPPING => self.late.mappings.push(orphan),
                 _ => self.late.orphans.push(orphan),
             }
@@ -500,8 +500,8 @@ impl<R: Lock> Connection<R> {
     /// Asks the device for interrupts, or not. Takes what came back without one.
     pub(crate) fn set_interrupts(&self, on: bool) {
         self.queues.channels.iter().for_each(|channel| channel.set_interrupts(on));
-        if let Some(notices) = &self.queues.notices {
-            notices.set_interrupts(on);
+        if let Some(notifications) = &self.queues.notifications {
+            notifications.set_interrupts(on);
         }
         self.process();
     }
@@ -514,15 +514,15 @@ impl<R: Lock> Connection<R> {
         }
     }
 
-    /// Copies a reply out of memory that the device can reach; bulk data to `data`.
-    pub(crate) fn receive(&self, reply: Reply, data: &mut [u8]) -> Received {
+    /// Copies bulk data of a reply out of memory that the device can reach. `head` has its first bytes already.
+    pub(crate) fn receive<'h>(&self, reply: Reply, head: &'h ReplyHead, data: &mut [u8]) -> Received<'h> {
         let mut data_len = 0;
         if let Some((buffer, len)) = reply.data {
             let len = len.min(data.len());
             data_len = buffer.read(0, &mut data[..len]);
             self.queues.pool.give(buffer);
         }
-        Received { written: reply.written, head: reply.head, head_len: reply.head_len, data_len }
+        Received { written: reply.written, head: &head[..reply.head_len], data_len }
     }
 
     /// What becomes of a request whose wait ended without an answer: at its deadline, or before, if the embedder ended it.
@@ -600,9 +600,9 @@ impl<R: Lock> Connection<R> {
             let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
             (buffer, written)
         });
-        let (about, reply_len) = (request.about, request.reply_len);
-        let long = Class::of(about.opcode) == Class::Long;
-        Ok(Some(Message { about, parts, data_out, reply_len, data_in, deadline, long }))
+        let (meta, reply_len) = (request.meta, request.reply_len);
+        let long = Class::of(meta.opcode) == Class::Long;
+        Ok(Some(Message { meta, parts, data_out, reply_len, data_in, deadline, long }))
     }
 
     /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.

@@ -79,6 +79,7 @@ fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut off
     let mut unsent = None;
     for chunk in buffer.chunks(size).take(PIPELINE) {
         let op = read_op(handle, offset, chunk.len());
+<<<<<<< HEAD
         match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
                 // No more than PIPELINE: there is room.
@@ -90,6 +91,11 @@ fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut off
                 break;
             }
         }
+=======
+        let Some(in_flight) = rpc.submit(channel, &rpc.encode(handle.who, &op)?, sent.is_empty())? else { break };
+        // No more than PIPELINE: there is room.
+        let _ = sent.push((op, in_flight));
+>>>>>>> 1609926 (virtio-fs, dax-window: little stack, one way to submit, the field's words)
         offset = offset.saturating_add(chunk.len() as u64);
     }
     rpc.connection().kick(channel);
@@ -125,7 +131,8 @@ pub(crate) fn write_batch<R: Lock>(
     let mut failed = None;
     for data in buffer.chunks(io_size(rpc)).take(most.min(PIPELINE)) {
         let op = write_op(handle, offset, data);
-        match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
+        let submitted = rpc.encode(handle.who, &op).and_then(|encoded| rpc.submit(channel, &encoded, sent.is_empty()));
+        match submitted {
             Ok(Some(in_flight)) => {
                 // No more than PIPELINE: there is room.
                 let _ = sent.push((op, in_flight));

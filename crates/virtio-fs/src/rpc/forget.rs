@@ -15,10 +15,14 @@ pub(crate) fn forget<R: Lock>(rpc: &Rpc<R>, batch: &[(NodeId, u64)], patient: bo
     let who = Credentials::default();
     let sent = match batch {
         [] => return Ok(true),
-        [(node, nlookup)] => rpc.submit(HIPRIO, who, &ops::Forget { node: *node, nlookup: *nlookup }, patient)?,
+        [(node, nlookup)] => {
+            let op = ops::Forget { node: *node, nlookup: *nlookup };
+            rpc.submit(HIPRIO, &rpc.encode(who, &op)?, patient)?
+        }
         many => {
             let items: Vec<ForgetOne> = many.iter().map(|(node, count)| ForgetOne::new(*node, *count)).collect();
-            rpc.submit(HIPRIO, who, &ops::BatchForget { items: List::new(&items) }, patient)?
+            let op = ops::BatchForget { items: List::new(&items) };
+            rpc.submit(HIPRIO, &rpc.encode(who, &op)?, patient)?
         }
     };
     if sent.is_none() {

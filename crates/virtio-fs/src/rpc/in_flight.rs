@@ -5,6 +5,7 @@ use core::task::Waker;
 
 use super::connection::{Connection, Submitted};
 use super::reply::Received;
+use crate::queue::channel::ReplyHead;
 use crate::{Error, Lock};
 
 /// A request in flight. Dropped without an answer, it is given up: the device keeps its buffers until it returns them.
@@ -85,9 +86,9 @@ impl<'c, R: Lock> InFlight<'c, R> {
         self.request.unique
     }
 
-    /// Waits for the reply; bulk data is copied to `data`. After an error the request is still with the device, and is given
+    /// Waits for the reply; its first bytes are copied to `head`, bulk data to `data`. After an error the request is still with the device, and is given
     /// up when this is dropped.
-    pub(crate) fn wait(&mut self, data: &mut [u8]) -> Result<Received, Error> {
+    pub(crate) fn wait<'h>(&mut self, head: &'h mut ReplyHead, data: &mut [u8]) -> Result<Received<'h>, Error> {
         let connection = self.connection.get();
         let mut found = None;
         // Sent without patience it has all of its class's time, of which the call that waits for it may have less.
@@ -96,13 +97,13 @@ impl<'c, R: Lock> InFlight<'c, R> {
         connection.platform().wait(deadline, &mut || {
             // Not again, if the platform asks once more: what was found would be lost.
             if found.is_none() {
-                found = connection.look(&self.request).transpose();
+                found = connection.look(&self.request, head).transpose();
             }
             found.is_some() || connection.is_stopped()
         });
         match found {
             Some(Ok(reply)) => {
-                let received = connection.receive(reply, data);
+                let received = connection.receive(reply, head, data);
                 self.settled = true;
                 Ok(received)
             }
@@ -116,20 +117,25 @@ impl<'c, R: Lock> InFlight<'c, R> {
 
     /// Looks whether the reply has come and registers `waker` if not; `None`: not yet. After a reply or an error there is
     /// nothing more to poll; after an error the request is given up when this is dropped.
-    pub(crate) fn poll(&mut self, waker: Option<&Waker>, data: &mut [u8]) -> Result<Option<Received>, Error> {
+    pub(crate) fn poll<'h>(
+        &mut self,
+        waker: Option<&Waker>,
+        head: &'h mut ReplyHead,
+        data: &mut [u8],
+    ) -> Result<Option<Received<'h>>, Error> {
         let connection = self.connection.get();
         if self.over {
             return Err(Error::Dead);
         }
-        let mut reply = connection.look(&self.request).map_err(Error::Queue)?;
+        let mut reply = connection.look(&self.request, head).map_err(Error::Queue)?;
         if let (None, Some(waker)) = (&reply, waker) {
             connection.set_waker(&self.request, waker);
             // It may have come before the waker was there.
-            reply = connection.look(&self.request).map_err(Error::Queue)?;
+            reply = connection.look(&self.request, head).map_err(Error::Queue)?;
         }
         match reply {
             Some(reply) => {
-                let received = connection.receive(reply, data);
+                let received = connection.receive(reply, head, data);
                 (self.settled, self.over) = (true, true);
                 Ok(Some(received))
             }

@@ -1,5 +1,5 @@
-//! Orphaned replies: what the server gave with answers that nobody waits for any more. It counts look-ups and open handles,
-//! whether the driver took notice or not.
+//! Orphaned replies: answers to requests that were given up. The server counts the look-ups and open handles in them, so they are
+//! given back.
 
 use fuse_proto::{
     DecodeError, Entry, Errno, FileHandle, LockOwner, NodeId, Opcode, OpenFlags, Operation, ReplyHeader, Unique, ops,
@@ -37,16 +37,16 @@ pub(crate) fn settle<R: Lock>(
 /// Whether the server refused what it answered too late; an error if the answer makes no sense.
 pub(crate) fn refusal<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply) -> Result<Option<Errno>, DecodeError> {
     let header = ReplyHeader::parse(rpc.protocol().byte_order(), orphan.written, &orphan.bytes)?;
-    if header.unique == Unique(orphan.about.unique) {
+    if header.unique == Unique(orphan.meta.unique) {
         Ok(header.error)
     } else {
-        Err(DecodeError::Unique { expected: Unique(orphan.about.unique), found: header.unique })
+        Err(DecodeError::Unique { expected: Unique(orphan.meta.unique), found: header.unique })
     }
 }
 
 fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&Entry)) {
-    let node = orphan.about.node;
-    match orphan.about.opcode {
+    let node = orphan.meta.node;
+    match orphan.meta.opcode {
         Opcode::CREATE | Opcode::TMPFILE => {
             let op = ops::Create { name: b"late", ..ops::Create::default() };
             if let Some((entry, fh)) = read(rpc, orphan, &op, |reply| (reply.entry, reply.opened.fh)) {
@@ -92,7 +92,7 @@ fn read<'r, R: Lock, O: Operation, T>(
     op: &O,
     read: impl FnOnce(O::Reply<'r>) -> T,
 ) -> Option<T> {
-    op.decode_whole(rpc.protocol(), Unique(orphan.about.unique), orphan.written, &orphan.bytes).ok().map(read)
+    op.decode_whole(rpc.protocol(), Unique(orphan.meta.unique), orphan.written, &orphan.bytes).ok().map(read)
 }
 
 fn close(released: Result<(), Error>) {

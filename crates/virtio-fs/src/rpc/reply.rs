@@ -9,26 +9,19 @@ use crate::queue::channel::REPLY_BYTES;
 const SMALL: usize = REPLY_BYTES - ReplyHeader::LEN;
 
 /// A reply as bytes, copied out of memory that the device can reach.
-#[derive(Debug)]
-pub(crate) struct Received {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'h> {
     /// Bytes that the device says it wrote.
     pub(crate) written: usize,
-    pub(crate) head: [u8; REPLY_BYTES],
-    pub(crate) head_len: usize,
+    /// Header and fixed body.
+    pub(crate) head: &'h [u8],
     /// Bytes of bulk data copied to the caller's buffer.
     pub(crate) data_len: usize,
 }
 
-impl Received {
-    /// Header and fixed body.
-    pub(crate) fn head(&self) -> &[u8] {
-        &self.head[..self.head_len]
-    }
-
-    /// What follows the header in the slot's own buffer.
-    pub(crate) fn small_body(&self) -> &[u8] {
-        self.head().get(ReplyHeader::LEN..).unwrap_or(&[])
-    }
+/// What follows the header in the first bytes of a reply.
+pub(crate) fn small_body(head: &[u8]) -> &[u8] {
+    head.get(ReplyHeader::LEN..).unwrap_or(&[])
 }
 
 /// Whether the body of a reply is bulk data.
@@ -41,7 +34,7 @@ pub(crate) fn read_reply<O: Operation, T>(
     protocol: &Protocol,
     op: &O,
     unique: Unique,
-    received: &Received,
+    received: &Received<'_>,
     data: &mut [u8],
     read: impl FnOnce(O::Reply<'_>) -> T,
 ) -> Result<T, Error> {
@@ -56,18 +49,18 @@ fn body<'a>(
     protocol: &Protocol,
     shape: &Shape,
     unique: Unique,
-    received: &'a Received,
+    received: &Received<'a>,
     data: &'a mut [u8],
 ) -> Result<&'a [u8], Error> {
     let body = if is_bulk(shape.reply.max) {
         &data[..received.data_len]
     } else {
-        let small = received.small_body();
+        let small = small_body(received.head);
         // Data so small that it came with the header: the caller finds it where it looks for data.
         let len = small.len().min(data.len());
         data[..len].copy_from_slice(&small[..len]);
         small
     };
-    let checked = shape.check(protocol, unique, received.written, received.head(), body);
+    let checked = shape.check(protocol, unique, received.written, received.head, body);
     checked.map_err(|error| Error::of_reply(shape.opcode, error))
 }

@@ -80,17 +80,17 @@ impl<R: Lock> Volume<R> {
     fn flushed_attr(&self, who: Credentials, inode: &Inode<R>, fh: Option<FileHandle>) -> Result<Attr, Error> {
         inode.take_times();
         let changes = SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() };
-        // Who may look may not be who may write: what the host shows by itself has to do then.
+        // A caller who may not write gets the times that the host has.
         self.change_attr(who, inode, fh, &changes).or_else(|_| self.refresh_attr(who, inode, fh))
     }
 
-    /// Before somebody changes a file: takes the bits away by which programs run as its owner, unless a privileged one does it.
+    /// Clears the set-user-id and set-group-id bits before a file is changed, unless the caller is privileged.
     pub(crate) fn clear_set_id(&self, who: Credentials, inode: &Inode<R>) -> Result<(), Error> {
         if who.uid == 0 {
             return Ok(());
         }
         let Some(mode) = inode.mode_without_set_id() else { return Ok(()) };
-        // In the driver's own name: who may write need not be the owner.
+        // With the driver's own credentials: the caller may write without being the owner.
         let changes = SetAttr { mode: Some(mode), ..SetAttr::default() };
         self.change_attr(self.rpc.credentials(), inode, None, &changes).map(drop)
     }

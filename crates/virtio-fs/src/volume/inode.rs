@@ -38,7 +38,7 @@ pub(crate) struct CachedAttr {
 }
 
 impl CachedAttr {
-    /// The bits of the mode that go when somebody without privileges changes the file.
+    /// The bits of the mode that are cleared when an unprivileged caller changes the file.
     fn set_id(&self) -> u32 {
         let group = if self.attr.mode & GROUP_RUNS == 0 { 0 } else { SET_GROUP };
         self.attr.mode & (SET_USER | group)
@@ -75,7 +75,7 @@ pub(crate) struct Inode<R: Lock> {
     size: AtomicU64,
     /// Whether its blocks are too few for its size, by the attributes.
     holes: AtomicBool,
-    /// Whether the mode has bits that go when somebody without privileges changes the file.
+    /// Whether the mode has bits that are cleared when an unprivileged caller changes the file.
     set_id: AtomicBool,
     /// What stores through the window have changed that the rest of this does not show yet.
     stores: AtomicU8,
@@ -151,7 +151,7 @@ impl<R: Lock> Inode<R> {
         self.holes.load(Ordering::Acquire)
     }
 
-    /// The permission bits without those that make programs run as somebody else, if there are any.
+    /// The mode without its set-user-id and set-group-id bits, if it has any.
     pub(crate) fn mode_without_set_id(&self) -> Option<u32> {
         if !self.set_id.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,4 @@
-//! What a volume needs of whoever maps its files' bytes.
+//! What a volume needs of the layer that maps its files' bytes.
 
 use alloc::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::Error;
 pub(crate) enum Freeze {
     /// The file loses the bytes, or they move: mappings and pages go.
     Cut,
-    /// The bytes become others in place: mappings stay, pages go, nobody is in them meanwhile.
+    /// The bytes change in place: mappings stay, pages are unmapped, and no reference is held meanwhile.
     Punch,
     /// Nobody uses the file any more: mappings go.
     Drop,

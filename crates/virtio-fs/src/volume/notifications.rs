@@ -1,4 +1,4 @@
-//! Notifications: what the server says without being asked, and what the driver forgets because of it.
+//! Notifications: messages that the server sends unasked, which invalidate what is cached.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ pub(crate) struct Notifications {
 impl Notifications {
     /// Acts upon what has come through the notification queue. Returns how many messages.
     pub(crate) fn take<R: Lock>(&self, connection: &Connection<R>, inodes: &Inodes<R>) -> usize {
-        let Some(queue) = connection.notices() else { return 0 };
+        let Some(queue) = connection.notifications() else { return 0 };
         let mut message = Vec::new();
         let mut count = 0;
         while count < AT_ONCE {
@@ -46,7 +46,7 @@ impl Notifications {
             }
         }
         if count > 0 {
-            connection.kick_notices();
+            connection.kick_notifications();
         }
         count
     }

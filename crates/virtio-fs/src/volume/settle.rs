@@ -21,7 +21,7 @@ impl<R: Lock> Volume<R> {
         change: Change,
         given_up: GivenUp<R>,
     ) {
-        // An inode whose node id is another's now is nobody's any more.
+        // The node id may have been reused: then the file is gone.
         let inode = self.inodes.get(inode.nodeid).filter(|known| known.key == inode.key);
         match (given_up.unique(), inode) {
             (Some(unique), Some(inode)) if frozen.is_some() => {
@@ -36,7 +36,7 @@ impl<R: Lock> Volume<R> {
 
     /// Takes note of a late answer, if it is one to a change of a file's size.
     fn settle_change(&self, orphan: &OrphanReply) {
-        let Some(LateChange { inode, change, frozen, .. }) = self.late_changes.take(orphan.about.unique) else {
+        let Some(LateChange { inode, change, frozen, .. }) = self.late_changes.take(orphan.meta.unique) else {
             return;
         };
         {

@@ -4,12 +4,10 @@ use alloc::boxed::Box;
 use core::task::Waker;
 
 use dax_window::{Access, Bypass, Request, SetupTicket, Stream};
-use fuse_proto::Unique;
 
 use super::DaxWindow;
 use super::pending::{FileId, SetUp};
 use super::range_ref::RangeRef;
-use crate::rpc::reply::read_reply;
 use crate::{Error, Lock};
 
 /// What becomes of an access that must not block.
@@ -50,7 +48,11 @@ impl<R: Lock> DaxWindow<R> {
         let mut first_error = None;
         for (index, entry) in entries.iter().enumerate() {
             let op = self.mapping(&file, entry).op();
-            let sent = self.rpc.submit(channel, file.who, &op, false).transpose().unwrap_or(Err(NO_ROOM));
+            let encoded = self.rpc.encode(file.who, &op);
+            let sent = encoded
+                .and_then(|encoded| self.rpc.submit(channel, &encoded, false))
+                .transpose()
+                .unwrap_or(Err(NO_ROOM));
             let sent = match sent {
                 Ok(sent) => Some(sent.into_owned()),
                 Err(error) => {
@@ -74,19 +76,16 @@ impl<R: Lock> DaxWindow<R> {
         let mut pending = false;
         for index in 0..set_up.in_flight.len() {
             let Some(in_flight) = &mut set_up.in_flight[index] else { continue };
-            let unique = Unique(in_flight.unique());
-            let result = match in_flight.poll(waker, &mut []) {
-                Ok(None) => {
+            let unique = in_flight.unique();
+            let op = self.mapping(&set_up.file, &set_up.entries[index]).op();
+            let result = match self.rpc.poll_answer(&op, in_flight, waker, &mut [], drop).transpose() {
+                Some(result) => result,
+                None => {
                     pending = true;
                     continue;
                 }
-                Ok(Some(received)) => {
-                    let op = self.mapping(&set_up.file, &set_up.entries[index]).op();
-                    read_reply(self.rpc.protocol(), &op, unique, &received, &mut [], drop)
-                }
-                Err(error) => Err(error),
             };
-            let range = self.report_set_up(&mut set_up.ticket, index, Some(unique.0), &result);
+            let range = self.report_set_up(&mut set_up.ticket, index, Some(unique), &result);
             // Given up only now, if it is: its answer is waited for.
             set_up.in_flight[index] = None;
             set_up.range = set_up.range.take().or(range);

@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
-/// How long to wait for others: at least, and at most, if somebody's request is under way all the time.
+/// How long to wait for references and requests of others: at least, and at most while a request is in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) least: Duration,
@@ -55,7 +55,8 @@ pub(super) struct Patience {
 /// See [`crate::window`].
 pub(crate) struct DaxWindow<R: Lock> {
     pub(super) rpc: Arc<Rpc<R>>,
-    pub(super) window: Mutex<R, Window>,
+    /// Apart, so that the whole is small enough for little stacks while it is made.
+    pub(super) window: Box<Mutex<R, Window>>,
     pub(super) events: Events,
     pub(super) memory: WindowMemory,
     pub(super) settings: Settings,
@@ -74,11 +75,17 @@ pub(crate) struct DaxWindow<R: Lock> {
 
 impl<R: Lock> DaxWindow<R> {
     /// A window whose memory is mapped, with nothing in it.
-    pub(crate) fn new(rpc: Arc<Rpc<R>>, window: Window, memory: WindowMemory, settings: Settings) -> Self {
+    pub(crate) fn new(
+        rpc: Arc<Rpc<R>>,
+        window: Box<Mutex<R, Window>>,
+        memory: WindowMemory,
+        settings: Settings,
+    ) -> Self {
+        let events = window.lock().events();
         Self {
             rpc,
-            events: window.events(),
-            window: Mutex::new(window),
+            events,
+            window,
             memory,
             settings,
             status: Mutex::new(DaxStatus::Active),

@@ -14,7 +14,7 @@ impl<R: Lock> DaxWindow<R> {
             self.rpc.connection().process();
         }
         for orphan in self.rpc.connection().take_late_mappings() {
-            let Some(GivenUp { late, ranges, .. }) = self.late.take(orphan.about.unique) else { continue };
+            let Some(GivenUp { late, ranges, .. }) = self.late.take(orphan.meta.unique) else { continue };
             let outcome = match orphans::refusal(&self.rpc, &orphan) {
                 Ok(None) => Outcome::Done,
                 // One range is all or nothing; of several, some may be gone when the server says no.

@@ -23,12 +23,12 @@ struct State {
 }
 
 /// See the module.
-pub(crate) struct NoticeQueue<R> {
+pub(crate) struct NotificationQueue<R> {
     index: u16,
     state: Mutex<R, State>,
 }
 
-impl<R: RawMutex> NoticeQueue<R> {
+impl<R: RawMutex> NotificationQueue<R> {
     /// Allocates the queue numbered `index` with buffers of `buffer_len` bytes, all of them waiting. `None` when there is no
     /// DMA memory.
     pub(crate) fn new(
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_message_is_copied_out_and_its_buffer_waits_again() {
-        let queue = NoticeQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
+        let queue = NotificationQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
         let (_, addresses) = queue.layout();
         assert!(queue.publish());
         let available = addresses.driver_area + 2;
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_device_that_lies_breaks_the_queue_for_good() {
-        let queue = NoticeQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
+        let queue = NotificationQueue::<spin::Mutex<()>>::new(&TestMemory::new(), 1, 8, true, false, 64).unwrap();
         let (_, addresses) = queue.layout();
         queue.publish();
         device::write(addresses.device_area + 4, 3u32);
