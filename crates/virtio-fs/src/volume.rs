@@ -10,6 +10,7 @@
 
 pub(crate) mod attributes;
 mod base;
+mod cached_name;
 pub(crate) mod commits;
 pub(crate) mod dirty_pages;
 mod ending;

@@ -1,7 +1,7 @@
 //! An inode: what the driver knows of a file of the server, and the look-up count that it owes.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
@@ -9,6 +9,7 @@ use fs_dax::{EpochSeen, FailureState, FileKey, Layout, MetadataChange, MetadataE
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
+use super::cached_name::{ByName, CachedName};
 use super::commits::Commits;
 use super::dirty_pages::DirtyPages;
 use crate::Lock;
@@ -48,14 +49,6 @@ impl CachedAttr {
     fn has_holes(&self) -> bool {
         self.attr.blocks.saturating_mul(BLOCK) < self.attr.size
     }
-}
-
-/// A name in a directory, as far as the server vouches for it.
-#[derive(Clone, Copy, Debug)]
-struct CachedName {
-    /// `None`: there is no such name.
-    nodeid: Option<NodeId>,
-    valid_until: Duration,
 }
 
 /// An inode that the server knows by `nodeid`.
@@ -99,7 +92,9 @@ pub(crate) struct Inode<R: Lock> {
     pub(crate) commits: Mutex<R, Commits>,
     /// Once failed, always failed.
     pub(crate) failure: FailureState,
-    names: Mutex<R, BTreeMap<Box<[u8]>, CachedName>>,
+    names: Mutex<R, BTreeSet<ByName>>,
+    /// It was looked up since eviction came by.
+    used: AtomicBool,
 }
 
 impl<R: Lock> Inode<R> {
@@ -127,7 +122,8 @@ impl<R: Lock> Inode<R> {
             dirty_pages: Mutex::new(DirtyPages::new()),
             commits: Mutex::new(Commits::new()),
             failure: FailureState::new(),
-            names: Mutex::new(BTreeMap::new()),
+            names: Mutex::new(BTreeSet::new()),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -346,27 +342,48 @@ impl<R: Lock> Inode<R> {
     /// What the cache says of a name: `None` nothing, `Some(None)` there is none, `Some(Some(nodeid))` it is that one.
     pub(crate) fn cached_name(&self, name: &[u8], now: Duration) -> Option<Option<NodeId>> {
         let names = self.names.lock();
-        names.get(name).filter(|cached| now < cached.valid_until).map(|cached| cached.nodeid)
+        let cached = &names.get(name).filter(|cached| now < cached.0.valid_until)?.0;
+        cached.touch();
+        Some(cached.nodeid)
     }
 
     /// The last known inode of a name, whether the server still vouches for it or not.
     pub(crate) fn last_known(&self, name: &[u8]) -> Option<NodeId> {
-        self.names.lock().get(name).and_then(|cached| cached.nodeid)
+        self.names.lock().get(name).and_then(|cached| cached.0.nodeid)
     }
 
-    /// Notes a name; returns whether the cache grew by an entry.
-    pub(crate) fn cache_name(&self, name: &[u8], nodeid: Option<NodeId>, valid_until: Duration) -> bool {
-        self.names.lock().insert(name.into(), CachedName { nodeid, valid_until }).is_none()
+    /// Notes a name; returns what was known of it before.
+    pub(crate) fn cache_name(&self, name: Arc<CachedName>) -> Option<Arc<CachedName>> {
+        self.names.lock().replace(ByName(name)).map(|replaced| replaced.0)
     }
 
-    /// Forgets a name; returns whether it was known.
-    pub(crate) fn forget_name(&self, name: &[u8]) -> bool {
-        self.names.lock().remove(name).is_some()
+    /// Forgets a name; returns what was known of it.
+    pub(crate) fn forget_name(&self, name: &[u8]) -> Option<Arc<CachedName>> {
+        self.names.lock().take(name).map(|forgotten| forgotten.0)
     }
 
-    /// Forgets all names; returns how many there were.
-    pub(crate) fn forget_names(&self) -> usize {
-        let names = core::mem::take(&mut *self.names.lock());
-        names.len()
+    /// Forgets a name, unless something newer is known of it.
+    pub(crate) fn forget_this_name(&self, cached: &Arc<CachedName>) {
+        let mut names = self.names.lock();
+        if names.get(&*cached.name).is_some_and(|known| Arc::ptr_eq(&known.0, cached)) {
+            names.remove(&*cached.name);
+        }
+    }
+
+    /// Forgets all names; returns them.
+    pub(crate) fn forget_names(&self) -> BTreeSet<ByName> {
+        core::mem::take(&mut *self.names.lock())
+    }
+
+    /// It was looked up. Writes only once, so that hits of several processors share the cache line.
+    pub(crate) fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was looked up since eviction came by, which is now.
+    pub(crate) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 }

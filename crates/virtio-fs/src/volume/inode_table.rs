@@ -32,7 +32,9 @@ impl<R: Lock> InodeTable<R> {
     }
 
     pub(crate) fn get(&self, nodeid: NodeId) -> Option<Arc<Inode<R>>> {
-        self.inodes.get(&nodeid.0).cloned()
+        let inode = self.inodes.get(&nodeid.0)?;
+        inode.touch();
+        Some(inode.clone())
     }
 
     /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for `entry`s
@@ -51,6 +53,7 @@ impl<R: Lock> InodeTable<R> {
             && inode.cached_attr().attr.file_type() == entry.attr.file_type()
         {
             inode.lookups.fetch_add(1, Ordering::Relaxed);
+            inode.touch();
             return (inode.clone(), None);
         }
         let key = self.keys.next_key();
@@ -86,13 +89,15 @@ impl<R: Lock> InodeTable<R> {
         Some((inode, owed))
     }
 
-    /// Takes some inode out that nobody else holds, going round the table; looks at no more than `tries`.
+    /// Takes some inode out that nobody else holds and that was not looked up since this came by last, going round the table;
+    /// looks at no more than `tries`.
     pub(crate) fn remove_any_unused(&mut self, tries: usize) -> Option<(Arc<Inode<R>>, u64)> {
         for _ in 0..tries {
             let next = self.inodes.range(self.hand..).next().or_else(|| self.inodes.iter().next());
             let nodeid = NodeId(*next?.0);
             self.hand = nodeid.0.wrapping_add(1);
-            if let Some(removed) = self.remove_unused(nodeid) {
+            let unused = self.inodes.get(&nodeid.0).is_some_and(|inode| !inode.take_used());
+            if unused && let Some(removed) = self.remove_unused(nodeid) {
                 return Some(removed);
             }
         }
@@ -121,6 +126,30 @@ mod tests {
     use fuse_proto::Attr;
 
     use super::*;
+
+    #[test]
+    fn an_inode_that_is_looked_up_outlives_others() {
+        let mut table = InodeTable::<spin::Mutex<()>>::new();
+        let entry = |nodeid| Entry {
+            node: NodeId(nodeid),
+            generation: 1,
+            entry_valid: Duration::ZERO,
+            attr_valid: Duration::ZERO,
+            attr: Attr::default(),
+        };
+        let hot = NodeId(2);
+        drop(table.insert(&entry(hot.0), 0, Duration::ZERO));
+        for other in 3..40 {
+            drop(table.insert(&entry(other), 0, Duration::ZERO));
+            assert!(table.get(hot).is_some(), "{other}");
+            while table.len() > 2 {
+                assert!(table.remove_any_unused(2).is_some_and(|(inode, _)| inode.nodeid != hot), "{other}");
+            }
+        }
+        // Nobody looks it up any more.
+        assert!(table.remove_any_unused(4).is_some() && table.remove_any_unused(4).is_some());
+        assert_eq!(table.len(), 0);
+    }
 
     #[test]
     fn a_file_whose_node_id_was_reused_is_not_forgotten_while_it_is_held() {

@@ -7,6 +7,7 @@ use core::time::Duration;
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
+use super::cached_name::CachedName;
 use super::forgets::Forgets;
 use super::inode::Inode;
 use super::inode_table::InodeTable;
@@ -31,7 +32,7 @@ const DROP_TRIES: usize = 8;
 pub(crate) struct Inodes<R: Lock> {
     rpc: Arc<Rpc<R>>,
     table: Mutex<R, InodeTable<R>>,
-    names: NameCache,
+    names: NameCache<R>,
     forgets: Forgets<R>,
     mapped: Mapped,
     max: usize,
@@ -116,7 +117,9 @@ impl<R: Lock> Inodes<R> {
             return;
         }
         // A name that nobody vouches for is kept all the same: when it is removed, it says which inode to let go.
-        self.names.keep(parent, name, nodeid, self.rpc.now().saturating_add(valid));
+        let until = self.rpc.now().saturating_add(valid);
+        let name = CachedName::new(parent.nodeid, name, nodeid, until);
+        self.names.keep(parent, name, |dir| self.table.lock().get(dir));
     }
 
     /// Forgets a name.
