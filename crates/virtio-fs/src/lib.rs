@@ -141,7 +141,7 @@ pub use device::interrupts::{Device, InterruptHandle, Interrupted};
 pub use error::{Error, MountError};
 pub use fs_dax::{
     DeviceOffset, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, Mappings, OwnerId, Page, PageMapping, PageSize,
-    UnmapCause,
+    UnmapCause, View, WritableView,
 };
 pub use fuse_proto::{
     AccessMask, Attr, DecodeError, EncodeError, Errno, FallocateMode, FileType, NegotiationError, NodeId, Opcode,

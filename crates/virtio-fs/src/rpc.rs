@@ -35,9 +35,9 @@ use self::connection::Connection;
 use self::counters::Counters;
 use self::credentials::Credentials;
 use self::in_flight::{GivenUp, InFlight};
-use self::reply::{Received, read_reply};
+use self::reply::read_reply;
 use self::request::Encoded;
-use crate::queue::channel::{REPLY_BYTES, ReplyHead};
+use crate::queue::channel::REPLY_BYTES;
 use crate::wait::wait_for;
 use crate::{Error, Lock, Platform};
 
@@ -101,15 +101,19 @@ impl<R: Lock> Rpc<R> {
         Encoded::new(&self.protocol, self.connection.next_unique(), who, op)
     }
 
-    /// Puts a request into a queue; the device does not know of it before [`Connection::kick`].
+    /// Encodes a request and puts it into a queue; the device does not know of it before [`Connection::kick`].
     ///
     /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
-    pub(crate) fn submit(
+    // Apart, so that the encoding is off the stack while the caller waits.
+    #[inline(never)]
+    pub(crate) fn submit<O: Operation>(
         &self,
         channel: usize,
-        encoded: &Encoded<'_>,
+        who: Credentials,
+        op: &O,
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
+        let encoded = self.encode(who, op)?;
         let submitted = self.connection.submit(channel, &encoded.request(), patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
@@ -122,30 +126,16 @@ impl<R: Lock> Rpc<R> {
         op: &O,
     ) -> Result<InFlight<'_, R>, Error> {
         // Patience ends with a request or an error.
-        self.submit(channel, &self.encode(who, op)?, true)?.ok_or(Error::Dead)
+        self.submit(channel, who, op, true)?.ok_or(Error::Dead)
     }
 
     /// Sends a request whose answer is to be awaited by [`Rpc::answer`].
     pub(crate) fn send<O: Operation>(&self, who: Credentials, op: &O) -> Result<InFlight<'_, R>, Error> {
-        let channel = self.connection.pick_channel();
-        let in_flight = self.submit_patiently(channel, who, op)?;
-        self.connection.kick(channel);
-        Ok(in_flight)
+        send(&self.connection, &self.protocol, who, op)
     }
 
-    /// Waits for the reply to a request and reads it; bulk data comes into `data`.
-    pub(crate) fn finish<O: Operation, T>(
-        &self,
-        op: &O,
-        mut in_flight: InFlight<'_, R>,
-        data: &mut [u8],
-        read: impl FnOnce(O::Reply<'_>) -> T,
-    ) -> Result<T, Error> {
-        self.answer(op, &mut in_flight, data, read)
-    }
-
-    /// As [`Rpc::finish`]; a request that was not answered stays with the caller, who can arrange for its late answer before it
-    /// is given up by dropping it.
+    /// Waits for the reply to a request and reads it; bulk data comes into `data`. A request that was not answered stays with
+    /// the caller, who can arrange for its late answer before it is given up by dropping it.
     pub(crate) fn answer<O: Operation, T>(
         &self,
         op: &O,
@@ -153,10 +143,7 @@ impl<R: Lock> Rpc<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        let unique = Unique(in_flight.unique());
-        let mut head = [0; REPLY_BYTES];
-        let received = in_flight.wait(&mut head, data)?;
-        read_reply(&self.protocol, op, unique, &received, data, read)
+        answer(&self.protocol, op, in_flight, data, read)
     }
 
     /// Reads the reply to a request if it has come; `None`: not yet. See [`InFlight::poll`].
@@ -271,26 +258,39 @@ fn call<R: Lock, O: Operation, T>(
     data: &mut [u8],
     read: impl FnOnce(O::Reply<'_>) -> T,
 ) -> Result<T, Error> {
-    let encoded = Encoded::new(protocol, connection.next_unique(), who, op)?;
-    let mut head = [0; REPLY_BYTES];
-    let received = exchange(connection, &encoded, &mut head, data)?;
-    read_reply(protocol, op, Unique(encoded.unique), &received, data, read)
+    let mut in_flight = send(connection, protocol, who, op)?;
+    answer(protocol, op, &mut in_flight, data, read)
 }
 
-/// Sends a request of any kind and waits for what comes back: there once, not once a kind.
+/// Sends a request. Apart, so that the encoding is off the stack while the caller waits.
 #[inline(never)]
-fn exchange<'h, R: Lock>(
-    connection: &Arc<Connection<R>>,
-    encoded: &Encoded<'_>,
-    head: &'h mut ReplyHead,
-    data: &mut [u8],
-) -> Result<Received<'h>, Error> {
+fn send<'c, R: Lock, O: Operation>(
+    connection: &'c Arc<Connection<R>>,
+    protocol: &Protocol,
+    who: Credentials,
+    op: &O,
+) -> Result<InFlight<'c, R>, Error> {
+    let encoded = Encoded::new(protocol, connection.next_unique(), who, op)?;
     let channel = connection.pick_channel();
     // Patience ends with a request or an error.
     let submitted = connection.submit(channel, &encoded.request(), true)?.ok_or(Error::Dead)?;
-    let mut in_flight = InFlight::new(connection, submitted);
     connection.kick(channel);
-    in_flight.wait(head, data)
+    Ok(InFlight::new(connection, submitted))
+}
+
+/// Waits for the reply to a request and reads it. Apart, so that its first bytes are on the stack only now.
+#[inline(never)]
+fn answer<R: Lock, O: Operation, T>(
+    protocol: &Protocol,
+    op: &O,
+    in_flight: &mut InFlight<'_, R>,
+    data: &mut [u8],
+    read: impl FnOnce(O::Reply<'_>) -> T,
+) -> Result<T, Error> {
+    let unique = Unique(in_flight.unique());
+    let mut head = [0; REPLY_BYTES];
+    let received = in_flight.wait(&mut head, data)?;
+    read_reply(protocol, op, unique, &received, data, read)
 }
 
 fn bit(opcode: Opcode) -> u64 {

@@ -3,8 +3,13 @@
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use crate::io::view::View;
-use crate::{DefaultLock, Lock};
+use fs_dax::{View, WritableView};
+use fuse_proto::Errno;
+
+use crate::io::view::ViewGuard;
+use crate::{DefaultLock, Error, Lock};
+
+const NO_VIEW: Error = Error::refused(Errno::EOPNOTSUPP, "the window's memory is for copies only");
 
 /// A view of a file's own bytes in the host's page cache, for loads.
 ///
@@ -15,7 +20,7 @@ use crate::{DefaultLock, Lock};
 /// If somebody on the host cuts the file, touching bytes past its new end is a fault of the host's, which some hosts do
 /// not survive: map only files that nobody else shrinks.
 pub struct Map<R: Lock = DefaultLock> {
-    view: View<R>,
+    guard: ViewGuard<R>,
 }
 
 impl<R: Lock> core::fmt::Debug for Map<R> {
@@ -25,13 +30,13 @@ impl<R: Lock> core::fmt::Debug for Map<R> {
 }
 
 impl<R: Lock> Map<R> {
-    pub(crate) fn new(view: View<R>) -> Self {
-        Self { view }
+    pub(crate) fn new(guard: ViewGuard<R>) -> Self {
+        Self { guard }
     }
 
     /// Returns how many bytes are in view: at least 1.
     pub fn len(&self) -> usize {
-        self.view.len()
+        self.guard.len()
     }
 
     /// Never: a view has at least one byte.
@@ -41,18 +46,28 @@ impl<R: Lock> Map<R> {
 
     /// Returns where the first byte is in guest-physical memory.
     pub fn phys_addr(&self) -> u64 {
-        self.view.bytes().map_or(0, |(window, range)| window.phys(range))
+        self.guard.bytes().map_or(0, |(window, range)| window.phys(range))
     }
 
     /// Returns where the first byte is in the embedder's address space. Valid as long as the view; others store there at any
     /// time, and stores through it are for [`MapMut`] only.
     pub fn as_ptr(&self) -> NonNull<u8> {
-        self.view.bytes().map_or(NonNull::dangling(), |(window, range)| window.pointer(range))
+        self.guard.bytes().map_or(NonNull::dangling(), |(window, range)| window.pointer(range))
+    }
+
+    /// Returns the bytes as the view of shared memory that all DAX file systems give: for numbers loaded in one access and in
+    /// order, and for code that knows no file system.
+    ///
+    /// # Errors
+    ///
+    /// EOPNOTSUPP if the window's memory is for copies only.
+    pub fn view(&self) -> Result<View<'_>, Error> {
+        self.guard.bytes().and_then(|(window, range)| window.view(range)).ok_or(NO_VIEW)
     }
 
     /// Loads a byte; `None` past the end of the view.
     pub fn get(&self, offset: usize) -> Option<u8> {
-        let (window, range) = self.view.bytes()?;
+        let (window, range) = self.guard.bytes()?;
         (offset < range.len()).then(|| window.load_u8(range, offset))
     }
 
@@ -66,12 +81,12 @@ impl<R: Lock> Map<R> {
         let first = self.as_ptr().align_offset(8).min(self.len());
         let count = (self.len() - first) / 8;
         (0..count)
-            .map(move |index| self.view.bytes().map_or(0, |(window, range)| window.load_u64(range, first + 8 * index)))
+            .map(move |index| self.guard.bytes().map_or(0, |(window, range)| window.load_u64(range, first + 8 * index)))
     }
 
     /// Copies bytes from `offset` in the view into `to`; returns how many.
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
-        self.view.bytes().map_or(0, |(window, range)| window.read(range, offset, to))
+        self.guard.bytes().map_or(0, |(window, range)| window.read(range, offset, to))
     }
 }
 
@@ -80,17 +95,29 @@ impl<R: Lock> Map<R> {
 pub struct MapMut<R: Lock = DefaultLock>(Map<R>);
 
 impl<R: Lock> MapMut<R> {
-    pub(crate) fn new(view: View<R>) -> Self {
-        Self(Map::new(view))
+    pub(crate) fn new(guard: ViewGuard<R>) -> Self {
+        Self(Map::new(guard))
+    }
+
+    /// Returns the bytes as the view of shared memory that all DAX file systems give, to store to as well.
+    /// [`crate::File::sync_data`] makes stores durable that were made before it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Map::view`].
+    pub fn writable_view(&self) -> Result<WritableView<'_>, Error> {
+        let (window, range) = self.0.guard.bytes().ok_or(NO_VIEW)?;
+        window.mark_dirty(range);
+        window.writable_view(range).ok_or(NO_VIEW)
     }
 
     /// Copies `from` to `offset` in the view; returns how many bytes. The host sees them at once; [`crate::File::sync_data`]
     /// makes them durable.
     pub fn store(&self, offset: usize, from: &[u8]) -> usize {
-        let Some((window, range)) = self.0.view.bytes() else { return 0 };
+        let Some((window, range)) = self.0.guard.bytes() else { return 0 };
         window.mark_dirty(range);
         let count = window.write(range, offset, from);
-        self.0.view.note_stores();
+        self.0.guard.note_stores();
         count
     }
 }

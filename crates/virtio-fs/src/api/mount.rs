@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 
 use dax_window::{ConfigError, Storage, Window};
 use fuse_proto::Protocol;
-use lock_api::Mutex;
 use virtio_shm::{ShmError, ShmId, ShmRegion};
 use virtio_transport::{DmaMemory, PAGE_SIZE, Transport};
 
@@ -272,6 +271,6 @@ fn window<R: Lock>(
 
 /// The window's allocator, which is large for a stack: off it at once.
 #[inline(never)]
-fn allocator<R: Lock>(settings: dax_window::Config, ranges: usize) -> Result<Box<Mutex<R, Window>>, ConfigError> {
-    Ok(Box::new(Mutex::new(Window::new(settings, Storage::heap(ranges)?)?)))
+fn allocator(settings: dax_window::Config, ranges: usize) -> Result<Box<Window>, ConfigError> {
+    Window::new(settings, Storage::heap(ranges)?).map(Box::new)
 }

@@ -98,10 +98,10 @@ impl<R: Lock> VirtioFs<R> {
         let mapped = self.mounted.io.window().is_some();
         let encoded = rpc.encode(who, &op)?;
         vet(&encoded.message, &encoded.shape, encoded.unique, mapped)?;
-        let Some(in_flight) = rpc.submit(channel, &encoded, false)? else {
+        let Some(submitted) = rpc.connection().submit(channel, &encoded.request(), false)? else {
             return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
         };
-        let in_flight = in_flight.into_owned();
+        let in_flight = in_flight::InFlight::new(rpc.connection(), submitted).into_owned();
         rpc.connection().kick(channel);
         let reply = op.reply_size(rpc.protocol()).max;
         let room = if is_bulk(reply) { (reply as usize).min(rpc.connection().data_buffer_size()) } else { 0 };

@@ -28,7 +28,7 @@ impl<'f, R: Lock> AskSize<'f, R> {
         let rpc = io.rpc();
         let since = file.inode.size_changes();
         let channel = rpc.connection().pick_channel();
-        let sent = rpc.submit(channel, &rpc.encode(file.handle.who, &op(file))?, false)?;
+        let sent = rpc.submit(channel, file.handle.who, &op(file), false)?;
         rpc.connection().kick(channel);
         Ok(sent.map(|in_flight| Self { in_flight, since }))
     }

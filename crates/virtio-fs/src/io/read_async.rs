@@ -187,7 +187,7 @@ impl<'f, R: Lock> Read<'f, R> {
         let len = len.min(io_size(rpc));
         let op = read_op(&self.file.handle, self.at(), len);
         let channel = rpc.connection().pick_channel();
-        let Some(in_flight) = rpc.submit(channel, &rpc.encode(self.file.handle.who, &op)?, false)? else {
+        let Some(in_flight) = rpc.submit(channel, self.file.handle.who, &op, false)? else {
             return Ok(no_room(waker));
         };
         rpc.connection().kick(channel);

@@ -15,7 +15,7 @@ use crate::window::range_ref::RangeRef;
 use crate::{Error, Lock};
 
 /// Bytes of a file that stay mapped as long as this lives.
-pub(crate) struct View<R: Lock> {
+pub(crate) struct ViewGuard<R: Lock> {
     window: Arc<DaxWindow<R>>,
     /// Taken when dropped.
     range: Option<RangeRef>,
@@ -28,7 +28,7 @@ pub(crate) struct View<R: Lock> {
     io: Arc<FileIo<R>>,
 }
 
-impl<R: Lock> View<R> {
+impl<R: Lock> ViewGuard<R> {
     fn new(
         io: &Arc<FileIo<R>>,
         window: &Arc<DaxWindow<R>>,
@@ -57,7 +57,7 @@ impl<R: Lock> View<R> {
     }
 }
 
-impl<R: Lock> Drop for View<R> {
+impl<R: Lock> Drop for ViewGuard<R> {
     fn drop(&mut self) {
         if let Some(range) = self.range.take() {
             if self.stored {
@@ -79,7 +79,7 @@ impl<R: Lock> FileIo<R> {
         offset: u64,
         len: usize,
         writable: bool,
-    ) -> Result<View<R>, Error> {
+    ) -> Result<ViewGuard<R>, Error> {
         let inode = &file.inode;
         self.volume.check_alive(inode)?;
         let window = self
@@ -114,7 +114,7 @@ impl<R: Lock> FileIo<R> {
                 // The file was cut while the range was waited for; while it is held it cannot be.
                 Acquired::Range(range) if inode.size() < size => window.release(range),
                 Acquired::Range(range) => {
-                    let view = View::new(self, window, inode, range, writable);
+                    let view = ViewGuard::new(self, window, inode, range, writable);
                     if writable && self.needs_prealloc(inode) {
                         self.preallocate(file, offset, view.len() as u64)?;
                     }

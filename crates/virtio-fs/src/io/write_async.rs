@@ -228,7 +228,7 @@ impl<'f, R: Lock> Write<'f, R> {
         let noted = Noted::new(self.file, offset, data.len());
         let channel = rpc.connection().pick_channel();
         let op = write_op(handle, offset, data);
-        let Some(in_flight) = rpc.submit(channel, &rpc.encode(handle.who, &op)?, false)? else {
+        let Some(in_flight) = rpc.submit(channel, handle.who, &op, false)? else {
             return Ok(no_room(waker));
         };
         rpc.connection().kick(channel);

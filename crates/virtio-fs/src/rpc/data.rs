@@ -79,7 +79,6 @@ fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut off
     let mut unsent = None;
     for chunk in buffer.chunks(size).take(PIPELINE) {
         let op = read_op(handle, offset, chunk.len());
-<<<<<<< HEAD
         match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
                 // No more than PIPELINE: there is room.
@@ -91,18 +90,13 @@ fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut off
                 break;
             }
         }
-=======
-        let Some(in_flight) = rpc.submit(channel, &rpc.encode(handle.who, &op)?, sent.is_empty())? else { break };
-        // No more than PIPELINE: there is room.
-        let _ = sent.push((op, in_flight));
->>>>>>> 1609926 (virtio-fs, dax-window: little stack, one way to submit, the field's words)
         offset = offset.saturating_add(chunk.len() as u64);
     }
     rpc.connection().kick(channel);
     let mut end = None;
     let mut got = 0;
-    for ((op, in_flight), chunk) in sent.into_iter().zip(buffer.chunks_mut(size)) {
-        let result = rpc.finish(&op, in_flight, chunk, |bytes: &[u8]| bytes.len());
+    for ((op, in_flight), chunk) in sent.iter_mut().zip(buffer.chunks_mut(size)) {
+        let result = rpc.answer(op, in_flight, chunk, |bytes: &[u8]| bytes.len());
         if end.is_some() {
             // It lies past the end of the file or past what cannot be read, whatever the reply says.
             continue;
@@ -131,8 +125,7 @@ pub(crate) fn write_batch<R: Lock>(
     let mut failed = None;
     for data in buffer.chunks(io_size(rpc)).take(most.min(PIPELINE)) {
         let op = write_op(handle, offset, data);
-        let submitted = rpc.encode(handle.who, &op).and_then(|encoded| rpc.submit(channel, &encoded, sent.is_empty()));
-        match submitted {
+        match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
                 // No more than PIPELINE: there is room.
                 let _ = sent.push((op, in_flight));
@@ -148,9 +141,9 @@ pub(crate) fn write_batch<R: Lock>(
     rpc.connection().kick(channel);
     let mut done = 0;
     let mut short = false;
-    for (op, in_flight) in sent {
+    for (op, in_flight) in &mut sent {
         let wanted = op.data.len();
-        match rpc.finish(&op, in_flight, &mut [], |written| written.size as usize).and_then(|n| written(n, wanted)) {
+        match rpc.answer(op, in_flight, &mut [], |written| written.size as usize).and_then(|n| written(n, wanted)) {
             Ok(count) => {
                 if !short {
                     done += count;

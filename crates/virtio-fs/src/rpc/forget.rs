@@ -17,12 +17,12 @@ pub(crate) fn forget<R: Lock>(rpc: &Rpc<R>, batch: &[(NodeId, u64)], patient: bo
         [] => return Ok(true),
         [(node, nlookup)] => {
             let op = ops::Forget { node: *node, nlookup: *nlookup };
-            rpc.submit(HIPRIO, &rpc.encode(who, &op)?, patient)?
+            rpc.submit(HIPRIO, who, &op, patient)?
         }
         many => {
             let items: Vec<ForgetOne> = many.iter().map(|(node, count)| ForgetOne::new(*node, *count)).collect();
             let op = ops::BatchForget { items: List::new(&items) };
-            rpc.submit(HIPRIO, &rpc.encode(who, &op)?, patient)?
+            rpc.submit(HIPRIO, who, &op, patient)?
         }
     };
     if sent.is_none() {

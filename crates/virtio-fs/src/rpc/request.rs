@@ -41,7 +41,7 @@ impl<'o> Encoded<'o> {
     }
 
     /// The request as a queue wants it.
-    pub(super) fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         let reply = self.shape.reply.max as usize;
         let (reply_len, reply_data) = match self.shape.rule {
             ReplyRule::Never => (0, 0),

@@ -48,11 +48,7 @@ impl<R: Lock> DaxWindow<R> {
         let mut first_error = None;
         for (index, entry) in entries.iter().enumerate() {
             let op = self.mapping(&file, entry).op();
-            let encoded = self.rpc.encode(file.who, &op);
-            let sent = encoded
-                .and_then(|encoded| self.rpc.submit(channel, &encoded, false))
-                .transpose()
-                .unwrap_or(Err(NO_ROOM));
+            let sent = self.rpc.submit(channel, file.who, &op, false).transpose().unwrap_or(Err(NO_ROOM));
             let sent = match sent {
                 Ok(sent) => Some(sent.into_owned()),
                 Err(error) => {

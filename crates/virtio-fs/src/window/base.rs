@@ -56,7 +56,7 @@ pub(super) struct Patience {
 pub(crate) struct DaxWindow<R: Lock> {
     pub(super) rpc: Arc<Rpc<R>>,
     /// Apart, so that the whole is small enough for little stacks while it is made.
-    pub(super) window: Box<Mutex<R, Window>>,
+    pub(super) window: Mutex<R, Box<Window>>,
     pub(super) events: Events,
     pub(super) memory: WindowMemory,
     pub(super) settings: Settings,
@@ -75,17 +75,12 @@ pub(crate) struct DaxWindow<R: Lock> {
 
 impl<R: Lock> DaxWindow<R> {
     /// A window whose memory is mapped, with nothing in it.
-    pub(crate) fn new(
-        rpc: Arc<Rpc<R>>,
-        window: Box<Mutex<R, Window>>,
-        memory: WindowMemory,
-        settings: Settings,
-    ) -> Self {
-        let events = window.lock().events();
+    pub(crate) fn new(rpc: Arc<Rpc<R>>, window: Box<Window>, memory: WindowMemory, settings: Settings) -> Self {
+        let events = window.events();
         Self {
             rpc,
             events,
-            window,
+            window: Mutex::new(window),
             memory,
             settings,
             status: Mutex::new(DaxStatus::Active),

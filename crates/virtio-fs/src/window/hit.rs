@@ -5,7 +5,7 @@
 use core::ptr::NonNull;
 
 use dax_window::{Request, Stream};
-use fs_dax::PAGE_SIZE;
+use fs_dax::{PAGE_SIZE, View, WritableView};
 
 use super::DaxWindow;
 use super::memory::Span;
@@ -55,6 +55,16 @@ impl<R: Lock> DaxWindow<R> {
         for page in (first..first + len).step_by(PAGE_SIZE as usize) {
             self.memory.store_what_is_there(Span { window_offset: page, len: PAGE_SIZE as usize });
         }
+    }
+
+    /// A view of the bytes.
+    pub(crate) fn view<'r>(&'r self, range: &'r RangeRef) -> Option<View<'r>> {
+        self.memory.view(range.span(0))
+    }
+
+    /// A view of the bytes to store to; `None` if they are not mapped for writing.
+    pub(crate) fn writable_view<'r>(&'r self, range: &'r RangeRef) -> Option<WritableView<'r>> {
+        if range.is_writable() { self.memory.writable_view(range.span(0)) } else { None }
     }
 
     /// Loads the byte at `offset`, which is below the reference's length.

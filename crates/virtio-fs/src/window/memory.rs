@@ -4,6 +4,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use fs_dax::{DeviceOffset, MappedMemory, NoFlush, Pages, PhysAddr, View, WritableView};
 use virtio_shm::ShmRegion;
 
 use super::part::Owned;
@@ -18,6 +19,8 @@ pub(crate) struct WindowMemory {
     region: ShmRegion,
     owned: Option<Owned>,
     base: NonNull<u8>,
+    /// The same for views. Valid as long as the window is mapped, which is longer than any reference to a range.
+    shared: MappedMemory<'static>,
     access: WindowAccess,
 }
 
@@ -50,9 +53,16 @@ impl WindowMemory {
     ) -> Result<Self, DaxStatus> {
         let mapped = usize::try_from(region.len()).ok().and_then(|_| platform.map_window(&region));
         let refused = match mapped {
-            Some(base) if base.addr().get().is_multiple_of(fs_dax::PAGE_SIZE as usize) => {
-                return Ok(Self { whole, region, owned, base, access: platform.window_access() });
-            }
+            Some(base) if base.addr().get().is_multiple_of(fs_dax::PAGE_SIZE as usize) => match shared(base, &region) {
+                Ok(shared) => {
+                    return Ok(Self { whole, region, owned, base, shared, access: platform.window_access() });
+                }
+                Err(error) => {
+                    log::error!("virtio-fs: the window cannot be viewed: {error}");
+                    platform.unmap_window(&region, base);
+                    DaxStatus::NotMapped
+                }
+            },
             Some(base) => {
                 platform.unmap_window(&region, base);
                 DaxStatus::Misaligned { address: base.addr().get() }
@@ -116,6 +126,16 @@ impl WindowMemory {
         len
     }
 
+    /// A view of the span, for loads.
+    pub(crate) fn view(&self, span: Span) -> Option<View<'_>> {
+        self.shared.view(DeviceOffset(span.window_offset), span.len as u64).ok()
+    }
+
+    /// A view of the span, which is mapped for writing.
+    pub(crate) fn writable_view(&self, span: Span) -> Option<WritableView<'_>> {
+        self.shared.writable_view(DeviceOffset(span.window_offset), span.len as u64).ok()
+    }
+
     /// Loads the span's first byte, which the host may change at any time. The span is not empty.
     pub(crate) fn load_u8(&self, span: Span) -> u8 {
         assert!(span.len >= 1, "a byte outside its span");
@@ -154,4 +174,13 @@ impl WindowMemory {
         // SAFETY: the assertion keeps the offset inside the mapped region.
         unsafe { self.base.add(span.window_offset as usize) }
     }
+}
+
+/// The mapped window as shared memory.
+fn shared(base: NonNull<u8>, region: &ShmRegion) -> Result<MappedMemory<'static>, fs_dax::Error> {
+    let len = usize::try_from(region.len()).unwrap_or(usize::MAX);
+    // SAFETY: the platform mapped the bytes, write-back cached, and unmaps them when no reference to a range is left; nothing
+    // is viewed but spans, which a mapping of the host's covers; and nobody makes references to the bytes.
+    let shared = unsafe { MappedMemory::new(base, len, true, NoFlush) }?;
+    shared.with_phys(PhysAddr(region.addr()), Pages::Full)
 }

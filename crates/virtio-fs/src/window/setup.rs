@@ -29,8 +29,7 @@ impl<R: Lock> DaxWindow<R> {
             // As many in flight as there is room for; only the first of them waits for it.
             while let Some(next) = unsent.as_slice().first() {
                 let op = self.mapping(file, next).op();
-                let encoded = self.rpc.encode(file.who, &op);
-                let submitted = encoded.and_then(|encoded| self.rpc.submit(channel, &encoded, sent.is_empty()));
+                let submitted = self.rpc.submit(channel, file.who, &op, sent.is_empty());
                 let Some(in_flight) = submitted.transpose() else { break };
                 // As many as entries at most.
                 let _ = sent.push_back(in_flight);
