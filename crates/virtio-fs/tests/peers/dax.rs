@@ -1,7 +1,7 @@
 //! Mapped reads and writes, seen on both sides.
 
 use fuse_proto::Errno;
-use virtio_fs::{OpenOptions, TailMapping, WindowAccess};
+use virtio_fs::{MapMut, OpenOptions, TailMapping, WindowAccess};
 
 use crate::rig::content::{assert_same, content, poke};
 use crate::rig::ledger::op;
@@ -116,8 +116,22 @@ fn a_view_is_the_page_cache_itself(peer: Peer) {
     assert_eq!(view.copy_to(65530, &mut found), 6, "to the end of the view");
     assert_eq!(view.store(65536, b"x"), 0);
     assert_eq!(view.copy_to(usize::MAX, &mut found), 0);
+    shared_memory_views(&view, &peer, at);
+    assert_eq!(fs.stats().requests, before);
     drop((view, file));
     peer.finish(fs);
+}
+
+/// The same bytes as the view that all DAX file systems give.
+fn shared_memory_views(mapped: &MapMut, peer: &Peer, at: usize) {
+    let view = mapped.writable_view().unwrap();
+    assert_eq!((view.len(), view.phys().map(|phys| phys.0)), (mapped.len(), Some(mapped.phys_addr())));
+    assert_eq!(view.as_ptr(), mapped.as_ptr().as_ptr().cast_const());
+    view.write(8192, b"VIEWPOKE").unwrap();
+    assert_eq!(&peer.get("file")[at + 8192..at + 8200], b"VIEWPOKE");
+    let word = mapped.view().unwrap().load_u64(8192).unwrap();
+    assert_eq!(word.to_le_bytes(), *b"VIEWPOKE");
+    view.write(65530, b"past the end").unwrap_err();
 }
 
 fn views_end_where_they_must(peer: Peer) {
