@@ -92,7 +92,7 @@ pub enum Access {
     /// Remove the ticket's ranges, report with [`crate::Window::complete_remove`], and ask again under the same lock:
     /// then what was freed cannot go to someone else.
     Evict(RemoveTicket),
-    /// Someone else is at it. Ask again when the event counter differs from the value in here, or give up.
+    /// The range is in transition. Retry when the event counter differs from the value in here, or give up.
     Wait(Wait),
     /// Use READ or WRITE requests. For a map or a fault this means that it can't be had now.
     Bypass(Bypass),

@@ -66,11 +66,11 @@
 //! - When there is time (after a set-up, or in a worker) call [`Window::reclaim_step`] until it gives nothing.
 //! - A hit that [`RangeRef::wants_read_ahead`]: call [`Window::read_ahead`], submit, do not wait, report when the replies come.
 //!
-//! # Contract: who may race with whom
+//! # Contract: which races are allowed
 //! - *Two want the same chunk*: the first gets the set-up, the others [`WaitReason::Setup`]; there is no second SETUPMAPPING.
 //!   If the first fails, the others ask again and one of them tries.
 //! - *Upgrade*: the range keeps its window offset. On a host that replaces atomically readers go on undisturbed; otherwise
-//!   ([`Upgrade::Quiesce`], [`Upgrade::Remove`]) it happens only when nobody uses the range; a copy is told to go round
+//!   ([`Upgrade::Quiesce`], [`Upgrade::Remove`]) it happens only when nobody uses the range; a copy gets a bypass
 //!   meanwhile, a map or fault to wait.
 //! - *Eviction and reclaim* take only ranges without reference, pin, write-back or ticket. A chunk that is being removed
 //!   is waited for. A range in page tables may be evicted; its entry says `installed`.
@@ -82,7 +82,7 @@
 //!   That is right when the request is not in the device's hands any more. When it may be, report [`Outcome::Lost`]: such a
 //!   range is never used again, since a late execution would change what is in it.
 //!   When its answer may come after all, give it up by [`Window::give_up_setup`] or [`Window::give_up_remove`]: the
-//!   range is used again once [`Window::late`] was told of the answer.
+//!   range is used again once [`Window::late`] is given the answer.
 //! - *A hold is dropped* without [`Window::release`]: its range stays for good (a [`RangeRef`] cannot reach the lock); wrap it.
 //!
 //! # When the state of a range is not known
@@ -107,7 +107,7 @@
 //! larger than the window). What is referenced when the hand meets it leaves the queue until its last release, so each
 //! reference costs the hand at most one step. Traces and numbers: `POLICIES.md`, printed by the example `eviction`.
 //!
-//! Nothing is kept free as long as nobody is short of ranges: a working set as large as the window stays in it. Once
+//! Nothing is kept free while there are enough ranges: a working set as large as the window stays in it. Once
 //! callers had to wait for a removal, [`Window::reclaim_step`] keeps as many ranges free as were taken during the last
 //! removals' round trips, and stops when demand does.
 //!

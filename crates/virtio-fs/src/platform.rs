@@ -28,7 +28,7 @@ pub enum WindowAccess {
 ///
 /// Who implements this guarantees that the memory that [`Platform::map_window`] returns is valid for reads and writes of
 /// the whole region, mapped write-back cached (virtio 1.3, 5.11.6.4), until [`Platform::unmap_window`], and is used for
-/// nothing else; and that the copies copy exactly what they are told.
+/// nothing else; and that the copies copy exactly the bytes that they are given.
 pub unsafe trait Platform: Send + Sync {
     /// Time since any fixed point; never goes back. Read once or twice an operation, so it should be cheap.
     fn now(&self) -> Duration;

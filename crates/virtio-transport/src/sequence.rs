@@ -81,7 +81,7 @@ impl StatusSequence {
     }
 }
 
-/// Waits until a device that was told to reset says that it has done so, for as long as `keep_waiting` says so.
+/// Waits until a device has done the reset that was asked for, for as long as `keep_waiting` says so.
 ///
 /// # Errors
 ///

@@ -32,7 +32,7 @@ impl Window {
         }
     }
 
-    /// A ticket fell into the box: what it had not reported is unknown.
+    /// A ticket was dropped: what it had not reported is unknown.
     fn setup_dropped(&mut self, slot: u8) {
         while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.setups_unknown += 1;
@@ -49,7 +49,7 @@ impl Window {
         }
     }
 
-    /// A ticket fell into the box: nobody said that page tables were cleared or stores written back.
+    /// A ticket was dropped: it is not known whether page tables were cleared or stores written back.
     fn remove_dropped(&mut self, slot: u8) {
         while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.removals_failed += 1;

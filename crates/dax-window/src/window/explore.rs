@@ -2,7 +2,7 @@
 //!
 //! Each caller does one thing that it picks from a menu; at every moment any caller that can go on may be the next. A
 //! state that was seen before is not gone into again. The reference model compares after every step; at the end it is
-//! checked that from every state that was reached everyone can get to their end if the host does what it is told from
+//! checked that from every state that was reached everyone can get to their end if the host does what it is asked from
 //! then on: nothing is lost, and nobody waits for ever.
 
 use alloc::sync::Arc;
@@ -131,7 +131,7 @@ enum Move {
 }
 
 impl Move {
-    /// Whether the host does what it is told and everyone what they should.
+    /// Whether the host does what it is asked, and every ticket is reported.
     fn is_good(self) -> bool {
         match self {
             Self::Setup(_, n) | Self::Remove(_, n) => n == 0,

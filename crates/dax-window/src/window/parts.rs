@@ -45,14 +45,14 @@ pub struct Window {
     pub(super) shared: SharedRef,
     /// A reference to `shared` for the next ticket: cloning one costs an atomic operation.
     pub(super) spare: Option<SharedRef>,
-    /// Someone was told to wait since the event counter last moved.
+    /// Whether there is a waiter since the event counter last moved.
     pub(super) has_waiters: bool,
     pub(super) guard: Guard,
     pub(super) placement: Placement,
     pub(super) refusals: Refusals,
     pub(super) demand: Demand,
     pub(super) draining: bool,
-    /// Someone was told to wait for references: the last release must be heard.
+    /// A waiter needs the last release.
     pub(super) ref_waiters: bool,
     pub(super) holds: u64,
     pub(super) pins: u64,
@@ -185,7 +185,7 @@ impl Window {
     }
 
     /// Takes the installed mark away: no page table refers to the range any more.
-    /// Give it only for a range that is held, so that it cannot have changed hands.
+    /// Only for a range that is held, so that it still maps the same chunk.
     pub fn uninstall(&mut self, hold: &RangeRef) {
         if let Some(node) = self.descriptors.get_mut(hold.range.0 as usize) {
             node.clear(flag::INSTALLED);
@@ -417,7 +417,7 @@ impl Window {
         self.free_slot(claim.slot);
     }
 
-    /// Moves the event counter if anyone was told to wait since it last moved.
+    /// Moves the event counter if there is a waiter since it last moved.
     pub(super) fn notify_waiters(&mut self) {
         if self.has_waiters {
             self.has_waiters = false;
