@@ -97,6 +97,7 @@ impl<R: Lock> Rpc<R> {
     }
 
     /// A request, encoded, with a number of its own.
+    #[inline(always)]
     pub(crate) fn encode<'o, O: Operation>(&self, who: Credentials, op: &'o O) -> Result<Encoded<'o>, Error> {
         Encoded::new(&self.protocol, self.connection.next_unique(), who, op)
     }

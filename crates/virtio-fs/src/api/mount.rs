@@ -272,5 +272,6 @@ fn window<R: Lock>(
 /// The window's allocator, which is large for a stack: off it at once.
 #[inline(never)]
 fn allocator(settings: dax_window::Config, ranges: usize) -> Result<Box<Window>, ConfigError> {
-    Window::new(settings, Storage::heap(ranges)?).map(Box::new)
+    let place = Box::new_uninit();
+    Ok(Box::write(place, Window::new(settings, Storage::heap(ranges)?)?))
 }

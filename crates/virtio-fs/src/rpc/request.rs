@@ -30,6 +30,8 @@ pub(crate) struct Encoded<'o> {
 
 impl<'o> Encoded<'o> {
     /// Encodes a request with a number that no other one in flight has.
+    // Else the encoding is on the stack twice.
+    #[inline(always)]
     pub(super) fn new<O: Operation>(
         protocol: &Protocol,
         unique: u64,

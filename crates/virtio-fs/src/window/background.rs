@@ -1,6 +1,7 @@
 //! Mapping files without blocking: set-ups whose requests are in flight while nobody waits for them.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::task::Waker;
 
 use dax_window::{Access, Bypass, Request, SetupTicket, Stream};
@@ -44,7 +45,7 @@ impl<R: Lock> DaxWindow<R> {
         let entries = self.setup_entries(&ticket);
         let connection = self.rpc.connection();
         let channel = connection.pick_channel();
-        let mut in_flight = heapless::Vec::new();
+        let mut in_flight = Vec::with_capacity(entries.len());
         let mut first_error = None;
         for (index, entry) in entries.iter().enumerate() {
             let op = self.mapping(&file, entry).op();
@@ -59,8 +60,7 @@ impl<R: Lock> DaxWindow<R> {
                     None
                 }
             };
-            // As many as entries at most.
-            let _ = in_flight.push(sent);
+            in_flight.push(sent);
         }
         connection.kick(channel);
         SetUp { ticket, file, entries, in_flight, range: None, first_error }

@@ -1,5 +1,7 @@
 //! What is known of mappings that are being set up.
 
+use alloc::vec::Vec;
+
 use dax_window::{MAX_AHEAD, SetupEntry, SetupTicket};
 use fuse_proto::NodeId;
 
@@ -27,7 +29,7 @@ pub(crate) struct SetUp<R: Lock> {
     pub(super) file: FileId,
     pub(super) entries: heapless::Vec<SetupEntry, MAX_ENTRIES>,
     /// `None` once it is answered.
-    pub(super) in_flight: heapless::Vec<Option<InFlight<'static, R>>, MAX_ENTRIES>,
+    pub(super) in_flight: Vec<Option<InFlight<'static, R>>>,
     pub(super) range: Option<RangeRef>,
     pub(super) first_error: Option<Error>,
 }

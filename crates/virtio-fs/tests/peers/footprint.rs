@@ -78,8 +78,16 @@ fn operations_take_little_stack() {
     depths.of("fault", || tables.touch(&file, 4096, true, Wanted::Base).unwrap());
     depths.of("write-back", || file.sync_range(0, RANGE as u64).unwrap());
     depths.of("allocate", || file.allocate(FallocateMode::KEEP_SIZE, 0, 4096).unwrap());
+    for dropped in [false, true] {
+        depths.of("read, asynchronously", || {
+            let mut read = pin!(file.read_async(&mut buffer, (4 + u64::from(dropped)) * RANGE as u64));
+            while read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() && !dropped {
+                fs.poll();
+            }
+        });
+    }
     depths.of("truncate", || file.set_len(100).unwrap());
-    depths.of("read, asynchronously", || {
+    depths.of("read a few bytes, asynchronously", || {
         let mut read = pin!(file.read_async(&mut buffer, 0));
         while read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             fs.poll();
