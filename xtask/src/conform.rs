@@ -17,7 +17,7 @@ use crate::{
     peer::Peer,
     process::interrupt,
     qemu_test::Tally,
-    setup::{Context, qemu::QemuArgs},
+    setup::{Context, private::Programme, qemu::QemuArgs},
 };
 use anyhow::{Context as _, Result, bail};
 use case::{Cases, Ended};
@@ -27,6 +27,7 @@ use mount::Mount;
 use place::Place;
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -39,7 +40,7 @@ use suite::{SUITES, Suite};
 const WINDOWS: [u64; 2] = [16 << 20, 256 << 20];
 /// Suites and peers of the short form.
 const SHORT: [(&str, &[Peer]); 2] =
-    [("pjdfstest", &[Peer::VirtiofsdDax]), ("fsx", &[Peer::VirtiofsdDax, Peer::Virtiofsd])];
+    [("pjdfstest", &[Peer::VirtiofsdDax]), ("fsx", &[Peer::VirtiofsdDax, Peer::Libkrun])];
 
 /// `cargo xtask conform`
 #[derive(Args, Clone, Debug)]
@@ -66,6 +67,12 @@ struct Run {
     window: u64,
 }
 
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}M", self.suite.name, self.peer.name(), self.window >> 20)
+    }
+}
+
 /// Runs `cargo xtask conform`.
 pub(crate) fn command(args: &ConformArgs) -> Result<ExitCode> {
     if args.list {
@@ -83,40 +90,113 @@ pub(crate) fn command(args: &ConformArgs) -> Result<ExitCode> {
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs what the arguments choose.
+/// Runs the short form; for what it takes see [`obstacle`].
 ///
 /// # Errors
-/// When a tool cannot be had, or the arguments name nothing.
-pub(crate) fn run(context: &Context, args: &ConformArgs) -> Result<Tally> {
+/// When the driver's programme does not build, or a folder cannot be made.
+pub(crate) fn short(context: &Context) -> Result<Tally> {
+    run(context, &ConformArgs { suite: None, peer: None, long: false, list: false })
+}
+
+/// Runs what the arguments choose. A suite or a peer that cannot be had is skipped, aloud.
+fn run(context: &Context, args: &ConformArgs) -> Result<Tally> {
     let runs = plan(args)?;
     if let Some(reason) = obstacle() {
         println!("conform: skipped ({reason})");
         return Ok(Tally { skipped: runs.len(), ..Tally::default() });
     }
-    let exceptions = Exceptions::load()?;
     let folder = context.paths.target.join("conform");
-    let programme = mount::build(context, runs.iter().any(|run| run.peer.is_local()))?;
-    let mut bare: BTreeMap<&str, Cases> = BTreeMap::new();
+    let mut conform = Conform {
+        context,
+        exceptions: Exceptions::load()?,
+        programme: mount::build(context, runs.iter().any(|run| run.peer.is_local()), &folder)?,
+        folder,
+        long: args.long,
+        bare: BTreeMap::new(),
+    };
     let mut total = Tally::default();
     for run in &runs {
         interrupt::check()?;
-        let name = run.suite.name;
-        if !bare.contains_key(name) {
-            bare.insert(name, on_bare_folder(context, run.suite, &folder, args.long)?);
-        }
         let begin = Instant::now();
-        let cases = over_mount(context, &programme, *run, &folder, args.long)?;
-        let verdict = exceptions.judge(name, run.peer.name(), cases, &bare[name]);
-        let tally = report(run, &verdict);
-        println!(
-            "conform {name} {} {}M: {tally} in {} s",
-            run.peer.name(),
-            run.window >> 20,
-            begin.elapsed().as_secs()
-        );
+        let tally = conform.run(run)?;
+        println!("conform {run}: {tally} in {} s", begin.elapsed().as_secs());
         total = total.plus(tally);
     }
     Ok(total)
+}
+
+/// What runs share.
+struct Conform<'a> {
+    context: &'a Context,
+    exceptions: Exceptions,
+    folder: PathBuf,
+    programme: PathBuf,
+    long: bool,
+    /// What each suite says of the bare folder; why it cannot be had, if so.
+    bare: BTreeMap<&'static str, Result<Cases, String>>,
+}
+
+impl Conform<'_> {
+    fn run(&mut self, run: &Run) -> Result<Tally> {
+        let suite = run.suite;
+        if !self.bare.contains_key(suite.name) {
+            let bare = match (suite.prepare)(self.context) {
+                Ok(()) => Ok(self.on_bare_folder(suite)?),
+                Err(error) => Err(format!("{error:#}")),
+            };
+            self.bare.insert(suite.name, bare);
+        }
+        let bare = match &self.bare[suite.name] {
+            Ok(bare) => bare,
+            Err(reason) => return Ok(skipped(run, reason)),
+        };
+        let daemon = match run.peer.programme(self.context) {
+            Ok(daemon) => daemon,
+            Err(error) => return Ok(skipped(run, &format!("{error:#}"))),
+        };
+        let cases = self.over_mount(*run, daemon.as_ref())?;
+        Ok(report(run, &self.exceptions.judge(suite.name, run.peer.name(), cases, bare)))
+    }
+
+    fn on_bare_folder(&self, suite: Suite) -> Result<Cases> {
+        let folder = self.folder.join("bare");
+        let place = Place {
+            folder: empty(&folder.join(suite.name))?,
+            scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
+            long: self.long,
+        };
+        let cases = (suite.run)(self.context, &place).with_context(|| format!("{} on the bare folder", suite.name))?;
+        fs::remove_dir_all(&place.folder)?;
+        Ok(cases)
+    }
+
+    /// What the suite says over a mount, and whether the mount ended as it should.
+    fn over_mount(&self, run: Run, daemon: Option<&Programme>) -> Result<Cases> {
+        let Run { suite, peer, window } = run;
+        let folder = self.folder.join(format!("{}-{}", peer.name(), window >> 20));
+        let share = folder.join("share");
+        fs::create_dir_all(&share)?;
+        let mounted = Mount::new(&self.programme, peer, daemon, &share, &folder, window, suite.options)?;
+        let place = Place {
+            folder: empty(&mounted.point().join(suite.name))?,
+            scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
+            long: self.long,
+        };
+        let ran = (suite.run)(self.context, &place);
+        let removed = fs::remove_dir_all(&place.folder).with_context(|| format!("{} cannot be emptied", suite.name));
+        let mut cases = match ran.and_then(|cases| removed.map(|()| cases)) {
+            Ok(cases) => cases,
+            Err(error) => case::one("the suite", Err(error.context(mounted.last_words()))),
+        };
+        cases.extend(case::one("unmount", mounted.end()).into_iter().filter(|(_, ended)| *ended != Ended::Passed));
+        Ok(cases)
+    }
+}
+
+/// A run that cannot be.
+fn skipped(run: &Run, reason: &str) -> Tally {
+    println!("test {}::{} ... skipped ({reason})", run.suite.name, run.peer.name());
+    Tally { skipped: 1, ..Tally::default() }
 }
 
 /// What to run.
@@ -142,7 +222,7 @@ fn plan(args: &ConformArgs) -> Result<Vec<Run>> {
 }
 
 /// Why nothing can be mounted here, if so.
-fn obstacle() -> Option<String> {
+pub(crate) fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it takes root: the suites change users, and mount".into());
     }
@@ -160,42 +240,6 @@ fn empty(folder: &Path) -> Result<PathBuf> {
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(folder.to_path_buf())
-}
-
-fn on_bare_folder(context: &Context, suite: Suite, folder: &Path, long: bool) -> Result<Cases> {
-    let folder = folder.join("bare");
-    let place = Place {
-        folder: empty(&folder.join(suite.name))?,
-        scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
-        long,
-    };
-    let cases = (suite.run)(context, &place).with_context(|| format!("{} on the bare folder", suite.name))?;
-    fs::remove_dir_all(&place.folder)?;
-    Ok(cases)
-}
-
-/// A run over a mount: what the suite says, and whether the mount ended as it should.
-fn over_mount(context: &Context, programme: &Path, run: Run, folder: &Path, long: bool) -> Result<Cases> {
-    let Run { suite, peer, window } = run;
-    let folder = folder.join(format!("{}-{}", peer.name(), window >> 20));
-    fs::create_dir_all(&folder)?;
-    let daemon = peer.programme(context)?;
-    let share = folder.join("share");
-    fs::create_dir_all(&share)?;
-    let mounted = Mount::new(programme, peer, daemon.as_ref(), &share, &folder, window, suite.options)?;
-    let place = Place {
-        folder: empty(&mounted.point().join(suite.name))?,
-        scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
-        long,
-    };
-    let ran = (suite.run)(context, &place);
-    let removed = fs::remove_dir_all(&place.folder).with_context(|| format!("{} cannot be emptied", suite.name));
-    let mut cases = match ran.and_then(|cases| removed.map(|()| cases)) {
-        Ok(cases) => cases,
-        Err(error) => case::one("the suite", Err(error.context(mounted.last_words()))),
-    };
-    cases.extend(case::one("unmount", mounted.end()).into_iter().filter(|(_, ended)| *ended != Ended::Passed));
-    Ok(cases)
 }
 
 /// Prints what did not pass, and counts.
@@ -233,10 +277,7 @@ mod tests {
 
     #[test]
     fn what_runs_when() {
-        assert_eq!(
-            names(None, None, false),
-            ["pjdfstest virtiofsd-dax 16", "fsx virtiofsd-dax 16", "fsx virtiofsd 16"]
-        );
+        assert_eq!(names(None, None, false), ["pjdfstest virtiofsd-dax 16", "fsx virtiofsd-dax 16", "fsx libkrun 16"]);
         assert_eq!(names(Some("git"), None, false), ["git virtiofsd-dax 16"]);
         assert_eq!(names(None, Some("libkrun"), false), ["pjdfstest libkrun 16", "fsx libkrun 16"]);
         assert_eq!(names(Some("fsx"), Some("libkrun"), true), ["fsx libkrun 16", "fsx libkrun 256"]);

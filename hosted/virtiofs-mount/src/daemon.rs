@@ -39,11 +39,10 @@ impl Daemon {
         let mut command = Command::new(&path);
         command.arg("--socket-path").arg(folder.path().join("socket")).arg("--shared-dir").arg(&args.source);
         command.args(["--xattr", "--log-level", "warn"]);
-        if is_ours(&path) {
+        let has_window = is_ours(&path);
+        if has_window {
             command.args(["--window-size", &args.window.to_string()]);
             command.args(["--num-request-queues", &args.queues.to_string()]);
-        } else if args.window > 0 {
-            eprintln!("virtiofs-mount: {} has no DAX window; files go by READ and WRITE", path.display());
         }
         command.args(&args.daemon_arg);
         let process = command
@@ -54,6 +53,9 @@ impl Daemon {
             .with_context(|| format!("the daemon {} cannot be started", path.display()))?;
         let mut daemon = Self { process, folder, log };
         daemon.wait_for_socket(&path)?;
+        if !has_window && args.window > 0 {
+            eprintln!("virtiofs-mount: {} has no DAX window; files go by READ and WRITE", path.display());
+        }
         Ok(daemon)
     }
 

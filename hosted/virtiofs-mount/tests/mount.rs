@@ -5,6 +5,8 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -238,28 +240,115 @@ fn a_daemon_that_dies_is_an_error_and_leaves_nothing() {
     assert!(rustix::fs::statfs(mounted.path("")).is_err());
     assert_eq!(mounted.wait().code(), Some(1));
     assert!(mounted.log().contains("the back end is gone"), "{}", mounted.log());
-    assert!((&open).read(&mut [0; 8]).is_err(), "ENOTCONN");
+    let error = (&open).read(&mut [0; 8]).expect_err("nobody serves it any more");
+    let errno = rustix::io::Errno::from_io_error(&error).expect("the system says so");
+    assert!([rustix::io::Errno::NOTCONN, rustix::io::Errno::IO].contains(&errno), "{error}");
+}
+
+/// Runs it to its end, which must be an error of one sentence that has `says` in it, with nothing mounted below `folder`.
+fn refused(command: &mut Command, folder: &Path, says: &str) {
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(says) && said.trim().lines().count() == 1, "{says}: {said}");
+    assert!(said.starts_with("virtiofs-mount: "), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!mounts.contains(folder.to_str().expect("UTF-8")), "{says}: something is mounted");
+}
+
+/// A folder with a folder `share`, a folder `mnt` and a file `file` in it.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["share", "mnt"] {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    fs::write(folder.path().join("file"), "").expect("written");
+    folder
 }
 
 #[test]
 fn bad_input_is_one_sentence() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    fs::create_dir(folder.path().join("mnt")).expect("a folder");
-    fs::write(folder.path().join("file"), "").expect("written");
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    // Somebody listened there once.
+    drop(UnixListener::bind(path("stale")).expect("a socket"));
+    let usable = File::options().read(true).write(true).open("/dev/fuse").is_ok();
     for (source, point, says) in [
         ("nothing", "mnt", "there is no socket"),
         ("file", "mnt", "cannot connect to"),
-        ("mnt", "nothing", "cannot be used"),
-        ("mnt", "file", "is no folder"),
+        ("stale", "mnt", "cannot connect to"),
+        ("share", "nothing", "cannot be used"),
+        ("share", "file", "is no folder"),
     ] {
-        let output = programme().args(["-f", &path(source), &path(point)]).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        // Who cannot mount at all is told that first.
-        let told = said.contains(says) || said.contains("/dev/fuse");
-        assert!(told && said.lines().count() == 1, "{source} {point}: {said}");
-        assert_eq!(output.status.code(), Some(1));
+        // Who cannot mount at all is told that before anybody connects.
+        let says = if usable || point != "mnt" { says } else { "/dev/fuse" };
+        refused(programme().arg("-f").arg(path(source)).arg(path(point)), folder.path(), says);
+        refused(programme().arg(path(source)).arg(path(point)), folder.path(), says);
     }
-    let output = programme().args([&path("mnt"), &path("mnt"), "--window", "3M"]).output().expect("it runs");
-    assert!(!output.status.success(), "in the background too");
+    refused(programme().arg(path("share")).arg(path("mnt")).args(["--window", "3M"]), folder.path(), "power of two");
+}
+
+#[test]
+fn a_back_end_that_hangs_up_is_one_sentence() {
+    if daemon().is_none() {
+        return;
+    }
+    let folder = folder();
+    let socket = folder.path().join("socket");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let hang_up = std::thread::spawn(move || drop(listener.accept().expect("a connection")));
+    refused(programme().arg("-f").arg(&socket).arg(folder.path().join("mnt")), folder.path(), "GET_PROTOCOL_FEATURES");
+    hang_up.join().expect("it was asked");
+}
+
+#[test]
+fn a_daemon_that_does_not_start_is_one_sentence() {
+    if daemon().is_none() {
+        return;
+    }
+    let folder = folder();
+    for (daemon, says) in [("/bin/false", "ended at once"), ("/no/such/daemon", "cannot be started")] {
+        let mut command = programme();
+        command.args(["-f", "--daemon", daemon]).arg(folder.path().join("share")).arg(folder.path().join("mnt"));
+        refused(&mut command, folder.path(), says);
+    }
+}
+
+#[test]
+fn a_mount_point_in_use_stays_as_it_is() {
+    let Some(mounted) = Mounted::new(&[]) else { return };
+    let folder = folder();
+    fs::write(mounted.path("file"), "contents").expect("it writes");
+    let mut command = programme();
+    command.arg("-f").arg(folder.path().join("share")).arg(mounted.path(""));
+    refused(&mut command, folder.path(), "is in use");
+    assert_eq!(fs::read(mounted.path("file")).expect("it reads"), b"contents");
+    mounted.end();
+}
+
+#[test]
+fn without_the_device_or_the_right_to_it_nothing_begins() {
+    if daemon().is_none() {
+        return;
+    }
+    let folder = folder();
+    // A namespace of mounts in which nothing is in /dev.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs none /dev && exec \"$@\"", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_virtiofs-mount")).arg("-f");
+    refused(
+        command.arg(folder.path().join("share")).arg(folder.path().join("mnt")),
+        folder.path(),
+        "there is no /dev/fuse",
+    );
+
+    // Nobody may not, but has to reach the programme and the folders.
+    let copy = folder.path().join("virtiofs-mount");
+    fs::copy(env!("CARGO_BIN_EXE_virtiofs-mount"), &copy).expect("a copy");
+    for path in [folder.path(), copy.as_path()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+    let mut command = Command::new(copy);
+    command.uid(65534).gid(65534).arg("-f").arg(folder.path().join("share")).arg(folder.path().join("mnt"));
+    refused(&mut command, folder.path(), "no right to use /dev/fuse");
 }

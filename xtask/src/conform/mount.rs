@@ -27,18 +27,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const QUEUES: u16 = 2;
 const TICK: Duration = Duration::from_millis(20);
 
-/// Builds the programme that mounts; with the devices in the process if one of them is wanted.
+/// Builds the programme that mounts, with the devices in the process if one of them is wanted, and copies it into `folder`:
+/// who builds it meanwhile for something else leaves that one alone.
 ///
 /// # Errors
 /// When it does not build.
-pub(super) fn build(context: &Context, peers: bool) -> Result<PathBuf> {
+pub(super) fn build(context: &Context, peers: bool, folder: &Path) -> Result<PathBuf> {
     let mut command = cargo::cargo(&context.paths);
     command.args(["build", "--locked", "--package", "virtiofs-mount"]);
     if peers {
         command.args(["--features", "virtiofs-mount/peers"]);
     }
     process::run(&mut command, BUILD_PATIENCE).context("virtiofs-mount cannot be built")?;
-    Ok(context.paths.target.join("debug/virtiofs-mount"))
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let programme = folder.join("virtiofs-mount");
+    let built = context.paths.target.join("debug/virtiofs-mount");
+    fs::copy(&built, &programme).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(programme)
 }
 
 /// A mount. It is taken away when this is dropped, whatever its process does.

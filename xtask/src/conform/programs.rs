@@ -1,7 +1,7 @@
 //! Programmes that people use, run so that they check what they did.
 
 use super::{
-    case::{self, Cases, Ended},
+    case::{self, Cases},
     place::Place,
 };
 use crate::{
@@ -13,11 +13,6 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// A case that is skipped for want of a programme.
-fn without(name: &str, programme: &str) -> Cases {
-    Cases::from([(name.to_owned(), Ended::Skipped(format!("there is no {programme} in PATH; install it")))])
-}
-
 fn must(command: &mut Command) -> Result<String> {
     let output = process::quiet(command, PATIENCE)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -25,9 +20,6 @@ fn must(command: &mut Command) -> Result<String> {
 
 /// fio writes blocks with a checksum in each, by two processes, and reads them back: by pwrite and pread, and by mmap.
 pub(super) fn fio(_: &Context, place: &Place) -> Result<Cases> {
-    if process::in_path("fio").is_none() {
-        return Ok(without("verify", "fio"));
-    }
     let mut cases = Cases::new();
     for (engine, size) in [("psync", "48M"), ("mmap", "32M")] {
         let mut command = Command::new("fio");
@@ -50,9 +42,6 @@ pub(super) fn fio(_: &Context, place: &Place) -> Result<Cases> {
 
 /// A database in write-ahead mode, whose index file it maps shared.
 pub(super) fn sqlite(_: &Context, place: &Place) -> Result<Cases> {
-    if process::in_path("sqlite3").is_none() {
-        return Ok(without("wal", "sqlite3"));
-    }
     const SCRIPT: &str = "
         PRAGMA journal_mode=WAL;
         CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
@@ -78,9 +67,6 @@ pub(super) fn sqlite(_: &Context, place: &Place) -> Result<Cases> {
 
 /// A repository of a few hundred files.
 pub(super) fn git(_: &Context, place: &Place) -> Result<Cases> {
-    if process::in_path("git").is_none() {
-        return Ok(without("repository", "git"));
-    }
     let repository = place.folder.join("repository");
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");

@@ -1,6 +1,6 @@
 //! The suites.
 
-use super::{case::Cases, fsx, pjdfstest, place::Place, programs};
+use super::{case::Cases, fsx, pjdfstest, place::Place, programs, tools};
 use crate::setup::Context;
 use anyhow::Result;
 
@@ -15,7 +15,9 @@ pub(super) struct Suite {
     pub(super) long: bool,
     /// More options for the mount.
     pub(super) options: &'static [&'static str],
-    /// Runs it. A suite that cannot run here says so in a case that was skipped.
+    /// Gets what it needs; an error is the reason why the suite is skipped.
+    pub(super) prepare: fn(&Context) -> Result<()>,
+    /// Runs it.
     pub(super) run: fn(&Context, &Place) -> Result<Cases>,
 }
 
@@ -29,6 +31,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "what POSIX says of names, modes and errors",
         long: false,
         options: &[],
+        prepare: |context| tools::pjdfstest(context).map(drop),
         run: pjdfstest::run,
     },
     Suite {
@@ -36,6 +39,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "random operations on one file, checked byte for byte",
         long: false,
         options: TRUST,
+        prepare: |context| tools::fsx(context).map(drop),
         run: fsx::run,
     },
     Suite {
@@ -43,6 +47,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "data that is verified after it was written",
         long: true,
         options: &[],
+        prepare: |_| tools::in_path("fio"),
         run: programs::fio,
     },
     Suite {
@@ -50,6 +55,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "a database with a write-ahead log",
         long: true,
         options: &[],
+        prepare: |_| tools::in_path("sqlite3"),
         run: programs::sqlite,
     },
     Suite {
@@ -57,6 +63,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "a repository: add, commit, gc, fsck, clone",
         long: true,
         options: &[],
+        prepare: |_| tools::in_path("git"),
         run: programs::git,
     },
     Suite {
@@ -64,6 +71,7 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "many small files packed and unpacked",
         long: true,
         options: &[],
+        prepare: |_| tools::in_path("tar"),
         run: programs::tree,
     },
 ];

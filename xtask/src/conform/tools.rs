@@ -48,6 +48,14 @@ pub(super) fn fsx(context: &Context) -> Result<PathBuf> {
     install(context, FSX, |_| Ok(()))
 }
 
+/// Whether a programme of the machine's packages is there.
+///
+/// # Errors
+/// One sentence with the way out.
+pub(super) fn in_path(programme: &str) -> Result<()> {
+    process::in_path(programme).map(drop).with_context(|| format!("there is no {programme} in PATH; install it"))
+}
+
 fn install(context: &Context, tool: Released, prepare: impl FnOnce(&mut Command) -> Result<()>) -> Result<PathBuf> {
     let Released { name, version } = tool;
     let place = place(context).join(format!("{name}-{version}"));

@@ -95,6 +95,7 @@ pub(super) const STEPS: [Step; 15] = [
         "the daemon's tests, and the driver's stack and memory, in optimised code",
         daemon_tests,
     ),
+    Step::check("conform", "file-system suites that others wrote, over mounts of the driver in a process", conform),
     Step::check("docs", "the documentation builds without a warning", docs),
     Step::check(
         "package",
@@ -223,6 +224,13 @@ fn daemon_tests(bench: &mut Bench) -> Result<Done> {
     let mut footprint = bench.cargo(["test", "--locked", "--release", "--package", "virtio-fs", "--test", "peers"]);
     footprint.args(["--", FOOTPRINT]);
     Ok(Done::Ran(bench.count(command)?.plus(bench.count(footprint)?)))
+}
+
+fn conform(bench: &mut Bench) -> Result<Done> {
+    match crate::conform::obstacle() {
+        Some(reason) => Ok(Done::Skipped(reason)),
+        None => Ok(Done::Ran(crate::conform::short(&bench.context)?)),
+    }
 }
 
 fn docs(bench: &mut Bench) -> Result<Done> {
