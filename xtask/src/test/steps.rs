@@ -77,7 +77,7 @@ const WIRE_FEATURES: &str = "fuse-proto/experimental-famfs";
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first; the boots as early as can be, since the others run beside them.
-pub(super) const STEPS: [Step; 15] = [
+pub(super) const STEPS: [Step; 16] = [
     Step::check(
         "structure",
         "no circle between files, no arrow upwards, no long function without its reason, nothing unused in a manifest",
