@@ -77,8 +77,8 @@ impl Watch {
         let took = self.clock.now() - start;
         let requests = device(&self.device).requests - before;
         logger::tell(|| format!("{start:?} + {took:?}: {name}, {requests} requests"));
-        // What others have to let go of is waited for besides.
-        let budget = if long { LONG + SHORT } else { SHORT + SHORT } + WINDOW;
+        // What others have to let go of, and what is under way that nobody awaits yet, is waited for besides.
+        let budget = if long { LONG + SHORT } else { SHORT + SHORT } + WINDOW.max(SHORT);
         let (budget, most) = match name {
             // Parts, each of which brings something.
             WHOLE_READ => (budget * 5000, self.limits.whole_requests),

@@ -58,6 +58,7 @@ pub fn enter(options: &Options, listener: Listener) -> anyhow::Result<(Listener,
         proc_mountinfo_rawfd: sandbox.get_mountinfo_fd(),
         announce_submounts: true,
         xattr: options.xattr,
+        killpriv_v2: true,
         // Opening by handle is for root only.
         inode_file_handles: if sys::is_root() { InodeFileHandlesMode::Prefer } else { InodeFileHandlesMode::Never },
         guest_fd_limit: guest,

@@ -6,6 +6,8 @@ pub const FORGET: u32 = 2;
 pub const SETATTR: u32 = 4;
 /// `FUSE_OPEN`.
 pub const OPEN: u32 = 14;
+/// `FUSE_READ`.
+pub const READ: u32 = 15;
 /// `FUSE_INIT`.
 pub const INIT: u32 = 26;
 /// `FUSE_CREATE`.

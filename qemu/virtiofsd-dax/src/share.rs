@@ -253,6 +253,22 @@ impl<F: HostFs> Share<F> {
         self.0.record.lookups(-count.cast_signed());
     }
 
+    /// Whether the rights that a file lends to whoever runs it end when it is changed, as the host's kernel has it for all
+    /// but root: else a guest would fill the host's own setuid files.
+    fn clears_rights(&self, asked: bool) -> bool {
+        asked || !self.0.policy.setuid
+    }
+
+    /// Refuses to change a file that lends rights where they would be kept.
+    fn check_rights_kept(&self, ctx: Context, node: u64) -> io::Result<()> {
+        let mode = self.0.fs.getattr(ctx, node, None)?.0.mode;
+        match self.0.policy.check_mode(mode) {
+            // A guest writes instead, which ends them.
+            Err(_) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Whether a file of this mode may be made of the file behind a node.
     fn check_mode(&self, ctx: Context, node: u64, mode: u32) -> io::Result<()> {
         if !Policy::is_privileged(mode) {
@@ -371,7 +387,9 @@ impl<F: HostFs> FileSystem for Share<F> {
         let size = attr.size;
         let resizes = valid.contains(SetattrValid::SIZE);
         let shrink = if resizes { self.shrink(ctx, inode, |_| size)? } else { None };
-        let set = self.0.fs.setattr(ctx, inode, attr, handle, valid);
+        let kills =
+            if resizes && self.clears_rights(false) { SetattrValid::KILL_SUIDGID } else { SetattrValid::empty() };
+        let set = self.0.fs.setattr(ctx, inode, attr, handle, valid | kills);
         drop(shrink);
         let (mut attr, timeout) = set.map_err(|error| {
             // In a user namespace of its own, the daemon's host has no such owner: to the guest that is no other
@@ -461,7 +479,7 @@ impl<F: HostFs> FileSystem for Share<F> {
 
     fn open(&self, ctx: Context, inode: u64, kill_priv: bool, flags: u32) -> io::Result<(Option<u64>, OpenOptions)> {
         let shrink = if truncates(flags) { self.shrink(ctx, inode, |_| 0)? } else { None };
-        let opened = self.0.fs.open(ctx, inode, kill_priv, flags);
+        let opened = self.0.fs.open(ctx, inode, self.clears_rights(kill_priv), flags);
         drop(shrink);
         opened
     }
@@ -479,6 +497,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     ) -> io::Result<(Entry, Option<u64>, OpenOptions)> {
         names::check(name, Purpose::Open)?;
         self.0.policy.check_mode(libc::S_IFREG | mode & !libc::S_IFMT)?;
+        let kill_priv = self.clears_rights(kill_priv);
         // Which file is emptied is known only once it is open.
         let emptied = truncates(flags);
         let opening = flags & !libc::O_TRUNC.cast_unsigned();
@@ -536,6 +555,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         flags: u32,
     ) -> io::Result<usize> {
         check_offset(offset, size)?;
+        let kill_priv = self.clears_rights(kill_priv);
         let written =
             self.0.fs.write(ctx, inode, handle, r, size, offset, lock_owner, delayed_write, kill_priv, flags)?;
         self.grown(ctx, inode, None)?;
@@ -551,6 +571,7 @@ impl<F: HostFs> FileSystem for Share<F> {
     }
 
     fn fallocate(&self, ctx: Context, inode: u64, handle: u64, mode: u32, offset: u64, length: u64) -> io::Result<()> {
+        self.check_rights_kept(ctx, inode)?;
         let collapses = mode & libc::FALLOC_FL_COLLAPSE_RANGE.cast_unsigned() != 0;
         let shrink = if collapses { self.shrink(ctx, inode, |size| size.saturating_sub(length))? } else { None };
         self.0.fs.fallocate(ctx, inode, handle, mode, offset, length)?;
@@ -636,6 +657,7 @@ impl<F: HostFs> FileSystem for Share<F> {
         len: u64,
         flags: u64,
     ) -> io::Result<usize> {
+        self.check_rights_kept(ctx, inode_out)?;
         let copied = self
             .0
             .fs

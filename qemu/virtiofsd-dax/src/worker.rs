@@ -22,6 +22,8 @@ const MAP_ALIGNMENT: u32 = 1 << 26;
 /// could not be told.
 const ALLOW_IDMAP: u32 = 1 << 8;
 /// Where INIT's reply has its flags, counted from the reply's start.
+/// Where the body of READ has the size, in bytes.
+const READ_SIZE: usize = 16;
 const INIT_OUT_FLAGS: usize = OUT_HEADER + 12;
 /// Where INIT's reply has `max_pages`, and in the upper half the alignment that mappings need, as a power of two.
 const INIT_OUT_MAX_PAGES: usize = OUT_HEADER + 28;
@@ -112,6 +114,9 @@ impl<F: HostFs> Worker<F> {
             self.table.clear();
             self.share.offer(self.table.is_offered());
         }
+        // virtiofsd reads as much as there is room for, and then it is too much.
+        let asked = request.u32_at(READ_SIZE).filter(|_| header.opcode == opcode::READ);
+        let room = asked.map_or(room, |size| room.min(OUT_HEADER.saturating_add(size as usize)));
         let served = scratch.serve(room, |reader, writer| {
             self.server.handle_message(reader, writer, None::<&mut Backend>).map_err(io::Error::other)
         });

@@ -15,6 +15,8 @@ use crate::{Error, Lock};
 enum Piece {
     /// So many bytes, none where the file has ended.
     Read(usize),
+    /// So many bytes, and there are no more.
+    Last(usize),
     /// Nothing: the file is only so long now.
     Cut(u64),
 }
@@ -45,6 +47,11 @@ impl<R: Lock> FileIo<R> {
                     break;
                 }
                 Ok(Piece::Read(count)) => at += count as u64,
+                Ok(Piece::Last(count)) => {
+                    at += count as u64;
+                    file.inode.expire_attr();
+                    break;
+                }
                 Ok(Piece::Cut(size)) => {
                     end = size;
                     mappable = window.mappable_end(end);
@@ -69,7 +76,7 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<Piece, Error> {
         if at >= mappable {
             window.counters.bypass(Reason::Tail);
-            return data::read(self.rpc(), &file.handle, rest, at).map(Piece::Read);
+            return self.read_by_requests(file, rest, at);
         }
         let request = read_request(file, at, rest.len(), mappable);
         let acquired = match window.hit(stream, &request) {
@@ -91,9 +98,16 @@ impl<R: Lock> FileIo<R> {
                 window.counters.bypass(Reason::Window(why));
                 let len = bypass_len(window.range_size(), at, rest.len(), mappable);
                 let rest = &mut rest[..len];
-                self.measured(window, why, || data::read(self.rpc(), &file.handle, rest, at)).map(Piece::Read)
+                self.measured(window, why, || self.read_by_requests(file, rest, at))
             }
         }
+    }
+
+    /// Reads by READ. Fewer bytes than asked for are the last, whatever the file's size was said to be: from a server that
+    /// gives one at a time, all others would take a request each.
+    fn read_by_requests(&self, file: &OpenFile<R>, to: &mut [u8], at: u64) -> Result<Piece, Error> {
+        let count = data::read(self.rpc(), &file.handle, to, at)?;
+        Ok(if count < to.len() && count > 0 { Piece::Last(count) } else { Piece::Read(count) })
     }
 
     /// The size of a file that is to be read, asked anew where it matters.

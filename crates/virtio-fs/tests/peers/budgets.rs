@@ -12,7 +12,7 @@ use crate::rig::content::{assert_same, content};
 use crate::rig::dirent::dirent;
 use crate::rig::ledger::{Request, op, u32_at};
 use crate::rig::peer::{Kind, Peer};
-use crate::rig::strict::Act;
+use crate::rig::strict::{Act, Host};
 
 const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
 const SHORT: Duration = Duration::from_secs(20);
@@ -159,6 +159,22 @@ fn a_write_ends_where_the_server_takes_less() {
     let file = fs.open("file", BOTH).unwrap();
     let count = trickle(&peer);
     assert_eq!(file.write_at(&[1; 50_000], 0).unwrap(), 1);
+    assert!(count.load(Ordering::Relaxed) <= 4);
+    peer.strict().behave();
+    drop(file);
+    peer.leaks();
+    drop(fs);
+    peer.end_expecting(|_| true);
+}
+
+#[test]
+fn a_read_past_the_window_ends_where_the_server_gives_less() {
+    let mut peer = Peer::new(Kind::Strict).with_options(|options| options.host = Host::Without);
+    peer.put("file", &content(5, 100_000));
+    let fs = peer.mount_with(config(&peer).dax(true)).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    let count = trickle(&peer);
+    assert_eq!(file.read_at(&mut [0; 50_000], 0).unwrap(), 1);
     assert!(count.load(Ordering::Relaxed) <= 4);
     peer.strict().behave();
     drop(file);

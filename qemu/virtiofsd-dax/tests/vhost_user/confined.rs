@@ -1,11 +1,12 @@
 //! What the daemon has given up before it reads anything of a guest's, thread by thread, as the host's kernel says.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::guest::Guest;
-use crate::{PAGE, set_up};
+use crate::guest::{Guest, becomes_the_daemon, succeeds};
+use crate::{OPEN, PAGE, set_up};
 
 /// `CAP_CHOWN`, `DAC_OVERRIDE`, `DAC_READ_SEARCH`, `FOWNER`, `FSETID`, `SETGID`, `SETUID`, `MKNOD` and `SETFCAP`.
 const KEPT: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 27 | 1 << 31;
@@ -34,6 +35,75 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").expect("proc").uid() == 0
 }
 
+fn capabilities(thread: &Path, set: &str) -> u64 {
+    u64::from_str_radix(&field(thread, set), 16).expect("a number")
+}
+
+/// Checks that no thread of the process that serves has more than some capabilities, nor can get any.
+fn threads_keep(pid: u32, kept: u64, sandbox: &str) {
+    let threads = threads(pid);
+    // The main one, signals, kicks, the front end's messages, urgent requests, eight for the others.
+    assert!(threads.len() >= 13, "{threads:?}");
+    for thread in &threads {
+        let name = field(thread, "Name");
+        assert_eq!(capabilities(thread, "CapEff") & !kept, 0, "{sandbox}: {name}");
+        assert_eq!(capabilities(thread, "CapPrm") & !kept, 0, "{sandbox}: {name}");
+        assert_eq!(capabilities(thread, "CapInh"), 0, "{sandbox}: {name}");
+        assert_eq!(capabilities(thread, "CapAmb"), 0, "{sandbox}: {name}");
+        assert_eq!(field(thread, "NoNewPrivs"), "1", "{sandbox}: {name}");
+        let filtered = if cfg!(feature = "seccomp") { "2" } else { "0" };
+        assert_eq!(field(thread, "Seccomp"), filtered, "{sandbox}: {name}");
+    }
+}
+
+/// A daemon that root starts as nobody, in a folder where nobody may make the socket. `None` where that cannot be.
+fn as_nobody(arguments: &[&str]) -> Option<Guest> {
+    let become_nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    if !is_root() || !succeeds(&format!("{become_nobody} true")) {
+        println!("skipped: only root can start it as somebody else, by setpriv");
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    let start = becomes_the_daemon(folder.path(), &format!("exec {become_nobody} \"$daemon\" \"$@\""));
+    let mut guest = Guest::started_by(folder, &start, arguments);
+    guest.show_window();
+    assert_eq!(guest.init().error, 0);
+    Some(guest)
+}
+
+#[test]
+fn a_daemon_of_a_user_without_rights_keeps_none() {
+    let arguments = ["--sandbox", "none", "--num-request-queues", "1", "--thread-pool-size", "8"];
+    let Some(mut guest) = as_nobody(&arguments) else { return };
+    let pid = server(guest.daemon.pid());
+    threads_keep(pid, 0, "none");
+    for thread in threads(pid) {
+        assert_eq!(field(&thread, "Uid"), "65534\t65534\t65534\t65534");
+    }
+    // The host's own file, which only root may read.
+    guest.file("roots", 4096, 0o600);
+    let (node, _) = guest.lookup("roots");
+    assert_eq!(guest.request(OPEN, node, &[0; 8]).error, -libc::EACCES);
+    assert_eq!(guest.end().0, Some(0));
+}
+
+#[test]
+fn a_user_without_rights_gets_a_sandbox_where_there_are_user_namespaces() {
+    let Some(guest) = as_nobody(&[]) else { return };
+    let pid = server(guest.daemon.pid());
+    let of = |pid: &str, namespace: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).expect("a namespace");
+    let differs = |namespace| of(&pid.to_string(), namespace) != of("self", namespace);
+    let confined = differs("mnt");
+    let said = guest.log();
+    assert_eq!(said.contains("no sandbox"), !confined, "{said}");
+    threads_keep(pid, 0, if confined { "namespace" } else { "none" });
+    if confined {
+        assert!(differs("user") && differs("pid") && differs("net"), "all of them");
+    }
+    assert_eq!(guest.end().0, Some(0));
+}
+
 #[test]
 fn every_thread_is_confined() {
     for sandbox in ["none", "namespace"] {
@@ -41,22 +111,11 @@ fn every_thread_is_confined() {
         guest.show_window();
         assert_eq!(guest.init().error, 0);
         let pid = server(guest.daemon.pid());
-        let threads = threads(pid);
-        // The main one, signals, kicks, the front end's messages, urgent requests, eight for the others.
-        assert!(threads.len() >= 13, "{threads:?}");
-        for thread in &threads {
-            let name = field(thread, "Name");
-            let capabilities = |set| u64::from_str_radix(&field(thread, set), 16).expect("a number");
-            let kept = if is_root() { KEPT } else { 0 };
-            assert_eq!(capabilities("CapEff") & !kept, 0, "{sandbox}: {name}");
-            assert_eq!(capabilities("CapPrm") & !kept, 0, "{sandbox}: {name}");
-            assert_eq!(capabilities("CapInh"), 0, "{sandbox}: {name}");
-            if is_root() {
-                assert_eq!(capabilities("CapBnd"), 0, "{sandbox}: {name}");
+        threads_keep(pid, if is_root() { KEPT } else { 0 }, sandbox);
+        if is_root() {
+            for thread in threads(pid) {
+                assert_eq!(capabilities(&thread, "CapBnd"), 0, "{sandbox}: {thread:?}");
             }
-            assert_eq!(field(thread, "NoNewPrivs"), "1", "{sandbox}: {name}");
-            let filtered = if cfg!(feature = "seccomp") { "2" } else { "0" };
-            assert_eq!(field(thread, "Seccomp"), filtered, "{sandbox}: {name}");
         }
         if sandbox == "namespace" {
             for namespace in ["mnt", "pid", "net"] {

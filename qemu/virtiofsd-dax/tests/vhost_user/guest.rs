@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use vhost_user_guest::{Daemon, Reply, Start};
 
 pub(crate) use vhost_user_guest::Asked;
@@ -12,6 +13,26 @@ pub(crate) use vhost_user_guest::Asked;
 /// The daemon of this package.
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_virtiofsd-dax"))
+}
+
+/// A programme in a folder that runs some words of the shell before it becomes the daemon, whose arguments are `"$@"` and
+/// which is `$daemon`.
+pub(crate) fn becomes_the_daemon(folder: &Path, words: &str) -> PathBuf {
+    // Whoever it becomes may read and run it there.
+    let copy = folder.join("daemon");
+    std::fs::copy(program(), &copy).expect("a copy");
+    let script = folder.join("start");
+    std::fs::write(&script, format!("#!/bin/sh\ndaemon={}\nexport daemon\n{words}\n", copy.display()))
+        .expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    script
+}
+
+/// Whether a command of the shell succeeds.
+pub(crate) fn succeeds(words: &str) -> bool {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", words]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// A daemon that listens, before anybody connected.
@@ -54,6 +75,12 @@ impl Guest {
         Self::confined(queues, &[&["--sandbox", "none"], arguments].concat())
     }
 
+    /// In a folder that may have a share, with a programme that becomes the daemon.
+    pub(crate) fn started_by(folder: TempDir, program: &Path, arguments: &[&str]) -> Self {
+        let start = Start { program, queues: 2, arguments };
+        Guest(Some(vhost_user_guest::Guest::start_in(folder, &start).expect("it starts")))
+    }
+
     /// With the daemon's own choice of a sandbox, or that of the arguments.
     pub(crate) fn confined(queues: usize, arguments: &[&str]) -> Self {
         let start = Start { program: program(), queues, arguments };
@@ -90,7 +117,6 @@ impl Guest {
 
     /// A file in the share.
     pub(crate) fn file(&self, name: &str, len: usize, mode: u32) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = self.share().join(name);
         std::fs::write(&path, vec![b'x'; len]).expect("a new file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its permissions");

@@ -94,7 +94,7 @@ fn links_and_special_files_of_a_guest_are_never_opened() {
 
 #[test]
 fn rights_that_files_lend_and_device_nodes_are_for_whoever_allows_them() {
-    let is_root = fs::metadata("/proc/self").expect("proc").uid() == 0;
+    let is_root = is_root();
     for allowed in [false, true] {
         let arguments: &[&str] = if allowed { &["--allow-setuid", "--allow-devices", "--xattr"] } else { &["--xattr"] };
         let mut guest = session(arguments);
@@ -520,4 +520,46 @@ fn a_file_that_is_replaced_or_removed_keeps_its_mapping_until_it_shrinks() {
     assert_eq!(guest.request(SETATTR, node, &setattr_size(0)).error, 0, "it has no name, and can be cut");
     assert!(matches!(guest.asked()[..], [vhost_user_guest::Asked::Unmap(0, 16384), ..]));
     guest.qemu().check_ends();
+}
+
+#[test]
+fn a_setuid_file_of_the_host_that_a_guest_changes_is_none_any_more() {
+    const SIZE: u32 = 8;
+    let open = |guest: &mut Guest, node, flags: i32| guest.request(OPEN, node, &words(&[flags.cast_unsigned(), 0]));
+    for allowed in [false, true] {
+        let arguments: &[&str] = if allowed { &["--allow-setuid"] } else { &[] };
+        let mut guest = session(arguments);
+        for way in ["write", "cut", "emptied", "allocated"] {
+            let path = guest.file(way, 8192, 0o644);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o6755)).expect("it is ours");
+            let (node, _) = guest.lookup(way);
+            let handle = open(&mut guest, node, libc::O_RDWR).u64(0);
+            let error = match way {
+                "write" => {
+                    let write =
+                        [&longs(&[handle, 0])[..], &words(&[4, 0]), &longs(&[0]), &words(&[2, 0]), b"evil"].concat();
+                    guest.request(WRITE, node, &write).error
+                }
+                "cut" => {
+                    let setattr = [&words(&[SIZE, 0])[..], &longs(&[handle, 100]), &[0; 64]].concat();
+                    guest.request(SETATTR, node, &setattr).error
+                }
+                "emptied" => open(&mut guest, node, libc::O_RDWR | libc::O_TRUNC).error,
+                _ => guest.request(FALLOCATE, node, &[&longs(&[handle, 0, 100])[..], &words(&[0, 0])].concat()).error,
+            };
+            let mode = path.metadata().expect("it exists").permissions().mode() & 0o7777;
+            if way == "allocated" && !allowed {
+                assert_eq!((error, mode), (-libc::EOPNOTSUPP, 0o6755));
+                continue;
+            }
+            assert_eq!(error, 0, "{way}");
+            assert_eq!(mode & 0o6000 == 0, !allowed || !is_root(), "{way}: {mode:o}");
+        }
+        assert_eq!(guest.end().0, Some(0));
+    }
+}
+
+/// Whether the daemon acts as root here, whom the host's kernel lets keep set-id bits.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("proc").uid() == 0
 }

@@ -4,6 +4,7 @@ mod confined;
 mod escape;
 mod guest;
 mod hostile;
+mod overlay;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;

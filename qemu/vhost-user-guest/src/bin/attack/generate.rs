@@ -373,3 +373,31 @@ impl Generator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a generator makes of a seed and of what it learns, in one line.
+    fn made(seed: u64) -> Vec<(u32, u64, Vec<u8>)> {
+        let mut generator = Generator::new(seed);
+        (0..5000)
+            .map(|step| {
+                if step % 7 == 0 {
+                    generator.learn_node(step);
+                    generator.learn_handle(step, step / 7);
+                }
+                let Made { opcode, node, mut body } = generator.make();
+                body.resize(body.len() + 40, 0);
+                generator.spoil(&mut body);
+                (opcode, node, body)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_seed_repeats_its_requests() {
+        assert_eq!(made(7), made(7));
+        assert_ne!(made(7), made(8));
+    }
+}
