@@ -21,9 +21,9 @@ const MAP_ALIGNMENT: u32 = 1 << 26;
 /// `FUSE_ALLOW_IDMAP` of INIT's `flags2`. With it Linux no longer says who asks, and who may have a file mapped
 /// could not be told.
 const ALLOW_IDMAP: u32 = 1 << 8;
-/// Where INIT's reply has its flags, counted from the reply's start.
 /// Where the body of READ has the size, in bytes.
 const READ_SIZE: usize = 16;
+/// Where INIT's reply has its flags, counted from the reply's start.
 const INIT_OUT_FLAGS: usize = OUT_HEADER + 12;
 /// Where INIT's reply has `max_pages`, and in the upper half the alignment that mappings need, as a power of two.
 const INIT_OUT_MAX_PAGES: usize = OUT_HEADER + 28;
