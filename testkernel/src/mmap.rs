@@ -47,6 +47,7 @@ pub(crate) struct PageTables {
     unmapped: AtomicU64,
     protected: AtomicU64,
     protections: AtomicU64,
+    shootdowns: AtomicU64,
 }
 
 impl PageTables {
@@ -60,9 +61,14 @@ impl PageTables {
         self.protected.load(Ordering::Acquire)
     }
 
-    /// How often it asked for that.
+    /// For how many ranges it asked for that.
     pub(crate) fn protections(&self) -> u64 {
         self.protections.load(Ordering::Acquire)
+    }
+
+    /// How often all processors had to forget what they remembered, for that.
+    pub(crate) fn shootdowns(&self) -> u64 {
+        self.shootdowns.load(Ordering::Acquire)
     }
 }
 
@@ -70,21 +76,28 @@ impl Mappings for PageTables {
     fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause) {
         let mut removed = process::Removed::default();
         for process in processes() {
-            removed.add(process.take_pages(file, range, cause.takes_private_copies()));
+            removed.add(process.take_pages(file, range, cause));
         }
         self.unmapped.fetch_add(removed.window_pages, Ordering::AcqRel);
         removed.finish();
     }
 
     fn write_protect(&self, file: FileKey, range: FileRange) {
-        let protected: u64 = processes().iter().map(|process| process.write_protect(file, range)).sum();
+        self.write_protect_all(file, &[range]);
+    }
+
+    fn write_protect_all(&self, file: FileKey, ranges: &[FileRange]) {
+        let protect =
+            |process: &Process| -> u64 { ranges.iter().map(|range| process.write_protect(file, *range)).sum() };
+        let protected: u64 = processes().iter().map(|process| protect(process)).sum();
         if protected > 0 {
             let remembered = smp::Remembered::now();
             smp::flush_tlbs();
             remembered.check_forgotten();
+            self.shootdowns.fetch_add(1, Ordering::AcqRel);
         }
         self.protected.fetch_add(protected, Ordering::AcqRel);
-        self.protections.fetch_add(1, Ordering::AcqRel);
+        self.protections.fetch_add(ranges.len() as u64, Ordering::AcqRel);
     }
 
     /// What the driver has lent out itself it knows; this is for pages that programs pinned by their addresses.

@@ -40,6 +40,8 @@ pub(crate) mod flag {
     pub(crate) const AHEAD: u16 = 1 << 3;
     /// In the tree and in the hash index under its (file, chunk).
     pub(crate) const KEYED: u16 = 1 << 4;
+    /// In the tree, with the index or without.
+    pub(crate) const IN_TREE: u16 = KEYED | ASIDE;
     /// Mapped, but taken off the eviction queue: referenced, being written back, or being upgraded.
     pub(crate) const PARKED: u16 = 1 << 5;
     /// A write-back ticket owns it (it stays usable).
@@ -58,6 +60,11 @@ pub(crate) mod flag {
     pub(crate) const MIXED: u16 = 1 << 14;
     /// Of a range that is doomed and being removed: the answer came that it waited for.
     pub(crate) const ANSWERED: u16 = 1 << 12;
+    /// In the tree only: what keeps it is in use, but newcomers to its chunk get another range.
+    pub(crate) const ASIDE: u16 = 1 << 15;
+    /// Of a mapped range: it was not removed when it should have been, since the embedder has pages of it pinned. The bit is
+    /// that of [`UNCLEAN`], which is a free range's.
+    pub(crate) const PINNED: u16 = UNCLEAN;
     /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.
     pub(crate) const RANDOM: u16 = 1 << 9;
 }
@@ -126,6 +133,11 @@ impl Descriptor {
 
     pub(crate) const fn key(&self) -> (u64, u64) {
         (self.file, self.chunk)
+    }
+
+    /// Its place among the ranges of one chunk in the tree: those set aside come first, by number.
+    pub(crate) const fn rank(&self, i: u32) -> u32 {
+        if self.flags & flag::ASIDE == 0 { NIL } else { i }
     }
 
     pub(crate) const fn has(&self, flags: u16) -> bool {

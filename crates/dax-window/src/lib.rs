@@ -71,10 +71,13 @@
 //!   If the first fails, the others ask again and one of them tries.
 //! - *Upgrade*: the range keeps its window offset. On a host that replaces atomically readers go on undisturbed; otherwise
 //!   ([`Upgrade::Quiesce`], [`Upgrade::Remove`]) it happens only when nobody uses the range; a copy gets a bypass
-//!   meanwhile, a map or fault to wait.
+//!   meanwhile. For a map or fault the range steps aside ([`Stats::aside`]): whoever holds it keeps it, the chunk is mapped
+//!   anew in another range, and the old one goes with its last reference. Only where no range can be had do they wait.
 //! - *Eviction and reclaim* take only ranges without reference, pin, write-back or ticket. A chunk that is being removed
 //!   is waited for. A range in page tables may be evicted; its entry says `installed`.
-//! - *Truncation, hole punching, forgetting* ([`Window::begin_invalidate`]): newcomers wait, holders finish, mappings go.
+//! - *Truncation, hole punching, forgetting* ([`Window::begin_invalidate`]): newcomers wait, holders finish, mappings go. An
+//!   embedder who knows which bytes long references are for passes by those of other bytes
+//!   ([`Window::invalidate_step_past`]), and by pages that it has pinned itself ([`Window::abort_pinned`]).
 //! - *Write-back* ([`Window::begin_writeback`]): dirty ranges stay in the window and usable while it runs; what is stored
 //!   meanwhile is dirty again.
 //! - *Teardown* ([`Window::begin_drain`]): newcomers go round, holders finish, mappings go.

@@ -24,6 +24,18 @@ impl List {
         self.len += 1;
     }
 
+    pub(crate) fn push_front(&mut self, descriptors: &mut [Descriptor], i: u32) {
+        let node = &mut descriptors[i as usize];
+        node.prev = NIL;
+        node.next = self.head;
+        match descriptors.get_mut(self.head as usize) {
+            Some(first) => first.prev = i,
+            None => self.tail = i,
+        }
+        self.head = i;
+        self.len += 1;
+    }
+
     pub(crate) fn unlink(&mut self, descriptors: &mut [Descriptor], i: u32) {
         let node = &mut descriptors[i as usize];
         let (prev, next) = (node.prev, node.next);

@@ -24,6 +24,8 @@ pub struct Stats {
     pub holds: u64,
     /// Gauge: pins that are out.
     pub pins: u64,
+    /// Gauge: ranges that were set aside: references keep them, but newcomers to their chunks get other ranges.
+    pub aside: u32,
     /// Gauge: tickets that are out, frozen byte ranges included.
     pub tickets: u32,
     /// Gauge: free ranges that reclaim aims at.

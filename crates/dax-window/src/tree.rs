@@ -1,7 +1,8 @@
 //! The ordered tree of mapped intervals: a height-balanced (AVL) tree threaded through the descriptors by number.
 //!
 //! The key is (file, chunk). All chunks of one file are neighbours in that order, so one tree holds every file's
-//! ordered set of disjoint intervals at once and there is no root to find, store or allocate for each file.
+//! ordered set of intervals at once and there is no root to find, store or allocate for each file. They are disjoint but
+//! for ranges that were set aside, which stand before the one that took their place.
 
 use crate::descriptor::{Descriptor, NIL};
 
@@ -76,10 +77,7 @@ impl Tree {
         let (parent, side) = match beside {
             Beside::After(before) => Self::place_after(descriptors, before),
             Beside::Before(after) => Self::place_before(descriptors, after),
-            Beside::Unknown => {
-                let Descriptor { file, chunk, .. } = descriptors[i as usize];
-                self.place(descriptors, file, chunk)
-            }
+            Beside::Unknown => self.place(descriptors, i),
         };
         let node = &mut descriptors[i as usize];
         node.child = [NIL; 2];
@@ -93,11 +91,20 @@ impl Tree {
         }
     }
 
-    fn place(&self, descriptors: &[Descriptor], file: u64, chunk: u64) -> (u32, usize) {
+    fn place(&self, descriptors: &[Descriptor], i: u32) -> (u32, usize) {
+        let new = &descriptors[i as usize];
+        let (file, chunk) = new.key();
         let (mut at, mut parent, mut side) = (self.root, NIL, LEFT);
         while let Some(node) = descriptors.get(at as usize) {
             parent = at;
-            side = if node.file == file { usize::from(chunk > node.chunk) } else { usize::from(file > node.file) };
+            let after = if node.file != file {
+                file > node.file
+            } else if node.chunk != chunk {
+                chunk > node.chunk
+            } else {
+                new.rank(i) > node.rank(at)
+            };
+            side = usize::from(after);
             at = node.child[side];
         }
         (parent, side)

@@ -1,6 +1,7 @@
 //! The window itself: what it consists of, and what it is asked.
 
 mod access;
+mod aside;
 mod check;
 mod demand;
 mod dropped;

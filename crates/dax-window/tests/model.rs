@@ -16,6 +16,7 @@ enum Op {
     DropSetup { n: usize, applied: u32 },
     Remove { n: usize, outcome: u8, applied: u32 },
     Abort { n: usize, unmapped: bool },
+    AbortPinned { n: usize, pinned: u32 },
     DropRemove { n: usize, applied: u32 },
     Release { n: usize },
     Install { n: usize },
@@ -46,6 +47,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropSetup { n, applied }),
         12 => (n.clone(), 0u8..20, any::<u32>()).prop_map(|(n, outcome, applied)| Op::Remove { n, outcome, applied }),
         2 => (n.clone(), any::<bool>()).prop_map(|(n, unmapped)| Op::Abort { n, unmapped }),
+        2 => (n.clone(), any::<u32>()).prop_map(|(n, pinned)| Op::AbortPinned { n, pinned }),
         1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropRemove { n, applied }),
         20 => n.clone().prop_map(|n| Op::Release { n }),
         4 => n.clone().prop_map(|n| Op::Install { n }),
@@ -127,6 +129,11 @@ fn step(rig: &mut Rig, op: Op) {
                 rig.abort_remove(n, unmapped);
             }
         }
+        Op::AbortPinned { n, pinned } => {
+            if let Some(n) = pick(&rig.removes, n) {
+                rig.abort_pinned(n, pinned);
+            }
+        }
         Op::DropRemove { n, applied } => {
             if let Some(n) = pick(&rig.removes, n) {
                 rig.drop_remove(n, applied);
@@ -193,12 +200,13 @@ fn host() -> impl Strategy<Value = HostRules> {
     (overlap, upgrade).prop_map(|(overlap, upgrade)| HostRules { overlap, upgrade })
 }
 
-fn run(ranges: u64, host: HostRules, batch: usize, patient: bool, ops: Vec<Op>) {
+fn run(ranges: u64, host: HostRules, batch: usize, (patient, passes): (bool, bool), ops: Vec<Op>) {
     let mut config = Config::new(ranges * RANGE);
     config.host = host;
     config.max_batch = batch;
     let mut rig = Rig::new(config, 4);
     rig.patient = patient;
+    rig.passes = passes;
     for op in ops {
         step(&mut rig, op);
     }
@@ -218,7 +226,7 @@ proptest! {
         ranges in prop_oneof![Just(1u64), Just(2), Just(3), Just(8)],
         host in host(),
         batch in prop_oneof![Just(1usize), Just(2), Just(256)],
-        patient in any::<bool>(),
+        patient in any::<(bool, bool)>(),
         ops in prop::collection::vec(op(), 1..if cfg!(miri) { 40 } else { 200 }),
     ) {
         run(ranges, host, batch, patient, ops);

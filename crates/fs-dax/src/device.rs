@@ -207,6 +207,27 @@ impl<D: MemoryDevice> Partition<D> {
         }
     }
 
+    /// Cuts a device or window into parts of these lengths, in this order: each begins where the one before ends, so that
+    /// no two overlap. What is left at the end belongs to none.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), for the first part that cannot be; there are no parts then.
+    pub fn split<const N: usize>(whole: D, lens: [u64; N]) -> Result<[Self; N], Error>
+    where
+        D: Clone,
+    {
+        let mut start = DeviceOffset(0);
+        let mut ends = [DeviceOffset(0); N];
+        for (end, len) in ends.iter_mut().zip(lens) {
+            Partition::new(&whole, start, len)?;
+            // A part ends inside the device.
+            start = start.checked_add(len).unwrap_or(start);
+            *end = start;
+        }
+        let part = |n: usize| Self { whole: whole.clone(), start: DeviceOffset(ends[n].0 - lens[n]), len: lens[n] };
+        Ok(core::array::from_fn(part))
+    }
+
     /// Where it begins in what it is a part of.
     #[must_use]
     pub const fn start(&self) -> DeviceOffset {

@@ -114,6 +114,18 @@ pub enum Error {
     /// The platform, as the embedder described it, cannot do this with the window's memory.
     #[error("the platform does not allow {0} of window memory")]
     Platform(crate::Capability),
+    /// Pages are damaged.
+    #[error("{bytes:?} is damaged")]
+    Damaged {
+        /// The first bytes of those asked for that are.
+        bytes: FileRange,
+    },
+    /// There is no place for another run of damaged pages.
+    #[error("no place for more than {places} runs of damaged pages")]
+    DamageFull {
+        /// How many there are.
+        places: usize,
+    },
     /// A store to memory that is mapped for loads only.
     #[error("the memory is mapped for loads only")]
     ReadOnly,
@@ -172,9 +184,10 @@ impl Error {
             Self::Owned { .. } | Self::WritebackInFlight => Errno::EBUSY,
             Self::NotOwner { .. } => Errno::EPERM,
             Self::UnsupportedFlags { .. } | Self::Platform(_) => Errno::EOPNOTSUPP,
+            Self::DamageFull { .. } => Errno::ENOSPC,
             Self::ReadOnly => Errno::EROFS,
             Self::MapExists => Errno::EEXIST,
-            Self::NoMap | Self::BadAnswer { .. } => Errno::EIO,
+            Self::NoMap | Self::BadAnswer { .. } | Self::Damaged { .. } => Errno::EIO,
             Self::SizeChanged { .. } => Errno::ENXIO,
             Self::NegativeOffset { .. }
             | Self::NegativeSize { .. }

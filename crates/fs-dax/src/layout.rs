@@ -15,6 +15,9 @@ pub enum UnmapCause {
     Truncate,
     /// The device or file is marked failed.
     Failure,
+    /// Bytes of the file became others by a request: what shows the file's own memory shows that, what was filled by reading
+    /// does not.
+    Change,
 }
 
 impl UnmapCause {
@@ -23,6 +26,19 @@ impl UnmapCause {
     #[must_use]
     pub const fn takes_private_copies(self) -> bool {
         matches!(self, Self::Truncate)
+    }
+
+    /// Whether pages go that the embedder filled by reading the file and that no program may store to, since the file's own
+    /// could not be mapped: they can be filled again.
+    #[must_use]
+    pub const fn takes_filled_pages(self) -> bool {
+        !matches!(self, Self::Reclaim)
+    }
+
+    /// Whether pages of window or device memory go.
+    #[must_use]
+    pub const fn takes_mapped_pages(self) -> bool {
+        !matches!(self, Self::Change)
     }
 }
 
@@ -52,8 +68,9 @@ impl UnmapCause {
 ///
 /// The unit type is the implementation for embedders that map no files.
 pub trait Mappings {
-    /// Removes every page-table entry that shows bytes of `range` of `file` from window or device memory; private
-    /// copies only if [`UnmapCause::takes_private_copies`].
+    /// Removes every page-table entry that shows bytes of `range` of `file` from window or device memory, if
+    /// [`UnmapCause::takes_mapped_pages`]; private copies only if [`UnmapCause::takes_private_copies`], and pages that were
+    /// filled by reading only if [`UnmapCause::takes_filled_pages`].
     fn unmap(&self, file: FileKey, range: FileRange, cause: UnmapCause);
 
     /// Makes every shared writable entry that shows bytes of `range` of `file` read-only, so that the next store

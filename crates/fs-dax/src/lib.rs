@@ -88,7 +88,7 @@
 //! # Modules
 //! One subject a module, all re-exported here. Addresses: [`PhysAddr`], [`VirtAddr`], [`DeviceOffset`], [`FileRange`].
 //! Maps: [`FileMap`], [`MapRules`], [`MappedFile`]. Devices: [`MemoryDevice`], [`Partition`], [`DeviceOwner`],
-//! [`FailureState`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
+//! [`FailureState`], [`Damage`]. Faults: [`Fault`], [`FaultOutcome`], [`PageSizes`], [`FileMapping`], [`SyncFault`],
 //! [`MetadataEpoch`]. Writeback: [`DirtyRange`], [`InodeDirt`], [`Writeback`], [`Flusher`]. The embedder: [`Mappings`],
 //! [`Layout`], [`Capabilities`]. Memory: [`WindowMemory`], [`SharedMemory`], [`MappedMemory`], [`View`].
 //!
@@ -101,6 +101,7 @@ mod capability;
 mod change;
 mod checked_range;
 mod counters;
+mod damage;
 mod device;
 mod dirty;
 mod epoch;
@@ -125,6 +126,7 @@ mod writeback;
 pub use addr::{DeviceOffset, FileRange, PhysAddr, VirtAddr};
 pub use capability::Capability;
 pub use counters::FaultCounters;
+pub use damage::Damage;
 pub use device::{AccessFlags, DirectAccess, DirectRange, LinearMemory, MemoryDevice, Partition};
 pub use dirty::{ByteRuns, DirtyRange, DirtyRange2M, PageRuns, PageSet, WORDS_2M};
 pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch};

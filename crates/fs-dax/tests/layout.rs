@@ -95,6 +95,16 @@ fn private_copies_go_with_a_truncate_only() {
     assert_eq!(gone, [false, false, true, false]);
 }
 
+#[test]
+fn a_change_of_bytes_concerns_only_what_was_filled_by_reading() {
+    use UnmapCause::{Change, Failure, Punch, Reclaim, Truncate};
+    let goes =
+        |cause: UnmapCause| (cause.takes_mapped_pages(), cause.takes_filled_pages(), cause.takes_private_copies());
+    assert_eq!(goes(Change), (false, true, false));
+    assert_eq!(goes(Reclaim), (true, false, false), "the file is as it was");
+    assert_eq!([Punch, Truncate, Failure].map(goes), [(true, true, false), (true, true, true), (true, true, false)]);
+}
+
 /// A page of a file, its memory now, and what two address spaces show of it.
 struct World {
     memory: u64,

@@ -3,7 +3,9 @@
 //! Everything takes an [`OpenFile`](open_file::OpenFile): inode, handle, credentials, options, and what the window remembers of
 //! its accesses.
 
+mod ask_room;
 mod ask_size;
+mod clear_set_id;
 pub(crate) mod fault;
 pub(crate) mod open;
 pub(crate) mod open_file;
@@ -14,6 +16,7 @@ pub(crate) mod read;
 pub(crate) mod read_async;
 pub(crate) mod requests;
 pub(crate) mod space;
+mod store_again;
 pub(crate) mod sync;
 pub(crate) mod view;
 pub(crate) mod write;
@@ -30,7 +33,6 @@ use crate::DaxStatus;
 use crate::rpc::Rpc;
 use crate::rpc::counters::Counter;
 use crate::volume::Volume;
-use crate::volume::inode::Inode;
 use crate::window::DaxWindow;
 use crate::window::counters::Reason;
 use crate::{Error, Lock};
@@ -50,8 +52,9 @@ pub enum DaxMode {
 /// What becomes of stores where a file has a hole, for which the host must find room on its disk.
 ///
 /// A request that finds none is refused, with ENOSPC. A store into the window cannot be: the host gets SIGBUS, and QEMU dies.
-/// Whether a file has holes is known from its blocks (fewer than its size needs), as good as the host counts them and as fresh
-/// as the attributes are. Not covered are holes that somebody else punches meanwhile, hosts that copy on write and so need
+/// Whether a file has holes is known from its blocks (fewer than its size needs), as fresh as the attributes are, and if it has
+/// enough of them by LSEEK, before the first store and after whatever made holes. Not covered are holes that somebody else
+/// punches meanwhile, hosts that copy on write and so need
 /// room for stores anywhere, and the host's tmpfs, which needs it for loads from holes too.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HoleStores {
@@ -150,11 +153,6 @@ impl<R: Lock> FileIo<R> {
             return None;
         }
         Some(window)
-    }
-
-    /// Whether stores into the file have to ask the host for room first.
-    fn needs_prealloc(&self, inode: &Inode<R>) -> bool {
-        self.settings.holes == HoleStores::AskHost && inode.has_holes()
     }
 
     /// Runs requests that take the place of a mapping, and has the guard weigh what they cost if it wanted them.

@@ -27,6 +27,7 @@ pub(crate) mod name_cache;
 pub(crate) mod notifications;
 pub mod path;
 pub(crate) mod resize;
+pub(crate) mod room;
 mod settle;
 pub(crate) mod unlinked;
 pub(crate) mod unmount;

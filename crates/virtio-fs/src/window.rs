@@ -5,7 +5,8 @@
 //! asks for through [`MappedBytes`](crate::volume::mapped_bytes::MappedBytes); [`memory`] is the only place that touches the
 //! window's memory.
 //!
-//! The lock of the allocator is never held together with another, nor across a request or a call into the embedder.
+//! The lock of the allocator is never held together with another but that of the views, which is taken under it, nor across a
+//! request or a call into the embedder.
 
 pub(crate) mod acquire;
 pub(crate) mod background;
@@ -22,6 +23,7 @@ pub(crate) mod range_ref;
 pub(crate) mod remove;
 mod settle;
 pub(crate) mod setup;
+pub(crate) mod views;
 mod waiting;
 pub(crate) mod writeback;
 

@@ -87,7 +87,7 @@ impl Pages for Faulting<'_> {
         let from = page.phys.0 as *const u8;
         // SAFETY: the guard keeps the page of the file, which the kernel has mapped one to one; the frame is our own.
         unsafe { Copy::best().copy(from, frame.0 as *mut u8, PAGE as usize) };
-        self.install_own(page.virt.0, page.file_offset, true, frame, || guard.is_current())?;
+        self.install_own((page.virt.0, page.file_offset), Memory::Own(frame.0), frame, || guard.is_current())?;
         self.process.counters.copied.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -112,8 +112,10 @@ impl Pages for Faulting<'_> {
                 Err(errno) => return Err(Refusal::Bus(errno)),
             }
         }
-        let writable = view.writable && is_private(view);
-        self.install_own(virt, offset, writable, frame, || file.is_current())?;
+        // What a program may store to is its own from the start.
+        let own = view.writable && is_private(view);
+        let memory = if own { Memory::Own(frame.0) } else { Memory::Filled(frame.0) };
+        self.install_own((virt, offset), memory, frame, || file.is_current())?;
         self.process.counters.filled.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -122,18 +124,18 @@ impl Pages for Faulting<'_> {
 impl Faulting<'_> {
     fn install_own(
         &self,
-        virt: u64,
-        file_offset: u64,
-        writable: bool,
+        (virt, file_offset): (u64, u64),
+        memory: Memory,
         frame: Frame,
         is_current: impl FnOnce() -> bool,
     ) -> Result<(), Refusal> {
+        let stores = matches!(memory, Memory::Own(_));
         let removed = {
             let mut tables = self.process.tables();
-            if !tables.has(self.view) || !is_current() || tables.permits(virt, writable) {
+            if !tables.has(self.view) || !is_current() || tables.permits(virt, stores) {
                 return Ok(());
             }
-            let entry = Entry { len: PAGE, file_offset, writable, memory: Memory::Own(frame.0) };
+            let entry = Entry { len: PAGE, file_offset, writable: stores, memory };
             let removed = tables.install(virt, entry)?;
             core::mem::forget(frame);
             removed

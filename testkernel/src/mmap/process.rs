@@ -13,7 +13,8 @@ use crate::{
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use fs_dax::{
-    Agreed, Area, Errno, FileKey, FileMapping, FileRange, MapFlags, PhysAddr, Sharing, SyncPolicy, VirtAddr, Wanted,
+    Agreed, Area, Errno, FileKey, FileMapping, FileRange, MapFlags, PhysAddr, Sharing, SyncPolicy, UnmapCause,
+    VirtAddr, Wanted,
 };
 use spin::{Mutex, MutexGuard};
 
@@ -63,6 +64,8 @@ pub(super) enum Memory {
     Window(PhysAddr),
     /// A page of the process's own, in a frame of RAM.
     Own(u64),
+    /// A page that was filled by reading the file and that no program may store to, in a frame of RAM.
+    Filled(u64),
 }
 
 /// A page-table entry.
@@ -190,7 +193,7 @@ impl Process {
         let there = tables.space.lookup(at)?;
         let phys = match entry.memory {
             Memory::Window(phys) => phys.0,
-            Memory::Own(frame) => frame,
+            Memory::Own(frame) | Memory::Filled(frame) => frame,
         };
         // What the process remembers is what the page tables say.
         (there == (phys, entry.len, entry.writable)).then_some((entry.len, entry.writable))
@@ -198,7 +201,7 @@ impl Process {
 
     /// Whether the page at an address is the process's own, a copy.
     pub(crate) fn owns_page_at(&self, address: u64) -> bool {
-        self.tables().entry(address).is_some_and(|(_, entry)| matches!(entry.memory, Memory::Own(_)))
+        self.tables().entry(address).is_some_and(|(_, entry)| !matches!(entry.memory, Memory::Window(_)))
     }
 
     /// How many pages are in the page tables.
@@ -225,15 +228,16 @@ impl Process {
     }
 
     /// Takes away the pages that show bytes of a file.
-    pub(super) fn take_pages(&self, file: FileKey, range: FileRange, copies: bool) -> Removed {
+    pub(super) fn take_pages(&self, file: FileKey, range: FileRange, cause: UnmapCause) -> Removed {
         let mut removed = Removed::default();
         let mut tables = self.tables();
         for at in tables.entries_of(file, range) {
             let Some(entry) = tables.entries.get(&at) else { continue };
             let goes = match entry.memory {
-                Memory::Window(_) => true,
+                Memory::Window(_) => cause.takes_mapped_pages(),
+                Memory::Filled(_) => cause.takes_filled_pages(),
                 // The page in which the file now ends is still there.
-                Memory::Own(_) => copies && entry.file_offset >= range.start(),
+                Memory::Own(_) => cause.takes_private_copies() && entry.file_offset >= range.start(),
             };
             if goes {
                 removed.add(tables.remove(at));
@@ -304,7 +308,7 @@ impl Tables {
         let mut removed = Removed::default();
         let phys = match entry.memory {
             Memory::Window(phys) => phys.0,
-            Memory::Own(frame) => frame,
+            Memory::Own(frame) | Memory::Filled(frame) => frame,
         };
         let others = if self.space.is_free(at, entry.len) { Vec::new() } else { self.entries_in(at, at + entry.len) };
         for other in others {
@@ -334,7 +338,7 @@ impl Tables {
         }
         match entry.memory {
             Memory::Window(_) => removed.window_pages += 1,
-            Memory::Own(frame) => removed.frames.push(frame),
+            Memory::Own(frame) | Memory::Filled(frame) => removed.frames.push(frame),
         }
         removed
     }

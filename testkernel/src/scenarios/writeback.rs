@@ -21,8 +21,8 @@ use virtio_fs::Config;
 /// A view one page off, so that its pages are small.
 const SMALL: u64 = BASE + PAGE;
 
-/// Machine: a window. Exactly the dirty pages are write-protected and cleaned, in runs; none a second time; those of a part
-/// only, when asked for a part; and none of another file.
+/// Machine: a window. Exactly the dirty pages are write-protected and cleaned, in runs, and the processors are interrupted once
+/// for all runs of a sync; none a second time; those of a part only, when asked for a part; and none of another file.
 pub(crate) fn only_dirty(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;
     let (file, other) = (world.open(MAP, true)?, world.open(OTHER, true)?);
@@ -41,6 +41,7 @@ pub(crate) fn only_dirty(machine: &Machine) -> Outcome {
     file.sync_data()?;
     // Three runs: 3, 7 and 8, 600.
     ensure!(counts() == (3, 4, 4), "{:?} runs, entries and pages were write-protected, not 3, 4, 4", counts());
+    ensure!(world.tables.shootdowns() == 1, "{} shootdowns for the runs of one sync", world.tables.shootdowns());
     for page in [3, 7, 8, 600] {
         expect_page(&world.process, SMALL + page * PAGE, Some((PAGE, false)))?;
     }
@@ -50,6 +51,7 @@ pub(crate) fn only_dirty(machine: &Machine) -> Outcome {
 
     file.sync_data()?;
     ensure!(counts() == (3, 4, 4), "a sync with nothing dirty write-protected {:?}", counts());
+    ensure!(world.tables.shootdowns() == 1, "a sync with nothing dirty interrupted the processors");
     let fsyncs = world.fs.stats().fsyncs;
     ensure!(fsyncs == 2, "two syncs sent {fsyncs} FSYNCs");
 

@@ -112,6 +112,7 @@ impl Window {
             return Access::Wait(self.wait(WaitReason::Frozen));
         }
         if found == NIL {
+            self.stats.misses += 1;
             return self.absent(stream, step, cut);
         }
         stream.hint = found;
@@ -124,7 +125,10 @@ impl Window {
             State::Upgrading if allowed && self.config.host.upgrade == Upgrade::Atomic => {
                 self.late_hit(found, step, cut, end)
             }
-            State::Mapped => self.upgrade(found, cut),
+            State::Mapped => {
+                self.stats.misses += 1;
+                self.upgrade(stream, step, found, cut)
+            }
             State::SettingUp | State::Upgrading => Access::Wait(self.wait(WaitReason::Setup)),
             State::Removing => Access::Wait(self.wait(WaitReason::Removal)),
             State::Suspect => {
@@ -176,9 +180,8 @@ impl Window {
 
     /// The chunk is mapped, but read-only or too short.
     #[cold]
-    fn upgrade(&mut self, i: u32, cut: Cut<'_>) -> Access {
+    fn upgrade(&mut self, stream: &mut Stream, step: Step, i: u32, cut: Cut<'_>) -> Access {
         let req = cut.req;
-        self.stats.misses += 1;
         if self.refusals.refuses(req.file.0, req.wants_writable()) {
             return Access::Bypass(self.around(Bypass::Refused));
         }
@@ -186,12 +189,18 @@ impl Window {
         if node.has(flag::WRITEBACK) {
             return Access::Wait(self.wait(WaitReason::Writeback));
         }
-        let (busy, installed) = (node.refs > 0, node.has(flag::INSTALLED));
+        let (busy, installed) = (node.refs > 0 || node.has(flag::PINNED), node.has(flag::INSTALLED));
         // An earlier request to widen it may still be carried out, after the one that this would be.
         let rule = if node.has(flag::DOOMED) { Upgrade::Remove } else { self.config.host.upgrade };
         if rule != Upgrade::Atomic && busy {
             return match req.purpose {
                 Purpose::Copy => Access::Bypass(self.around(Bypass::Busy)),
+                // Whoever holds it may keep it for long. Both show the host's one copy of the bytes.
+                Purpose::Map | Purpose::Fault if self.free_len() > 0 || self.peek_victim().is_some() => {
+                    self.set_aside(i);
+                    stream.hint = NIL;
+                    self.absent(stream, step, cut)
+                }
                 Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
             };
         }
@@ -220,7 +229,6 @@ impl Window {
     #[inline]
     fn absent(&mut self, stream: &mut Stream, step: Step, cut: Cut<'_>) -> Access {
         let req = cut.req;
-        self.stats.misses += 1;
         if self.refusals.refuses(req.file.0, req.wants_writable()) {
             return Access::Bypass(self.around(Bypass::Refused));
         }

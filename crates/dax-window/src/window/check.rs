@@ -25,23 +25,29 @@ impl Window {
     // Long: one invariant after another, a line each.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         let mut counts = [0; STATES];
-        let mut keyed = 0;
+        let (mut in_tree, mut aside) = (0, 0);
         let mut refs = 0;
         for i in 0..self.len {
             let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: i, what }) };
             let node = &self.descriptors[i as usize];
             counts[node.state as usize] += 1;
-            keyed += u32::from(node.has(flag::KEYED));
+            in_tree += u32::from(node.has(flag::IN_TREE));
+            aside += u32::from(node.has(flag::ASIDE));
             refs += u64::from(node.refs);
             let usable = matches!(node.state, State::Mapped | State::Upgrading);
             ensure(node.refs == 0 || usable, "only a usable range has references")?;
             ensure(!node.has(flag::WRITEBACK) || node.state == State::Mapped, "only a mapped range is written back")?;
-            ensure(!usable || node.has(flag::KEYED), "a usable range has a key")?;
+            ensure(!usable || node.has(flag::IN_TREE), "a usable range has a key")?;
+            ensure(!(node.has(flag::KEYED) && node.has(flag::ASIDE)), "a range is for newcomers or set aside")?;
+            ensure(
+                !node.has(flag::ASIDE) || node.state != State::Upgrading,
+                "a range that was set aside stays as it is",
+            )?;
             ensure(node.state != State::SettingUp || node.has(flag::KEYED), "a range being set up has a key")?;
             ensure(!usable || node.pages > 0, "a usable range has a length")?;
             ensure(
                 !matches!(node.state, State::Free | State::Retired)
-                    || !node.has(flag::KEYED | flag::INSTALLED | flag::DIRTY),
+                    || !node.has(flag::IN_TREE | flag::INSTALLED | flag::DIRTY),
                 "a range out of use owes nothing",
             )?;
             if node.has(flag::KEYED) {
@@ -49,13 +55,14 @@ impl Window {
                     self.index.find(&self.descriptors, node.file, node.chunk) == i,
                     "the index finds a range by its key",
                 )?;
-                ensure(self.tree.lower_bound(&self.descriptors, node.key()) == i, "the tree finds a range by its key")?;
             }
+            ensure(!node.has(flag::IN_TREE) || self.tree_finds(i), "the tree finds a range by its key")?;
         }
         let ensure = |ok: bool, what| if ok { Ok(()) } else { Err(Violation { range: self.len, what }) };
         ensure(counts == self.counts, "the counts of states are right")?;
         ensure(refs == self.holds, "holds and references agree")?;
-        ensure(self.check_tree()? == keyed, "the tree holds the keyed ranges and no others")?;
+        ensure(self.check_tree()? == in_tree, "the tree holds the keyed ranges and no others")?;
+        ensure(self.stats.aside == aside, "the ranges that were set aside are counted")?;
         let clean = |state, flags: u16| state == State::Free && flags & flag::UNCLEAN == 0;
         let unclean = |state, flags: u16| state == State::Free && flags & flag::UNCLEAN != 0;
         let mut listed = self.check_list(&self.free, clean)? + self.check_list(&self.unclean, unclean)?;
@@ -113,6 +120,15 @@ impl Window {
         Ok(len)
     }
 
+    fn tree_finds(&self, i: u32) -> bool {
+        let key = self.descriptors[i as usize].key();
+        let mut at = self.tree.lower_bound(&self.descriptors, key);
+        while at != NIL && at != i && self.descriptors[at as usize].key() == key {
+            at = Tree::next(&self.descriptors, at);
+        }
+        at == i
+    }
+
     fn check_tree(&self) -> Result<u32, Violation> {
         let mut count = 0;
         let mut at = self.tree.lower_bound(&self.descriptors, (0, 0));
@@ -120,12 +136,12 @@ impl Window {
         while at != NIL {
             let node = &self.descriptors[at as usize];
             let [left, right] = node.child;
-            let ordered = last.is_none_or(|last| last < node.key());
+            let ordered = last.is_none_or(|last| last < (node.key(), node.rank(at)));
             let linked = [left, right].iter().all(|i| *i == NIL || self.descriptors[*i as usize].parent == at);
-            if !ordered || !linked || !node.has(flag::KEYED) || count >= self.len {
+            if !ordered || !linked || !node.has(flag::IN_TREE) || count >= self.len {
                 return Err(Violation { range: at, what: "the tree is ordered and linked" });
             }
-            last = Some(node.key());
+            last = Some((node.key(), node.rank(at)));
             count += 1;
             at = Tree::next(&self.descriptors, at);
         }

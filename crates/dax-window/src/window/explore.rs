@@ -90,6 +90,7 @@ impl Clone for Rig {
             draining: self.draining,
             // What is given up is lost for good here.
             patient: false,
+            passes: self.passes,
             late: Vec::new(),
             sent: self.sent.clone(),
         };
@@ -125,6 +126,7 @@ enum Move {
     Remove(usize, usize),
     DropRemove(usize, bool),
     Abort(usize, bool),
+    Pinned(usize),
     Release(usize),
     EndFreeze(usize, bool),
     Writeback(usize, Option<bool>),
@@ -135,7 +137,7 @@ impl Move {
     fn is_good(self) -> bool {
         match self {
             Self::Setup(_, n) | Self::Remove(_, n) => n == 0,
-            Self::DropSetup(..) | Self::DropRemove(..) | Self::Abort(..) => false,
+            Self::DropSetup(..) | Self::DropRemove(..) | Self::Abort(..) | Self::Pinned(_) => false,
             Self::EndFreeze(_, dropped) => !dropped,
             Self::Writeback(_, done) => done == Some(true),
             Self::Pick(..) | Self::Ask(_) | Self::Release(_) => true,
@@ -166,7 +168,7 @@ impl World {
             } else if rig.removes.iter().any(|out| out.owner == c) {
                 moves.extend((0..5).map(|n| Move::Remove(c, n)));
                 moves.extend([Move::DropRemove(c, false), Move::DropRemove(c, true)]);
-                moves.extend([Move::Abort(c, false), Move::Abort(c, true)]);
+                moves.extend([Move::Abort(c, false), Move::Abort(c, true), Move::Pinned(c)]);
             } else if rig.holds.iter().any(|held| held.owner == c) {
                 moves.push(Move::Release(c));
             } else if rig.writebacks.iter().any(|out| out.owner == c) {
@@ -220,6 +222,7 @@ impl World {
         rig.waits.clear();
     }
 
+    // Long: one arm for each thing that can happen.
     fn apply(&mut self, next: Move) {
         let rig = &mut self.rig;
         match next {
@@ -254,6 +257,11 @@ impl World {
                 let place = rig.removes.iter().position(|out| out.owner == c).unwrap();
                 rig.abort_remove(place, unmapped);
                 // It gives up; a truncation lets everybody in again.
+                self.callers[c].1 = Phase::Done;
+            }
+            Move::Pinned(c) => {
+                let place = rig.removes.iter().position(|out| out.owner == c).unwrap();
+                rig.abort_pinned(place, u32::MAX);
                 self.callers[c].1 = Phase::Done;
             }
             Move::Release(c) => {
@@ -330,8 +338,9 @@ impl Window {
 }
 
 /// Goes everywhere; returns how many states there are.
-fn explore(config: Config, callers: usize, menu: &[Action]) -> usize {
-    let start = World::new(config, callers);
+fn explore(config: Config, callers: usize, menu: &[Action], passes: bool) -> usize {
+    let mut start = World::new(config, callers);
+    start.rig.passes = passes;
     let mut known = HashMap::from([(start.digest(), 0usize)]);
     let mut edges: Vec<Vec<usize>> = vec![Vec::new()];
     let mut over = vec![start.is_over()];
@@ -407,7 +416,8 @@ fn two_callers_do_anything() {
     ];
     let mut states = 0;
     for host in hosts() {
-        states += explore(config(1, host), 2, &menu);
+        states += explore(config(1, host), 2, &menu, false);
+        states += explore(config(2, host), 2, &menu, true);
     }
     std::println!("{states} states");
 }
@@ -423,7 +433,7 @@ fn explore_three(host: HostRules) {
     let count = if cfg!(debug_assertions) { 2 } else { menus.len() };
     let mut states = 0;
     for menu in &menus[..count] {
-        let found = explore(config(2, host), 3, menu);
+        let found = explore(config(2, host), 3, menu, false);
         std::println!("{host:?} {menu:?}: {found} states");
         states += found;
     }

@@ -6,11 +6,14 @@ use crate::access::{Wait, WaitReason};
 use crate::descriptor::{NIL, State, flag};
 use crate::ticket::{Frozen, RemoveTicket};
 use crate::tree::Tree;
-use crate::units::chunks;
+use crate::units::{RangeIndex, chunks};
 use fs_dax::{FileKey, FileRange};
 
 /// How many ranges one step looks at.
 const MAX_LOOKED_AT: u32 = 512;
+
+/// How many of a range's references are for other bytes.
+type Elsewhere<'e> = &'e dyn Fn(RangeIndex) -> u32;
 
 /// What to do next in an invalidation or a drain.
 #[derive(Debug)]
@@ -66,13 +69,22 @@ impl Window {
 
     /// What must happen next before the frozen bytes are clear.
     pub fn invalidate_step(&mut self, frozen: &Frozen) -> Step {
+        self.invalidate_step_past(frozen, |_| 0)
+    }
+
+    /// As [`Window::invalidate_step`] for an embedder who knows which bytes long references are for: `elsewhere` says how
+    /// many of a range's references are for none of the frozen bytes. A range with no others is passed by: it is set
+    /// aside, so that its chunk is mapped anew for newcomers, and goes with its last reference.
+    ///
+    /// When references come to be counted there that were not before, call [`Window::recheck_references`].
+    pub fn invalidate_step_past(&mut self, frozen: &Frozen, elsewhere: impl Fn(RangeIndex) -> u32) -> Step {
         self.absorb_dropped();
         if !self.ours(&frozen.claim) {
             return Step::Clear;
         }
         let Some(freeze) = self.freezes.get(frozen.claim.slot) else { return Step::Clear };
         let first = self.tree.lower_bound(&self.descriptors, (freeze.file.0, freeze.clear_to));
-        self.sweep(first, Some(freeze), freeze.kind)
+        self.sweep(first, Some((freeze, &elsewhere)), freeze.kind)
     }
 
     /// Lets newcomers in again.
@@ -129,20 +141,21 @@ impl Window {
 
     /// Goes through the ranges from `first` to the end of a file's chunks, or of everything.
     // Long: one walk over the ranges, with what each state of a range asks for.
-    fn sweep(&mut self, first: u32, freeze: Option<Freeze>, kind: InvalidateKind) -> Step {
+    fn sweep(&mut self, first: u32, freeze: Option<(Freeze, Elsewhere<'_>)>, kind: InvalidateKind) -> Step {
         let mut ticket = None;
         let mut blocked = None;
-        let mut looked_at = 0;
+        let (mut looked_at, mut last) = (0, None);
         let mut at = first;
         while at != NIL {
             let node = &self.descriptors[at as usize];
-            if freeze.is_some_and(|freeze| node.key() >= (freeze.file.0, freeze.end)) {
+            if freeze.is_some_and(|(freeze, _)| node.key() >= (freeze.file.0, freeze.end)) {
                 break;
             }
-            if looked_at == MAX_LOOKED_AT {
+            // A chunk's ranges are looked at together: the next step begins with a chunk.
+            if looked_at >= MAX_LOOKED_AT && last != Some(node.key()) {
                 if ticket.is_none() && blocked.is_none() {
                     // Nobody can enter what was looked at, so it stays clear.
-                    if let Some(freeze) = freeze {
+                    if let Some((freeze, _)) = freeze {
                         self.freezes.advance(freeze.slot, node.chunk);
                     }
                     let wait = self.wait(WaitReason::References);
@@ -151,14 +164,20 @@ impl Window {
                 }
                 break;
             }
+            last = Some(node.key());
             looked_at += 1;
             let i = at;
             at = Tree::next(&self.descriptors, at);
             let node = &self.descriptors[i as usize];
+            let elsewhere = freeze.map_or(0, |(_, elsewhere)| if node.refs > 0 { elsewhere(RangeIndex(i)) } else { 0 });
+            let passed = node.refs > 0 && node.refs == elsewhere;
+            // The embedder has seen to it that none of the frozen bytes is pinned.
+            let pinned = freeze.is_some() && node.refs == 0 && node.has(flag::PINNED);
             match node.state {
-                State::Mapped if node.refs > 0 => blocked = Some(WaitReason::References),
+                State::Mapped if node.refs > 0 && !passed => blocked = Some(WaitReason::References),
                 State::Mapped if kind == InvalidateKind::Quiesce => {}
                 State::Mapped if node.has(flag::WRITEBACK) => blocked = blocked.or(Some(WaitReason::Writeback)),
+                State::Mapped if passed || pinned => self.set_aside(i),
                 State::Mapped => {
                     if ticket.is_none() {
                         let Some(claim) = self.claim(SlotUse::Remove) else {

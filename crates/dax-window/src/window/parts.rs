@@ -241,6 +241,11 @@ impl Window {
     #[cold]
     pub(super) fn last_release(&mut self, i: u32) {
         self.settle(i);
+        self.recheck_references();
+    }
+
+    /// Has those look again who wait for references: some may not concern them.
+    pub fn recheck_references(&mut self) {
         if self.ref_waiters {
             self.ref_waiters = false;
             self.notify_waiters();
@@ -259,6 +264,10 @@ impl Window {
     pub(super) fn enqueue(&mut self, i: u32) {
         let node = &mut self.descriptors[i as usize];
         node.clear(flag::PARKED);
+        if node.has(flag::ASIDE) && !node.has(flag::PINNED) {
+            // Nobody will come for it any more.
+            return self.queue.push_front(&mut self.descriptors, i);
+        }
         let list = if node.has(flag::NEWCOMER) { &mut self.newcomers } else { &mut self.queue };
         list.push_back(&mut self.descriptors, i);
     }
@@ -284,6 +293,8 @@ impl Window {
     /// it (the one that its stream used last), which spares the tree's search when it is right.
     pub(super) fn enter(&mut self, i: u32, file: u64, chunk: u64, near: u32) {
         let beside = match self.descriptors.get(near as usize) {
+            // Neighbours by chunk need not be neighbours in the tree.
+            _ if self.stats.aside > 0 => Beside::Unknown,
             Some(node) if node.file == file && node.chunk.wrapping_add(1) == chunk && node.has(flag::KEYED) => {
                 Beside::After(near)
             }
@@ -314,6 +325,10 @@ impl Window {
             self.descriptors[i as usize].clear(flag::KEYED);
             self.index.remove(&mut self.descriptors, i);
             self.tree.remove(&mut self.descriptors, i);
+        } else if self.descriptors[i as usize].has(flag::ASIDE) {
+            self.descriptors[i as usize].clear(flag::ASIDE);
+            self.tree.remove(&mut self.descriptors, i);
+            self.stats.aside -= 1;
         }
     }
 

@@ -72,7 +72,7 @@ impl Window {
                     self.stats.removals_failed += 1;
                     let strict = self.config.host.overlap == Overlap::Refuse;
                     let last =
-                        (ticket.retry && strict) || (self.draining && !self.descriptors[i as usize].has(flag::KEYED));
+                        (ticket.retry && strict) || (self.draining && !self.descriptors[i as usize].has(flag::IN_TREE));
                     if last {
                         self.retire(i);
                     } else {
@@ -110,16 +110,45 @@ impl Window {
             }
             if ticket.retry {
                 self.suspect(i);
-            } else if !self.descriptors[i as usize].has(flag::KEYED) {
-                self.free_range(i, true);
             } else {
-                self.settle_answer(i);
-                self.set_state(i, State::Mapped);
-                self.descriptors[i as usize].set(flag::PARKED);
-                self.settle(i);
+                self.put_back(i);
             }
         }
         self.close(&mut ticket.claim);
+    }
+
+    /// Calls a removal off since the embedder has pages pinned, before anything was sent to the server: all ranges are usable
+    /// again. Of those of which `pinned` says so, the pages that are not pinned hinder nobody: who needs the chunk
+    /// mapped otherwise gets another range, and an invalidation of other bytes passes by.
+    pub fn abort_pinned(&mut self, mut ticket: RemoveTicket, pinned: impl Fn(RangeIndex) -> bool) {
+        self.absorb_dropped();
+        if !self.ours(&ticket.claim) {
+            return;
+        }
+        let slot = ticket.claim.slot;
+        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
+            self.stats.removals_aborted += 1;
+            if ticket.retry {
+                self.suspect(i);
+                continue;
+            }
+            if pinned(RangeIndex(i)) {
+                self.descriptors[i as usize].set(flag::PINNED);
+            }
+            self.put_back(i);
+        }
+        self.close(&mut ticket.claim);
+    }
+
+    /// Puts a range, in no list, whose removal was called off to use again.
+    fn put_back(&mut self, i: u32) {
+        if !self.descriptors[i as usize].has(flag::IN_TREE) {
+            return self.free_range(i, true);
+        }
+        self.settle_answer(i);
+        self.set_state(i, State::Mapped);
+        self.descriptors[i as usize].set(flag::PARKED);
+        self.settle(i);
     }
 
     /// Moves a mapped range, on the queue or parked, into a removal.
@@ -132,6 +161,7 @@ impl Window {
     /// Moves a range that is in no list into a removal.
     pub(super) fn add_removal(&mut self, ticket: &mut RemoveTicket, i: u32) {
         self.set_state(i, State::Removing);
+        self.descriptors[i as usize].clear(flag::PINNED);
         self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.descriptors, i);
         ticket.len += 1;
     }

@@ -38,17 +38,19 @@ impl Window {
         let chunks = chunks(range, shift);
         let mut at = self.tree.lower_bound(&self.descriptors, (file.0, chunks.start));
         let mut ticket: Option<WritebackTicket> = None;
-        let mut looked_at = 0;
+        let (mut looked_at, mut last) = (0, None);
         while at != NIL && self.descriptors[at as usize].key() < (file.0, chunks.end) {
             let i = at;
             let here = self.file_offset(i);
-            let full = ticket.as_ref().is_some_and(|ticket| ticket.len() == self.config.max_batch);
-            if full || looked_at == MAX_LOOKED_AT {
+            let full = ticket.as_ref().is_some_and(|ticket| ticket.len() >= self.config.max_batch);
+            // A chunk's ranges go together: the rest begins with a chunk, and some are dirty for as long as they are held.
+            if (full || looked_at >= MAX_LOOKED_AT) && last != Some(here) {
                 return match ticket {
                     Some(ticket) => Writeback::Ranges(WritebackTicket { rest: Some(here), ..ticket }),
                     None => Writeback::Further(here),
                 };
             }
+            last = Some(here);
             looked_at += 1;
             at = Tree::next(&self.descriptors, at);
             let node = &self.descriptors[i as usize];

@@ -55,6 +55,10 @@ pub(crate) struct Cell {
     pub(crate) answered: bool,
     /// Several requests were under way at once, so that no answer says what the host has here.
     pub(crate) mixed: bool,
+    /// Newcomers get another range.
+    pub(crate) aside: bool,
+    /// The embedder has pages of it pinned, said the last attempt at its removal.
+    pub(crate) pinned: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +113,8 @@ pub(crate) struct Rig {
     pub(crate) draining: bool,
     /// Whether requests that are given up are kept until their answers come, or are lost for good.
     pub(crate) patient: bool,
+    /// Whether an invalidation passes by references that are for other bytes.
+    pub(crate) passes: bool,
     pub(crate) late: Vec<LateOut>,
     /// Set-ups sent and removals done for each range: never more removals than set-ups.
     pub(crate) sent: Vec<(u64, u64)>,
@@ -130,6 +136,8 @@ impl Rig {
             poisoned: false,
             answered: false,
             mixed: false,
+            aside: false,
+            pinned: false,
         };
         Self {
             rules: config.host,
@@ -147,6 +155,7 @@ impl Rig {
             actor: 0,
             draining: false,
             patient: false,
+            passes: false,
             late: Vec::new(),
             sent: vec![(0, 0); n],
         }
@@ -161,7 +170,7 @@ impl Rig {
         for (i, cell) in self.cells.iter().enumerate() {
             let present = matches!(cell.book, Book::SettingUp | Book::Mapped | Book::Upgrading)
                 || (matches!(cell.book, Book::Removing | Book::Doubtful) && cell.closed);
-            if present && cell.map.file == file && cell.map.chunk == chunk {
+            if present && !cell.aside && cell.map.file == file && cell.map.chunk == chunk {
                 assert_eq!(found, None, "two ranges for one chunk");
                 found = Some(i);
             }
@@ -172,6 +181,28 @@ impl Rig {
     fn refs(&self, i: usize) -> usize {
         let held = self.holds.iter().filter(|held| held.hold.range().get() as usize == i).count();
         held + self.pins.iter().filter(|(pin, _)| pin.hold().range().get() as usize == i).count()
+    }
+
+    /// References to a range that are for none of these bytes.
+    fn elsewhere(&self, i: usize, range: FileRange) -> u32 {
+        let held = self.holds.iter().map(|held| &held.hold).chain(self.pins.iter().map(|(pin, _)| pin.hold()));
+        let apart = |hold: &&RangeRef| {
+            let start = hold.file_offset().0;
+            hold.range().get() as usize == i && (start + hold.len() <= range.start() || range.end() <= start)
+        };
+        held.filter(apart).count() as u32
+    }
+
+    /// Takes note of ranges that step aside, which only those may that cannot go: `may` says more.
+    fn note_aside(&mut self, may: impl Fn(&Self, usize) -> bool) {
+        let now: BTreeSet<usize> = self.window.set_aside_ranges().map(|range| range.get() as usize).collect();
+        for i in 0..self.cells.len() {
+            if now.contains(&i) && !self.cells[i].aside {
+                assert!(self.cells[i].book == Book::Mapped && (self.refs(i) > 0 || self.cells[i].pinned));
+                assert!(may(self, i), "set aside for nothing: {:?}", self.cells[i]);
+            }
+            self.cells[i].aside = now.contains(&i);
+        }
     }
 
     fn is_frozen(&self, file: u64, chunk: u64) -> bool {
@@ -231,6 +262,14 @@ impl Rig {
             self.note_wait(wait);
             return;
         }
+        let room = (0..self.cells.len()).any(|i| self.cells[i].book == Book::Free || self.can_be_evicted(i));
+        let barred = matches!(&answer, Access::Wait(wait) if wait.reason == WaitReason::References);
+        assert!(!(barred && room), "nobody has to wait for others while there is room");
+        self.note_aside(|rig, i| {
+            let in_place = rig.rules.upgrade == Upgrade::Atomic && !rig.cells[i].poisoned;
+            present == Some(i) && req.purpose != Purpose::Copy && !in_place && room
+        });
+        let present = present.filter(|i| !self.cells[*i].aside);
         if let Some(i) = present {
             let cell = &self.cells[i];
             let allowed = within < cell.map.len && (!write || cell.map.writable);
@@ -344,6 +383,8 @@ impl Rig {
                     poisoned: false,
                     answered: false,
                     mixed: false,
+                    aside: false,
+                    pinned: false,
                 };
                 self.sent[i].0 += 1;
             }
@@ -379,6 +420,7 @@ impl Rig {
                 book => panic!("a removal of a range that is {book:?}"),
             }
             cell.book = Book::Removing;
+            cell.pinned = false;
         }
         self.removes.push(Out { it: ticket, owner: self.actor });
     }
@@ -649,6 +691,27 @@ impl Rig {
         }
     }
 
+    /// Calls a removal off: some of the ranges have pages that are pinned.
+    pub(crate) fn abort_pinned(&mut self, n: usize, pinned: u32) {
+        let ticket = self.removes.swap_remove(n).it;
+        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        let retry = ticket.is_retry();
+        self.window.abort_pinned(ticket, |i| pinned & (1 << (i.get() % 32)) != 0);
+        for i in ranges {
+            self.settle(i);
+            let cell = &mut self.cells[i];
+            if retry {
+                cell.book = Book::Doubtful;
+            } else if cell.closed {
+                cell.book = Book::Mapped;
+                cell.closed = false;
+                cell.pinned = pinned & (1 << (i % 32)) != 0;
+            } else {
+                cell.book = Book::Free;
+            }
+        }
+    }
+
     pub(crate) fn drop_remove(&mut self, n: usize, applied: u32) {
         let ticket = self.removes.swap_remove(n).it;
         let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
@@ -722,7 +785,19 @@ impl Rig {
                 && cell.map.chunk * RANGE < range.end()
                 && range.start() < (cell.map.chunk + 1) * RANGE
         };
-        match self.window.invalidate_step(frozen) {
+        let elsewhere: Vec<u32> = (0..self.cells.len()).map(|i| self.elsewhere(i, range)).collect();
+        let step = if self.passes {
+            self.window.invalidate_step_past(frozen, |i| elsewhere[i.get() as usize])
+        } else {
+            self.window.invalidate_step(frozen)
+        };
+        // Those that are in the way of nothing stay.
+        let in_use = |rig: &Self, i: usize| {
+            let elsewhere = if rig.passes { rig.elsewhere(i, range) as usize } else { 0 };
+            rig.refs(i) > elsewhere
+        };
+        self.note_aside(|rig, i| touched(&rig.cells[i]) && kind == InvalidateKind::Remove && !in_use(rig, i));
+        match step {
             Step::Remove(ticket) => self.took_remove(ticket),
             Step::Wait(wait) => {
                 assert!((0..self.cells.len()).any(|i| touched(&self.cells[i])), "waits for nothing");
@@ -730,8 +805,9 @@ impl Rig {
             }
             Step::Clear => {
                 for i in 0..self.cells.len() {
-                    let quiet =
-                        kind == InvalidateKind::Quiesce && self.cells[i].book == Book::Mapped && self.refs(i) == 0;
+                    let stays = kind == InvalidateKind::Quiesce || self.cells[i].aside;
+                    let quiet = stays && self.cells[i].book == Book::Mapped && !in_use(self, i);
+                    let quiet = quiet && (kind == InvalidateKind::Quiesce || self.refs(i) > 0 || self.cells[i].pinned);
                     assert!(!touched(&self.cells[i]) || quiet, "clear with {:?}", self.cells[i]);
                 }
             }
@@ -753,10 +829,12 @@ impl Rig {
             Writeback::Ranges(ticket) => {
                 let mut cursor = Cursor::default();
                 let mut count = 0;
-                let mut last = None;
+                let (mut last, mut aside) = (None, false);
                 while let Some(entry) = self.window.writeback_entry(&ticket, &mut cursor) {
                     let i = entry.range.get() as usize;
-                    assert!(last < Some(entry.file_offset));
+                    // Of one chunk, those that were set aside come first.
+                    assert!(last < Some(entry.file_offset) || (aside && last == Some(entry.file_offset)));
+                    aside = self.cells[i].aside;
                     last = Some(entry.file_offset);
                     let refs = self.refs(i);
                     let cell = &mut self.cells[i];

@@ -79,7 +79,7 @@ impl<R: Lock> File<R> {
         self.mounted.io.finish_allocation(&self.open, fault, allocate)
     }
 
-    /// Pins bytes in the window, for memory that a device of the guest's own is to reach. Truncation and reclaim wait for it.
+    /// Pins bytes in the window, for memory that a device of the guest's own is to reach. Reclaim, and what takes these bytes from the file, wait for it.
     /// The device may store to them if the file is open for writing.
     ///
     /// # Errors

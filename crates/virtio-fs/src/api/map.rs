@@ -13,7 +13,8 @@ const NO_VIEW: Error = Error::refused(Errno::EOPNOTSUPP, "the window's memory is
 
 /// A view of a file's own bytes in the host's page cache, for loads.
 ///
-/// The range stays mapped as long as the view lives: it is not reclaimed, and truncating the file waits for it. The host
+/// The range stays mapped as long as the view lives: it is not reclaimed, and what takes its bytes from the file waits for it,
+/// while other bytes of the same chunk can be stored to, mapped otherwise and cut off. The host
 /// and everybody else who maps the file can change the bytes at any time, so there is no slice of them: each load is
 /// volatile. [`Map::words`] goes through many of them, [`Map::copy_to`] copies them out.
 ///

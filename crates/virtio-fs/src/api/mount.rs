@@ -22,6 +22,7 @@ use crate::queue::channel::{Channel, DataPool};
 use crate::queue::notifications::NotificationQueue;
 use crate::queue::ring::{MAX_SEGMENTS, RingAddresses};
 use crate::rpc::connection::Connection;
+use crate::rpc::credentials::Credentials;
 use crate::rpc::{Rpc, session as requests};
 use crate::volume::Volume;
 use crate::volume::mapped_bytes::MappedBytes;
@@ -97,7 +98,7 @@ impl<R: Lock> Device<R> {
             }
         };
         let who = config.credentials;
-        let rpc = Arc::new(Rpc::new(connection, protocol, who));
+        let rpc = rpc(connection, protocol, who);
         let window = window(&rpc, region, config);
         match &window {
             Ok(window) => log::info!(
@@ -114,11 +115,29 @@ impl<R: Lock> Device<R> {
         }
         let volume = volume(rpc, window.as_ref().ok(), config);
         // From here on the session is ended when the last reference to it goes.
-        let io = Arc::new(FileIo::new(volume, window, config.io()));
+        let io = file_io(volume, window, config);
         io.volume().open_root()?;
         io.volume().rpc.connection().kick_notifications();
         Ok(VirtioFs::new(Arc::new(Mounted { io, tag, features }), who))
     }
+}
+
+// What follows is apart from `mount_on` for its temporaries, which would stay on the stack until the window is made.
+
+/// The requests of a session.
+#[inline(never)]
+fn rpc<R: Lock>(connection: Arc<Connection<R>>, protocol: Protocol, who: Credentials) -> Arc<Rpc<R>> {
+    Arc::new(Rpc::new(connection, protocol, who))
+}
+
+/// Access to the files of a volume.
+#[inline(never)]
+fn file_io<R: Lock>(
+    volume: Arc<Volume<R>>,
+    window: Result<Arc<DaxWindow<R>>, DaxStatus>,
+    config: &Config,
+) -> Arc<FileIo<R>> {
+    Arc::new(FileIo::new(volume, window, config.io()))
 }
 
 /// A volume of a session, which acts upon late answers.

@@ -57,6 +57,9 @@ pub struct Stats {
     pub fsyncs: u64,
     /// Pages write-protected and cleaned by write-backs.
     pub protected_pages: u64,
+    /// Pages stored to with what was there, to have the host write them: before a synchronous fault is answered, and after an
+    /// FSYNC that failed.
+    pub touched_pages: u64,
     /// Accesses that bypassed the window, by reason.
     pub bypass: BypassStats,
     /// The window's own statistics; `None` without a window.
@@ -94,6 +97,7 @@ impl Stats {
             sync_faults: io.counters.sync_faults.get(),
             fsyncs: rpc.counters.fsyncs.get(),
             protected_pages: counted(|window| &window.protected_pages),
+            touched_pages: counted(|window| &window.touched_pages),
             bypass: window.map(|window| window.counters.bypass_stats()).unwrap_or_default(),
             window: window.map(|window| window.stats()),
         }

@@ -28,6 +28,7 @@ pub(crate) fn offer(wishes: Wishes) -> Negotiation {
         | InitFlags::NO_OPENDIR_SUPPORT
         | InitFlags::POSIX_LOCKS
         | InitFlags::FLOCK_LOCKS
+        | InitFlags::HANDLE_KILLPRIV_V2
         | InitFlags::MAX_PAGES
         | InitFlags::SUBMOUNTS;
     if wishes.map {

@@ -126,21 +126,38 @@ impl<R: Lock> FileIo<R> {
             wanted: fault.wanted,
             synchronous: fault.sync != SyncMode::None,
         };
-        if fault.is_shared_write() && fault.sync != SyncMode::None {
-            self.weigh_metadata(file, page_start, run);
+        let metadata = self.prepare_store(file, fault, page_start, &mut guard)?;
+        let run = guard.run;
+        let outcome = fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard);
+        if matches!(outcome, FaultOutcome::Hole) {
+            // Before the embedder reads what it fills the page with.
+            inode.note_filled();
         }
-        let mut metadata = MetadataState::of(&inode.epoch);
+        Ok(outcome)
+    }
+
+    /// Makes room for a store where there is none, and says what the file's metadata is like then.
+    fn prepare_store(
+        &self,
+        file: &OpenFile<R>,
+        fault: &Fault,
+        page_start: u64,
+        guard: &mut FaultGuard<R>,
+    ) -> Result<MetadataState, Error> {
+        let epoch = &file.inode.epoch;
+        if fault.is_shared_write() && fault.sync != SyncMode::None {
+            self.weigh_metadata(file, page_start, guard.run);
+        }
         if fault.is_shared_write()
-            && self.needs_prealloc(inode)
             && let Some(whole) = guard.run
+            && self.needs_prealloc(file, store_end(fault, page_start, whole))
         {
             guard.run = Some(self.room_for_store(file, fault, page_start, whole)?);
             guard.has_room = true;
             // Room that was made is a change of the file's metadata, and is not made a second time.
-            metadata = MetadataState::of(&inode.epoch).allocated();
+            return Ok(MetadataState::of(epoch).allocated());
         }
-        let run = guard.run;
-        Ok(fault.resolve(PageSizes::SMALL_4K, &Backing { eof, run, writable, metadata }, guard))
+        Ok(MetadataState::of(epoch))
     }
 
     /// Counts as a change of metadata what the epoch of a file cannot know of: stores through the window for which the host had
@@ -166,7 +183,8 @@ impl<R: Lock> FileIo<R> {
             self.preallocate(file, bytes.start(), bytes.len())?;
         }
         if let (Some(window), Some(range)) = (self.window(), &guard.range) {
-            window.touch(range, sync.page().phys.0, bytes.len());
+            debug_assert!(range.is_writable(), "a page that is not mapped for writing");
+            window.touch(sync.page().phys.0, bytes.len());
         }
         file.inode.epoch.noticed(MetadataChange::Allocate);
         Ok(())
@@ -321,6 +339,11 @@ impl<R: Lock> FileIo<R> {
             Err(error) => failed(error.errno),
         }
     }
+}
+
+/// How far the page may reach that a store makes writable.
+fn store_end(fault: &Fault, page_start: u64, run: MappedRun) -> u64 {
+    if fault.wanted == Wanted::Base { page_start + PAGE_SIZE } else { run.file_offset + run.len }
 }
 
 /// Gets a reference for a fault. Copies go by requests for a while after a refusal, which may have been about a size that the

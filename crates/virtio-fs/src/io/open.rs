@@ -96,7 +96,7 @@ impl<R: Lock> FileIo<R> {
         let node = inode.nodeid;
         let file = |opened| OpenFile::new(&self.volume, inode.clone(), opened, who, options);
         if options.truncates() && self.rpc().has(InitFlags::ATOMIC_O_TRUNC) {
-            let flags = options.flags(true);
+            let flags = (options.flags(true), self.volume.kills_set_id(who, inode));
             let open = |given_up: &mut GivenUp<R>| match handles::open_keeping(self.rpc(), who, node, flags, given_up)?
             {
                 Some(opened) => Ok(Some(opened)),

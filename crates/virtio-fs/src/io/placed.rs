@@ -27,7 +27,7 @@ impl<R: Lock> FileIo<R> {
             return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
         }
         let writable = file.options.is_writable();
-        if writable && self.needs_prealloc(&file.inode) {
+        if writable && self.needs_prealloc(file, offset.saturating_add(len)) {
             self.preallocate(file, offset, len)?;
         }
         window.map_at(&file.id(), offset, len, window_offset, writable)

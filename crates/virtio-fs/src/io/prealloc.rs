@@ -1,11 +1,17 @@
 //! Having the host set room aside before stores that could not be refused.
 
+use core::time::Duration;
+
 use fs_dax::{MetadataChange, PAGE_SIZE};
 use fuse_proto::FallocateMode;
+use fuse_proto::ops::Whence;
 
-use super::FileIo;
 use super::open_file::OpenFile;
+use super::{FileIo, HoleStores};
 use crate::rpc::space;
+use crate::volume::attributes::REFRESH;
+use crate::volume::inode::Inode;
+use crate::volume::room::HolesSeen;
 use crate::{Error, Lock};
 
 impl<R: Lock> FileIo<R> {
@@ -17,7 +23,53 @@ impl<R: Lock> FileIo<R> {
         let end = offset.saturating_add(len).next_multiple_of(PAGE_SIZE).min(inode.size());
         let len = end.saturating_sub(start).max(1);
         space::fallocate(self.rpc(), &file.handle, FallocateMode::KEEP_SIZE, start, len)?;
+        inode.room.filled(start, start + len);
         inode.expire_attr();
         Ok(())
+    }
+
+    /// Whether stores to the bytes up to `end` have to ask the host for room first. The server may be asked for holes.
+    pub(super) fn needs_prealloc(&self, file: &OpenFile<R>, end: u64) -> bool {
+        if !self.may_lack_room(&file.inode, end) {
+            return false;
+        }
+        if !self.may_look(file) {
+            return true;
+        }
+        let look = Look::begin(&file.inode);
+        let found = space::lseek(self.rpc(), &file.handle, look.from, Whence::HOLE);
+        look.end(&file.inode, found, self.rpc().now());
+        self.may_lack_room(&file.inode, end)
+    }
+
+    /// Whether the server may be asked for holes: the number of blocks does not say that there are some, and it was not asked
+    /// lately.
+    pub(super) fn may_look(&self, file: &OpenFile<R>) -> bool {
+        !file.inode.has_holes() && file.inode.room.may_look(self.rpc().now())
+    }
+
+    /// Whether it is not known that there is room for stores to the bytes up to `end`.
+    pub(super) fn may_lack_room(&self, inode: &Inode<R>, end: u64) -> bool {
+        self.settings.holes == HoleStores::AskHost && (inode.has_holes() || inode.room.end() < end.min(inode.size()))
+    }
+}
+
+/// A look for the first hole of a file.
+pub(super) struct Look {
+    seen: HolesSeen,
+    /// Where to look from.
+    pub(super) from: u64,
+}
+
+impl Look {
+    /// Begins a look, before the server is asked.
+    pub(super) fn begin<R: Lock>(inode: &Inode<R>) -> Self {
+        Self { seen: inode.room.seen(), from: inode.room.end() }
+    }
+
+    /// Ends it with the server's answer. One that cannot tell leaves the number of blocks to go by.
+    pub(super) fn end<R: Lock>(self, inode: &Inode<R>, found: Result<u64, Error>, now: Duration) {
+        let first = found.map_or(inode.size(), |first| first.min(inode.size()));
+        inode.room.found(self.seen, first, now.saturating_add(REFRESH));
     }
 }

@@ -61,9 +61,16 @@ impl<R: Lock> FileIo<R> {
         let _change = inode.epoch.change(change);
         // Past the end in order: a hole must not be left before bytes that the host had room for.
         let most = if extends { 1 } else { most };
-        let (done, failed) = write_batch(self.rpc(), &file.handle, buffer, offset, most);
+        let (done, failed) = write_batch(
+            self.rpc(),
+            &file.handle,
+            buffer,
+            offset,
+            (most, self.volume.kills_set_id(file.handle.who, inode)),
+        );
         if done > 0 {
             inode.grow_to(offset, offset.saturating_add(done as u64), cuts);
+            self.volume.inodes.note_changed(inode);
         }
         inode.note_size_change();
         inode.expire_attr();

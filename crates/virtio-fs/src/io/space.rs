@@ -12,7 +12,7 @@ impl<R: Lock> FileIo<R> {
     /// Allocates, punches, zeroes, collapses or inserts bytes.
     pub(crate) fn allocate(&self, file: &OpenFile<R>, mode: FallocateMode, offset: u64, len: u64) -> Result<(), Error> {
         let moved = self.volume.allocate(&file.inode, &file.handle, mode, offset, len)?;
-        if moved || self.needs_prealloc(&file.inode) {
+        if moved || file.inode.has_holes() {
             // Where the holes are now, the server knows.
             self.volume.refresh_attr(file.handle.who, &file.inode, file.handle.fh)?;
         }
@@ -38,6 +38,9 @@ impl<R: Lock> FileIo<R> {
             && *copied > 0
         {
             to.inode.grow_to(to_offset, to_offset.saturating_add(*copied), cuts);
+            self.volume.inodes.note_changed(&to.inode);
+            // What was a hole there is one here.
+            to.inode.room.hole_from(to_offset);
         }
         to.inode.note_size_change();
         to.inode.expire_attr();

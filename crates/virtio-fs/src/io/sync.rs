@@ -61,10 +61,11 @@ impl<R: Lock> FileIo<R> {
         let mut from = Some(bytes.start());
         while let Some(start) = from {
             let taken = self.take_dirty_pages(inode, bytes)?;
-            let ranges = self
-                .window()
-                .map(|window| window.begin_writeback(inode.key, FileRange::between(start, bytes.end())))
-                .transpose();
+            let begun = self.store_pages_again(file, &taken.runs).and_then(|()| {
+                let bytes = FileRange::between(start, bytes.end());
+                self.window().map(|window| window.begin_writeback(inode.key, bytes)).transpose()
+            });
+            let ranges = begun.inspect(|ranges| self.store_ranges_again(inode, ranges.as_ref()));
             self.write_protect(inode, &taken.runs);
             self.volume.flush_times(&file.handle, inode);
             inode.fold_stores();
@@ -77,11 +78,17 @@ impl<R: Lock> FileIo<R> {
                 }
                 answered
             });
+            if result.is_err() {
+                inode.note_sync_failed(true);
+            }
             let reply = result.as_ref().map(drop).map_err(|_| fs_dax::Errno::EIO);
             inode.dirty_pages.lock().finish(taken.writeback.write_protected().flushed(), reply);
             if result? && from.is_none() {
                 inode.epoch.synced(epoch);
             }
+        }
+        if bytes == FileRange::ALL {
+            inode.note_sync_failed(false);
         }
         Ok(())
     }

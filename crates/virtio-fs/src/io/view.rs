@@ -12,13 +12,14 @@ use crate::volume::unlinked::UnlinkedGuard;
 use crate::window::DaxWindow;
 use crate::window::acquire::Acquired;
 use crate::window::range_ref::RangeRef;
+use crate::window::views::ViewId;
 use crate::{Error, Lock};
 
 /// Bytes of a file that stay mapped as long as this lives.
 pub(crate) struct ViewGuard<R: Lock> {
     window: Arc<DaxWindow<R>>,
     /// Taken when dropped.
-    range: Option<RangeRef>,
+    range: Option<(RangeRef, ViewId)>,
     /// It is for stores.
     stored: bool,
     /// What is in view is in use.
@@ -38,12 +39,20 @@ impl<R: Lock> ViewGuard<R> {
     ) -> Self {
         io.volume.begin_view();
         let unlinked = UnlinkedGuard::new(&io.volume, inode);
-        Self { window: window.clone(), range: Some(range), stored, inode: inode.clone(), unlinked, io: io.clone() }
+        let id = window.begin_view(&range);
+        Self {
+            window: window.clone(),
+            range: Some((range, id)),
+            stored,
+            inode: inode.clone(),
+            unlinked,
+            io: io.clone(),
+        }
     }
 
     /// The window, and the reference to the bytes in it: there as long as the view is.
     pub(crate) fn bytes(&self) -> Option<(&DaxWindow<R>, &RangeRef)> {
-        self.range.as_ref().map(|range| (&*self.window, range))
+        self.range.as_ref().map(|(range, _)| (&*self.window, range))
     }
 
     /// Takes note of stores to the bytes, after them.
@@ -53,18 +62,18 @@ impl<R: Lock> ViewGuard<R> {
 
     /// How many bytes are in view.
     pub(crate) fn len(&self) -> usize {
-        self.range.as_ref().map_or(0, RangeRef::len)
+        self.range.as_ref().map_or(0, |(range, _)| range.len())
     }
 }
 
 impl<R: Lock> Drop for ViewGuard<R> {
     fn drop(&mut self) {
-        if let Some(range) = self.range.take() {
+        if let Some((range, id)) = self.range.take() {
             if self.stored {
                 // By whoever had the bytes' address.
                 self.inode.note_stores();
             }
-            self.window.release(range);
+            self.window.end_view(range, id);
         }
         self.io.volume.end_view();
         self.unlinked.closing(&self.inode);
@@ -115,7 +124,7 @@ impl<R: Lock> FileIo<R> {
                 Acquired::Range(range) if inode.size() < size => window.release(range),
                 Acquired::Range(range) => {
                     let view = ViewGuard::new(self, window, inode, range, writable);
-                    if writable && self.needs_prealloc(inode) {
+                    if writable && self.needs_prealloc(file, offset + view.len() as u64) {
                         self.preallocate(file, offset, view.len() as u64)?;
                     }
                     return Ok(view);

@@ -29,7 +29,8 @@ impl<R: Lock> FileIo<R> {
         };
         self.volume.refresh_attr_sometimes(file.handle.who, inode, file.handle.fh)?;
         let size = inode.size();
-        if let Some(why) = self.cannot_store(file, end, size) {
+        let why = self.cannot_store(file, end, size);
+        if let Some(why) = why.or_else(|| self.needs_prealloc(file, end).then_some(Reason::Holes)) {
             window.counters.bypass(why);
             return self.write_by_requests(file, buffer, offset);
         }
@@ -41,7 +42,7 @@ impl<R: Lock> FileIo<R> {
         Ok(count)
     }
 
-    /// Why a write up to `end` goes to the host as a whole, if it does.
+    /// Why a write up to `end` goes to the host as a whole, if it does, wherever there are holes.
     pub(super) fn cannot_store(&self, file: &OpenFile<R>, end: u64, size: u64) -> Option<Reason> {
         if end > size {
             // The size can only change on the host, and a write is one: it goes there whole.
@@ -50,7 +51,7 @@ impl<R: Lock> FileIo<R> {
             // Nothing but WRITE makes bytes durable.
             Some(Reason::Mode)
         } else {
-            self.needs_prealloc(&file.inode).then_some(Reason::Holes)
+            None
         }
     }
 
@@ -108,7 +109,9 @@ impl<R: Lock> FileIo<R> {
         };
         match acquired {
             // What was inside the file is past its end now, or in a hole.
-            Acquired::Range(range) if inode.size() < at + rest.len() as u64 || self.needs_prealloc(inode) => {
+            Acquired::Range(range)
+                if inode.size() < at + rest.len() as u64 || self.may_lack_room(inode, at + rest.len() as u64) =>
+            {
                 window.release(range);
                 by_requests(rest)
             }

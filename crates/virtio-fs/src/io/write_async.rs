@@ -6,7 +6,9 @@ use core::task::Waker;
 use dax_window::Request;
 use fs_dax::{ChangeGuard, MetadataChange};
 
+use super::ask_room::{AskRoom, Asking};
 use super::ask_size::{AskSize, is_needed};
+use super::clear_set_id::ClearSetId;
 use super::open_file::OpenFile;
 use super::read_async::{More, no_room};
 use super::write::write_end;
@@ -26,6 +28,8 @@ pub(crate) struct Write<'f, R: Lock> {
     offset: u64,
     /// Bytes written so far.
     done: usize,
+    /// Whether the bits are gone by which programs run as the file's owner.
+    cleared: bool,
     /// Whether the size was asked for.
     sized: bool,
     /// The host has cut the file: the rest goes by requests.
@@ -37,8 +41,12 @@ pub(crate) struct Write<'f, R: Lock> {
 enum Step<'f, R: Lock> {
     /// Nothing: it goes on at once.
     Next,
+    /// The bits to go by which programs run as the file's owner.
+    SetId(ClearSetId<'f, R>),
     /// The file's size.
     Size(AskSize<'f, R>),
+    /// The file's first hole.
+    Room(AskRoom<'f, R>),
     /// The wanted bytes are being mapped.
     SetUp(Box<SetUp<R>>),
     /// So many bytes by a WRITE.
@@ -90,7 +98,7 @@ impl<R: Lock> Drop for Write<'_, R> {
 impl<'f, R: Lock> Write<'f, R> {
     /// A write of bytes at `offset`, or at the end of a file that is open for appending, which begins when it is polled.
     pub(crate) fn new(io: &'f FileIo<R>, file: &'f OpenFile<R>, offset: u64) -> Self {
-        Self { io, file, offset, done: 0, sized: false, was_cut: false, step: Step::Next }
+        Self { io, file, offset, done: 0, cleared: false, sized: false, was_cut: false, step: Step::Next }
     }
 
     /// Goes on as far as that is possible without waiting. Returns how many bytes were written once all were, or the server
@@ -111,7 +119,15 @@ impl<'f, R: Lock> Write<'f, R> {
             let rest = &buffer[self.done..];
             let more = match core::mem::replace(&mut self.step, Step::Next) {
                 Step::Next => self.next(rest, waker)?,
+                Step::SetId(clearing) => self.poll_set_id(clearing, waker)?,
                 Step::Size(asked) => self.poll_size(asked, waker)?,
+                Step::Room(asked) => match asked.poll(self.io, self.file, waker)? {
+                    None => More::Now,
+                    Some(asked) => {
+                        self.step = Step::Room(asked);
+                        More::Later
+                    }
+                },
                 Step::SetUp(set_up) => self.poll_set_up(set_up, rest, waker)?,
                 Step::Request(in_flight, noted, len) => self.poll_request(in_flight, noted, &rest[..len], waker)?,
             };
@@ -131,6 +147,9 @@ impl<'f, R: Lock> Write<'f, R> {
     /// Begins the next piece of the write.
     fn next(&mut self, rest: &[u8], waker: &Waker) -> Result<More, Error> {
         let (io, file) = (self.io, self.file);
+        if !self.cleared {
+            return self.clear_set_id(waker);
+        }
         // What is to be durable when it is written goes by WRITE, which the server makes so.
         if file.options.is_append() || file.options.is_dsync() {
             return self.request(rest, waker);
@@ -142,8 +161,15 @@ impl<'f, R: Lock> Write<'f, R> {
         }
         let size = file.inode.size();
         let mappable = window.mappable_end(size);
-        let why = match io.cannot_store(file, self.at().saturating_add(rest.len() as u64), size) {
+        let end = self.at().saturating_add(rest.len() as u64);
+        let why = match io.cannot_store(file, end, size) {
             None if self.at() >= mappable => Some(Reason::Tail),
+            None if io.may_lack_room(&file.inode, end) => {
+                if io.may_look(file) {
+                    return self.ask_room(waker);
+                }
+                Some(Reason::Holes)
+            }
             why => why,
         };
         if let Some(why) = why {
@@ -174,7 +200,9 @@ impl<'f, R: Lock> Write<'f, R> {
     fn copy(&mut self, range: RangeRef, rest: &[u8], waker: &Waker) -> Result<More, Error> {
         let Some(window) = self.io.window() else { return Ok(More::Now) };
         let inode = &self.file.inode;
-        if inode.size() < self.at().saturating_add(rest.len() as u64) || self.io.needs_prealloc(inode) {
+        if inode.size() < self.at().saturating_add(rest.len() as u64)
+            || self.io.may_lack_room(inode, self.at() + rest.len() as u64)
+        {
             window.release(range);
             return self.request(rest, waker);
         }
@@ -183,6 +211,36 @@ impl<'f, R: Lock> Write<'f, R> {
         inode.note_stores();
         window.counters.write_bytes.add(count as u64);
         self.done += count;
+        Ok(More::Now)
+    }
+
+    fn kills_set_id(&self) -> bool {
+        self.io.volume.kills_set_id(self.file.handle.who, &self.file.inode)
+    }
+
+    fn clear_set_id(&mut self, waker: &Waker) -> Result<More, Error> {
+        if let Some(changes) = self.io.volume.set_id_to_clear(self.file.handle.who, &self.file.inode) {
+            let Some(clearing) = ClearSetId::new(self.io, self.file, changes)? else { return Ok(no_room(waker)) };
+            self.step = Step::SetId(clearing);
+        }
+        self.cleared = true;
+        Ok(More::Now)
+    }
+
+    fn poll_set_id(&mut self, mut clearing: ClearSetId<'f, R>, waker: &Waker) -> Result<More, Error> {
+        if clearing.poll(self.io, self.file, waker)? {
+            return Ok(More::Now);
+        }
+        self.step = Step::SetId(clearing);
+        Ok(More::Later)
+    }
+
+    fn ask_room(&mut self, waker: &Waker) -> Result<More, Error> {
+        match AskRoom::begin(self.io, self.file)? {
+            Asking::Asked(asked) => self.step = Step::Room(asked),
+            Asking::Known => {}
+            Asking::NoRoom => return Ok(no_room(waker)),
+        }
         Ok(More::Now)
     }
 
@@ -227,7 +285,7 @@ impl<'f, R: Lock> Write<'f, R> {
         let offset = if self.file.options.is_append() { self.file.inode.size() } else { self.at() };
         let noted = Noted::new(self.file, offset, data.len());
         let channel = rpc.connection().pick_channel();
-        let op = write_op(handle, offset, data);
+        let op = write_op(handle, offset, data, self.kills_set_id());
         let Some(in_flight) = rpc.submit(channel, handle.who, &op, false)? else {
             return Ok(no_room(waker));
         };
@@ -244,7 +302,7 @@ impl<'f, R: Lock> Write<'f, R> {
         waker: &Waker,
     ) -> Result<More, Error> {
         let rpc = self.io.rpc();
-        let op = write_op(&self.file.handle, noted.offset, data);
+        let op = write_op(&self.file.handle, noted.offset, data, self.kills_set_id());
         let answer = rpc.poll_answer(&op, &mut in_flight, Some(waker), &mut [], |written| written.size as usize)?;
         let Some(size) = answer else {
             self.step = Step::Request(in_flight, noted, data.len());
@@ -252,6 +310,7 @@ impl<'f, R: Lock> Write<'f, R> {
         };
         let count = written(size, data.len())?;
         noted.wrote(count);
+        self.io.volume.inodes.note_changed(&self.file.inode);
         rpc.counters.write_bytes.add(count as u64);
         self.done += count;
         Ok(if count < data.len() { More::Never } else { More::Now })

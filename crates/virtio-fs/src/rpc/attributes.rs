@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use fuse_proto::{AccessMask, Attr, AttrReply, FileHandle, NodeId, StatxMask, Timestamp, ops};
+use fuse_proto::{AccessMask, Attr, AttrReply, FileHandle, NodeId, SetattrValid, StatxMask, Timestamp, ops};
 
 use super::Rpc;
 use super::credentials::Credentials;
@@ -51,14 +51,24 @@ pub(crate) fn getattr<R: Lock>(
 }
 
 /// Changes attributes. Returns the new ones, as [`getattr`] does. A request without an answer comes into `given_up`.
+/// `kill`: the server takes away the bits by which programs run as the file's owner.
 pub(crate) fn setattr<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     node: NodeId,
     fh: Option<FileHandle>,
-    changes: &SetAttr,
+    (changes, kill): (&SetAttr, bool),
     given_up: &mut GivenUp<R>,
 ) -> Result<(Attr, Duration), Error> {
+    let mut op = setattr_op(node, fh, changes);
+    if kill {
+        op.valid |= SetattrValid::KILL_SUIDGID;
+    }
+    rpc.call_keeping(who, &op, given_up, |reply: AttrReply| (reply.attr, reply.attr_valid))
+}
+
+/// The SETATTR of these changes.
+pub(crate) fn setattr_op(node: NodeId, fh: Option<FileHandle>, changes: &SetAttr) -> ops::Setattr {
     let mut op = ops::Setattr::new(node);
     if let Some(fh) = fh {
         op = op.fh(fh);
@@ -80,12 +90,11 @@ pub(crate) fn setattr<R: Lock>(
         Some(SetTime::Now) => op.atime_now(),
         Some(SetTime::At { secs, nanos }) => op.atime(Timestamp::new(secs as i64, nanos)),
     };
-    op = match changes.mtime {
+    match changes.mtime {
         None => op,
         Some(SetTime::Now) => op.mtime_now(),
         Some(SetTime::At { secs, nanos }) => op.mtime(Timestamp::new(secs as i64, nanos)),
-    };
-    rpc.call_keeping(who, &op, given_up, |reply: AttrReply| (reply.attr, reply.attr_valid))
+    }
 }
 
 /// Checks permissions; permitted by a server that does not check.

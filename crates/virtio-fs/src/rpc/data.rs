@@ -1,6 +1,6 @@
 //! Bytes of open files: READ and WRITE, several in flight at once.
 
-use fuse_proto::{Errno, ops};
+use fuse_proto::{Errno, WriteFlags, ops};
 
 use super::Rpc;
 use super::handles::Handle;
@@ -27,14 +27,15 @@ pub(crate) fn read_op(handle: &Handle, offset: u64, size: usize) -> ops::Read {
     }
 }
 
-/// The WRITE of `data` at `offset`.
-pub(crate) fn write_op<'d>(handle: &Handle, offset: u64, data: &'d [u8]) -> ops::Write<'d> {
+/// The WRITE of `data` at `offset`. `kill`: the server takes away the bits by which programs run as the file's owner.
+pub(crate) fn write_op<'d>(handle: &Handle, offset: u64, data: &'d [u8], kill: bool) -> ops::Write<'d> {
+    let kill = if kill { WriteFlags::KILL_SUIDGID } else { WriteFlags::empty() };
     ops::Write {
         node: handle.node,
         fh: handle.fh(),
         offset,
         data,
-        write_flags: Default::default(),
+        write_flags: kill,
         lock_owner: Default::default(),
         flags: handle.flags,
     }
@@ -112,19 +113,19 @@ fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut off
     (got, end.or(unsent))
 }
 
-/// Writes by up to `most` requests at once. Returns the bytes written without a gap, and the first error after them.
+/// Writes by up to `most` requests at once; `kill`: see [`write_op`]. Returns the bytes written without a gap, and the first error after them.
 pub(crate) fn write_batch<R: Lock>(
     rpc: &Rpc<R>,
     handle: &Handle,
     buffer: &[u8],
     mut offset: u64,
-    most: usize,
+    (most, kill): (usize, bool),
 ) -> (usize, Option<Error>) {
     let channel = rpc.connection().pick_channel();
     let mut sent = heapless::Vec::<_, PIPELINE>::new();
     let mut failed = None;
     for data in buffer.chunks(io_size(rpc)).take(most.min(PIPELINE)) {
-        let op = write_op(handle, offset, data);
+        let op = write_op(handle, offset, data, kill);
         match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
                 // No more than PIPELINE: there is room.

@@ -1,6 +1,8 @@
 //! Open files and directories on the server: OPEN, CREATE, TMPFILE, OPENDIR, RELEASE, FLUSH.
 
-use fuse_proto::{Entry, FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenFlags, ReleaseFlags, ops};
+use fuse_proto::{
+    Entry, FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenExtraFlags, OpenFlags, ReleaseFlags, ops,
+};
 
 use super::Rpc;
 use super::credentials::Credentials;
@@ -41,18 +43,20 @@ pub(crate) fn open<R: Lock>(
     node: NodeId,
     flags: OpenFlags,
 ) -> Result<Option<Opened>, Error> {
-    open_keeping(rpc, who, node, flags, &mut GivenUp::none())
+    open_keeping(rpc, who, node, (flags, false), &mut GivenUp::none())
 }
 
-/// As [`open`]; a request without an answer comes into `given_up`.
+/// As [`open`]; a request without an answer comes into `given_up`. `kill`: the server takes away the bits by which programs
+/// run as the file's owner.
 pub(crate) fn open_keeping<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     node: NodeId,
-    flags: OpenFlags,
+    (flags, kill): (OpenFlags, bool),
     given_up: &mut GivenUp<R>,
 ) -> Result<Option<Opened>, Error> {
-    let op = ops::Open { node, flags, extra: Default::default() };
+    let extra = if kill { OpenExtraFlags::KILL_SUIDGID } else { OpenExtraFlags::empty() };
+    let op = ops::Open { node, flags, extra };
     unless_needless(rpc, InitFlags::NO_OPEN_SUPPORT, Opcode::OPEN, || {
         rpc.call_keeping(who, &op, given_up, |opened| (opened.fh, opened.flags))
     })

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use fuse_proto::{Attr, FileHandle};
+use fuse_proto::{Attr, FileHandle, InitFlags};
 
 use super::Volume;
 use super::inode::Inode;
@@ -60,7 +60,8 @@ impl<R: Lock> Volume<R> {
             inode.take_times();
         }
         let since = inode.size_changes();
-        let (attr, valid) = requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, &mut GivenUp::none())?;
+        let (attr, valid) =
+            requests::setattr(&self.rpc, who, inode.nodeid, fh, (changes, false), &mut GivenUp::none())?;
         self.inodes.take_attr(inode, &attr, valid, since);
         Ok(attr)
     }
@@ -86,13 +87,22 @@ impl<R: Lock> Volume<R> {
 
     /// Clears the set-user-id and set-group-id bits before a file is changed, unless the caller is privileged.
     pub(crate) fn clear_set_id(&self, who: Credentials, inode: &Inode<R>) -> Result<(), Error> {
-        if who.uid == 0 {
-            return Ok(());
-        }
-        let Some(mode) = inode.mode_without_set_id() else { return Ok(()) };
+        let Some(changes) = self.set_id_to_clear(who, inode) else { return Ok(()) };
         // With the driver's own credentials: the caller may write without being the owner.
-        let changes = SetAttr { mode: Some(mode), ..SetAttr::default() };
         self.change_attr(self.rpc.credentials(), inode, None, &changes).map(drop)
+    }
+
+    /// Whether the server is to take them away too with a request that changes a file: somebody on the host may have set them
+    /// since they were last seen.
+    pub(crate) fn kills_set_id(&self, who: Credentials, inode: &Inode<R>) -> bool {
+        // Of a group that may not run it the bit means something else, and hosts take that too.
+        who.uid != 0 && self.rpc.has(InitFlags::HANDLE_KILLPRIV_V2) && !inode.has_lock_mark()
+    }
+
+    /// The change that [`Volume::clear_set_id`] makes, if there is one to make.
+    pub(crate) fn set_id_to_clear(&self, who: Credentials, inode: &Inode<R>) -> Option<SetAttr> {
+        let mode = inode.mode_without_set_id().filter(|_| who.uid != 0)?;
+        Some(SetAttr { mode: Some(mode), ..SetAttr::default() })
     }
 
     /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`].

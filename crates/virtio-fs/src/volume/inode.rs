@@ -12,6 +12,7 @@ use lock_api::Mutex;
 use super::cached_name::{ByName, CachedName};
 use super::commits::Commits;
 use super::dirty_pages::DirtyPages;
+use super::room::Room;
 use crate::Lock;
 
 /// The unit in which attributes count what a file takes up on the host, in bytes.
@@ -72,6 +73,12 @@ pub(crate) struct Inode<R: Lock> {
     set_id: AtomicBool,
     /// What stores through the window have changed that the rest of this does not show yet.
     stores: AtomicU8,
+    /// Where it has room on the host.
+    pub(crate) room: Room,
+    /// Whether an FSYNC failed since all was durable last.
+    sync_failed: AtomicBool,
+    /// Whether programs may have pages that were filled by reading.
+    filled: AtomicBool,
     /// When all of the file was found to have blocks that were written.
     written: Mutex<R, Option<EpochSeen>>,
     /// Whether it has no name any more.
@@ -111,6 +118,9 @@ impl<R: Lock> Inode<R> {
             holes: AtomicBool::new(attr.has_holes()),
             set_id: AtomicBool::new(entry.attr.is_file() && attr.set_id() != 0),
             stores: AtomicU8::new(0),
+            room: Room::default(),
+            sync_failed: AtomicBool::new(false),
+            filled: AtomicBool::new(false),
             written: Mutex::new(None),
             unlinked: AtomicBool::new(attr.attr.nlink == 0),
             attr: Mutex::new(attr),
@@ -156,6 +166,11 @@ impl<R: Lock> Inode<R> {
         Some(cached.attr.mode & 0o7777 & !cached.set_id())
     }
 
+    /// Whether the mode marks the file for mandatory locks: the group's bit, where the group may not run it.
+    pub(crate) fn has_lock_mark(&self) -> bool {
+        self.attr.lock().attr.mode & (SET_GROUP | GROUP_RUNS) == SET_GROUP
+    }
+
     /// Stores went through the window. To be called after them: what looks before is made durable with them or not at all.
     #[inline]
     pub(crate) fn note_stores(&self) {
@@ -184,6 +199,26 @@ impl<R: Lock> Inode<R> {
         if self.stores.fetch_and(!BLOCKS, Ordering::AcqRel) & BLOCKS != 0 {
             self.epoch.noticed(MetadataChange::Allocate);
         }
+    }
+
+    /// An FSYNC failed, or all is durable again.
+    pub(crate) fn note_sync_failed(&self, failed: bool) {
+        self.sync_failed.store(failed, Ordering::Release);
+    }
+
+    /// Whether an FSYNC failed since all was durable last: the host may take pages for clean that it has not written.
+    pub(crate) fn has_sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// A program may get a page that is filled by reading.
+    pub(crate) fn note_filled(&self) {
+        self.filled.store(true, Ordering::Release);
+    }
+
+    /// Whether programs may have such pages; from now on they have none.
+    pub(crate) fn take_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire) && self.filled.swap(false, Ordering::AcqRel)
     }
 
     /// Whether all of the file has blocks that were written, as was found out since its metadata changed last.
@@ -229,9 +264,14 @@ impl<R: Lock> Inode<R> {
 
     /// Counts what attributes show of changes on the host, or of the driver's own whose outcome was a guess.
     fn notice(&self, before: &Attr, now: &Attr) {
+        if now.size < before.size || now.blocks < before.blocks {
+            // Not only past the end, perhaps.
+            self.room.hole_from(0);
+        }
         if now.size < before.size {
             self.epoch.noticed(MetadataChange::SizeChange);
-        } else if (now.size, now.blocks) != (before.size, before.blocks) {
+        } else if now.size != before.size || (now.blocks != before.blocks && now.ctime != before.ctime) {
+            // A host that finds blocks for what was written, at an FSYNC say, changes their number and no time.
             self.epoch.noticed(MetadataChange::Deallocate);
         }
     }
@@ -290,6 +330,7 @@ impl<R: Lock> Inode<R> {
     pub(crate) fn grow_to(&self, start: u64, end: u64, since: u64) {
         let mut cached = self.attr.lock();
         if self.truncate_seq() == since {
+            self.room.filled(start, end);
             self.size.fetch_max(end, Ordering::AcqRel);
             // The host has found room for what is new; whether it had to for the rest is asked again soon.
             let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
@@ -304,6 +345,7 @@ impl<R: Lock> Inode<R> {
     /// The file was cut or stretched to `size` by an operation of this driver.
     pub(crate) fn set_size(&self, size: u64) {
         let mut cached = self.attr.lock();
+        self.room.hole_from(size.min(cached.attr.size));
         self.size.store(size, Ordering::Release);
         if size < cached.attr.size {
             // Which blocks went is not known.
@@ -317,6 +359,7 @@ impl<R: Lock> Inode<R> {
     /// A hole was punched by an operation of this driver: until the server is asked again, it may be anywhere.
     pub(crate) fn note_hole(&self) {
         let mut cached = self.attr.lock();
+        self.room.hole_from(0);
         cached.attr.blocks = 0;
         cached.valid_until = Duration::ZERO;
         self.holes.store(cached.has_holes(), Ordering::Release);

@@ -104,9 +104,22 @@ impl<R: Lock> Inodes<R> {
 
     /// Uses attributes that came with a reply. `since`: see [`Inode::update_attr`].
     pub(crate) fn take_attr(&self, inode: &Inode<R>, attr: &Attr, valid: Duration, since: u64) {
+        let before = inode.cached_attr().attr;
+        if (before.mtime, before.size) != (attr.mtime, attr.size) {
+            self.note_changed(inode);
+        }
         if inode.update_attr(attr, valid, self.rpc.now(), since).is_some() {
             // The host cut the file: mappings past its end must go before anybody touches them.
             self.mapped.cut(inode.key, attr.size);
+        }
+    }
+
+    /// Bytes of a file became others by a request, or on the host: pages that were filled by reading show the old ones.
+    pub(crate) fn note_changed(&self, inode: &Inode<R>) {
+        if inode.take_filled() {
+            // Those that are read now and not installed yet are not current any more.
+            let _layout = inode.layout.change();
+            self.mapped.take_filled(inode.key);
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) trait MappedBytes: Send + Sync {
     /// Takes programs' private copies of bytes away that the file has no more.
     fn take_copies(&self, file: FileKey, bytes: FileRange);
 
+    /// Takes pages away that the embedder filled by reading, since bytes of the file are others now.
+    fn take_filled(&self, file: FileKey);
+
     /// Lets new accesses in again.
     fn thaw(&self, frozen: Frozen);
 
@@ -60,6 +63,13 @@ impl Mapped {
     pub(crate) fn take_copies(&self, file: FileKey, bytes: FileRange) {
         if let Some(mapped) = &self.0 {
             mapped.take_copies(file, bytes);
+        }
+    }
+
+    /// See [`MappedBytes::take_filled`].
+    pub(crate) fn take_filled(&self, file: FileKey) {
+        if let Some(mapped) = &self.0 {
+            mapped.take_filled(file);
         }
     }
 

@@ -69,7 +69,8 @@ impl<R: Lock> Volume<R> {
         given_up: &mut GivenUp<R>,
     ) -> Result<(), Error> {
         let size = SetAttr { size: Some(size), ..SetAttr::default() };
-        requests::setattr(&self.rpc, who, inode.nodeid, fh, &size, given_up).map(drop)
+        let kill = self.kills_set_id(who, inode);
+        requests::setattr(&self.rpc, who, inode.nodeid, fh, (&size, kill), given_up).map(drop)
     }
 
     /// Changes attributes.
@@ -91,6 +92,7 @@ impl<R: Lock> Volume<R> {
             // The time that is set counts, not that of stores before.
             inode.take_times();
         }
+        let changes = (changes, self.kills_set_id(who, inode));
         let send = |given_up: &mut GivenUp<R>| requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, given_up);
         let ((attr, valid), since) = self.changing_size(inode, size, send)?;
         self.inodes.take_attr(inode, &attr, valid, since);

@@ -6,6 +6,7 @@ use fuse_proto::Errno;
 use super::DaxWindow;
 use super::pending::FileId;
 use super::range_ref::RangeRef;
+use super::remove::Removal;
 use crate::{Error, Lock};
 
 /// A reference to bytes in the window, or why there is none.
@@ -38,7 +39,7 @@ impl<R: Lock> DaxWindow<R> {
                     }
                 }
                 Access::Evict(ticket) => {
-                    if !self.remove(ticket) && self.rpc.now() >= patience.least {
+                    if self.remove(ticket) != Removal::Sent && self.rpc.now() >= patience.least {
                         return stayed_busy(request);
                     }
                 }

@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::late::LateMappings;
 use super::memory::WindowMemory;
 use super::pending::SetUp;
+use super::views::Views;
 use crate::rpc::Rpc;
 use crate::{DaxStatus, Error, Lock, Platform, WindowAccess};
 
@@ -57,6 +58,8 @@ pub(crate) struct DaxWindow<R: Lock> {
     pub(super) rpc: Arc<Rpc<R>>,
     /// Apart, so that the whole is small enough for little stacks while it is made.
     pub(super) window: Mutex<R, Box<Window>>,
+    /// Locked under `window`, or alone. Noted after a view's reference is taken, forgotten before it is given back.
+    pub(super) views: Mutex<R, Views>,
     pub(super) events: Events,
     pub(super) memory: WindowMemory,
     pub(super) settings: Settings,
@@ -81,6 +84,7 @@ impl<R: Lock> DaxWindow<R> {
             rpc,
             events,
             window: Mutex::new(window),
+            views: Mutex::new(Views::default()),
             memory,
             settings,
             status: Mutex::new(DaxStatus::Active),

@@ -50,6 +50,7 @@ pub(crate) struct Counters {
     pub(crate) removed_mappings: Counter,
     pub(crate) waits: Counter,
     pub(crate) protected_pages: Counter,
+    pub(crate) touched_pages: Counter,
     mode: Counter,
     direct: Counter,
     tail: Counter,

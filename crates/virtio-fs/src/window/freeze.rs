@@ -6,6 +6,7 @@ use fuse_proto::Errno;
 
 use super::DaxWindow;
 use super::base::PINNED;
+use super::remove::Removal;
 use crate::volume::mapped_bytes::{Freeze, MappedBytes};
 use crate::{Error, Lock};
 
@@ -35,13 +36,14 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
             page_tables.wait_for_pins(file, bytes).map_err(|_| PINNED)?;
         }
         loop {
-            match self.with(|window| window.invalidate_step(&frozen)) {
+            match self.invalidate_step(&frozen) {
                 Step::Clear => return Ok(frozen),
-                Step::Remove(ticket) => {
-                    if !self.remove(ticket) {
-                        return Err(PINNED);
-                    }
-                }
+                Step::Remove(ticket) => match self.remove(ticket) {
+                    Removal::Sent => {}
+                    // Others of their pages, since none of the frozen bytes is: the next step passes by.
+                    Removal::Pinned if why != Freeze::Drop => {}
+                    Removal::Pinned | Removal::NotSent => return Err(PINNED),
+                },
                 Step::Wait(wait) => {
                     if !self.wait(wait, &patience)? {
                         return Err(BUSY);
@@ -54,6 +56,12 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
     fn take_copies(&self, file: FileKey, bytes: FileRange) {
         if let Some(page_tables) = self.page_tables() {
             page_tables.unmap(file, bytes, UnmapCause::Truncate);
+        }
+    }
+
+    fn take_filled(&self, file: FileKey) {
+        if let Some(page_tables) = self.page_tables() {
+            page_tables.unmap(file, FileRange::ALL, UnmapCause::Change);
         }
     }
 
@@ -85,6 +93,12 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
 }
 
 impl<R: Lock> DaxWindow<R> {
+    /// The next step of an invalidation, past views of other bytes.
+    fn invalidate_step(&self, frozen: &Frozen) -> Step {
+        let elsewhere = |range| self.views.lock().elsewhere(range, frozen.range());
+        self.with(|window| window.invalidate_step_past(frozen, elsewhere))
+    }
+
     /// Removes all mappings, while everybody goes by requests.
     fn drain(&self, files: &[FileKey]) -> Result<(), Error> {
         let patience = self.patience();
@@ -98,7 +112,7 @@ impl<R: Lock> DaxWindow<R> {
             match self.with(|window| window.drain_step()) {
                 Step::Clear => return Ok(()),
                 Step::Remove(ticket) => {
-                    if !self.remove(ticket) {
+                    if self.remove(ticket) != Removal::Sent {
                         return Err(PINNED);
                     }
                 }

@@ -5,11 +5,12 @@
 use core::ptr::NonNull;
 
 use dax_window::{Request, Stream};
-use fs_dax::{PAGE_SIZE, View, WritableView};
+use fs_dax::{FileRange, PAGE_SIZE, View, WritableView};
 
 use super::DaxWindow;
 use super::memory::Span;
 use super::range_ref::RangeRef;
+use super::views::ViewId;
 use crate::Lock;
 
 impl<R: Lock> DaxWindow<R> {
@@ -23,6 +24,23 @@ impl<R: Lock> DaxWindow<R> {
     #[inline]
     pub(crate) fn release(&self, range: RangeRef) {
         self.window.lock().release(range.0);
+    }
+
+    /// Notes that a reference is for a view of its bytes, which may be kept for long.
+    pub(crate) fn begin_view(&self, range: &RangeRef) -> ViewId {
+        let range = &range.0;
+        let start = range.file_offset().0;
+        let bytes = FileRange::between(start, start.saturating_add(range.len()));
+        let id = self.views.lock().add(range.range(), bytes);
+        // Those that wait for the reference may be about other bytes.
+        self.window.lock().recheck_references();
+        id
+    }
+
+    /// Ends a view and gives its reference back.
+    pub(crate) fn end_view(&self, range: RangeRef, id: ViewId) {
+        self.views.lock().remove(id);
+        self.release(range);
     }
 
     /// Gives a reference back whose bytes are in a page table from now on.
@@ -47,14 +65,14 @@ impl<R: Lock> DaxWindow<R> {
         self.memory.write(self.platform(), from, range.span(offset))
     }
 
-    /// Has the host take stores to `len` bytes at a guest-physical address, in pages that a reference keeps and that are mapped
-    /// for writing. What they hold stays as it is, whoever else stores meanwhile.
-    pub(crate) fn touch(&self, range: &RangeRef, phys: u64, len: u64) {
-        debug_assert!(range.is_writable(), "a page that is not mapped for writing");
+    /// Has the host take stores to `len` bytes at a guest-physical address, in pages that a reference or a write-back keeps and
+    /// that are mapped for writing. What they hold stays as it is, whoever else stores meanwhile.
+    pub(crate) fn touch(&self, phys: u64, len: u64) {
         let first = phys - self.memory.region().addr();
         for page in (first..first + len).step_by(PAGE_SIZE as usize) {
             self.memory.store_what_is_there(Span { window_offset: page, len: PAGE_SIZE as usize });
         }
+        self.counters.touched_pages.add(len.div_ceil(PAGE_SIZE));
     }
 
     /// A view of the bytes.

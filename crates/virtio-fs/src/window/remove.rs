@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use dax_window::{Cursor, Outcome, RemoveEntry, RemoveTicket, Window};
+use dax_window::{Cursor, Outcome, RangeIndex, RemoveEntry, RemoveTicket, Window};
 use fs_dax::{FileRange, UnmapCause};
 use fuse_proto::MappingRange;
 
@@ -11,24 +11,34 @@ use super::setup::outcome;
 use crate::rpc::mapping;
 use crate::{Error, Lock};
 
+/// What became of the removal of ranges.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Removal {
+    /// The server was asked, and the allocator knows how it went.
+    Sent,
+    /// The ranges are as usable as before: the embedder has pages of them pinned.
+    Pinned,
+    /// The ranges are as usable as before: there is no room for a request.
+    NotSent,
+}
+
 impl<R: Lock> DaxWindow<R> {
     /// One step of background reclaim: removes a batch of ranges that are not in use, if fewer are free than a busy moment
     /// needs. Returns whether there was something to do.
     pub(crate) fn reclaim_step(&self) -> Result<bool, Error> {
         self.settle_late();
         let Some(ticket) = self.with(Window::reclaim_step) else { return Ok(false) };
-        Ok(self.remove(ticket))
+        Ok(self.remove(ticket) == Removal::Sent)
     }
 
-    /// Takes the ticket's ranges out of page tables, sends their REMOVEMAPPING and reports how it went. False, and the ranges
-    /// are as usable as before, if the embedder has pages of them pinned, or there is no room for a request.
-    pub(crate) fn remove(&self, ticket: RemoveTicket) -> bool {
+    /// Takes the ticket's ranges out of page tables, sends their REMOVEMAPPING and reports how it went.
+    pub(crate) fn remove(&self, ticket: RemoveTicket) -> Removal {
         let entries = self.remove_entries(&ticket);
-        if let Err(errno) = self.unmap_pages(&entries) {
-            log::debug!("virtio-fs: {} ranges are not removed, pages of them are pinned: {errno}", entries.len());
+        if let Err(pinned) = self.unmap_pages(&entries) {
+            log::debug!("virtio-fs: {} ranges are not removed, pages of {pinned:?} are pinned", entries.len());
             // Not as unmapped: the embedder is to be asked again next time, although no page table has them.
-            self.with(|window| window.abort_remove(ticket, false));
-            return false;
+            self.with(|window| window.abort_pinned(ticket, |range| range == pinned));
+            return Removal::Pinned;
         }
         let ranges: Vec<MappingRange> = entries
             .iter()
@@ -40,12 +50,12 @@ impl<R: Lock> DaxWindow<R> {
             // No answer about anything will ever come.
             Err(Error::Dead | Error::Queue(_)) => {
                 self.with(|window| window.complete_remove(ticket, Outcome::Lost));
-                return true;
+                return Removal::Sent;
             }
             Err(error) => {
                 log::warn!("virtio-fs: REMOVEMAPPING of {} ranges was not sent: {error}", entries.len());
                 self.with(|window| window.abort_remove(ticket, true));
-                return false;
+                return Removal::NotSent;
             }
         };
         let result = self.rpc.answer(&op, &mut in_flight, &mut [], drop);
@@ -67,7 +77,7 @@ impl<R: Lock> DaxWindow<R> {
         }
         // Given up only now, if it is: its answer is waited for.
         drop(in_flight);
-        true
+        Removal::Sent
     }
 
     fn remove_entries(&self, ticket: &RemoveTicket) -> Vec<RemoveEntry> {
@@ -81,21 +91,21 @@ impl<R: Lock> DaxWindow<R> {
         entries
     }
 
-    /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned.
-    fn unmap_pages(&self, entries: &[RemoveEntry]) -> Result<(), fs_dax::Errno> {
+    /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned. On an error: the first
+    /// range that stayed pinned.
+    fn unmap_pages(&self, entries: &[RemoveEntry]) -> Result<(), RangeIndex> {
         if !entries.iter().any(|entry| entry.installed) {
             return Ok(());
         }
         let Some(page_tables) = self.page_tables() else { return Ok(()) };
-        let installed = || {
-            entries.iter().filter(|entry| entry.installed).map(|entry| {
-                let end = entry.file_offset.0.saturating_add(entry.len);
-                (entry.file, FileRange::between(entry.file_offset.0, end))
-            })
+        let installed = || entries.iter().filter(|entry| entry.installed);
+        let bytes = |entry: &RemoveEntry| {
+            FileRange::between(entry.file_offset.0, entry.file_offset.0.saturating_add(entry.len))
         };
-        for (file, range) in installed() {
-            page_tables.unmap(file, range, UnmapCause::Reclaim);
+        for entry in installed() {
+            page_tables.unmap(entry.file, bytes(entry), UnmapCause::Reclaim);
         }
-        installed().try_for_each(|(file, range)| page_tables.wait_for_pins(file, range))
+        let pinned = installed().find(|entry| page_tables.wait_for_pins(entry.file, bytes(entry)).is_err());
+        pinned.map_or(Ok(()), |entry| Err(entry.range))
     }
 }

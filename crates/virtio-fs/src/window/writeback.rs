@@ -4,12 +4,13 @@
 
 use alloc::vec::Vec;
 
-use dax_window::{Writeback, WritebackTicket};
+use dax_window::{Cursor, Writeback, WritebackTicket};
 use fs_dax::{FileKey, FileRange, PAGE_SIZE};
 use fuse_proto::Errno;
 
 use super::DaxWindow;
 use super::base::PINNED;
+use super::remove::Removal;
 use crate::{Error, Lock};
 
 /// Write-backs that one FSYNC covers at most; more dirty ranges take another FSYNC.
@@ -55,7 +56,7 @@ impl<R: Lock> DaxWindow<R> {
                     taken.tickets.push(ticket);
                 }
                 Writeback::Remove(ticket) => {
-                    if !self.remove(ticket) {
+                    if self.remove(ticket) != Removal::Sent {
                         return Err(PINNED);
                     }
                 }
@@ -69,6 +70,18 @@ impl<R: Lock> DaxWindow<R> {
             }
         }
         Ok(())
+    }
+
+    /// Stores to all pages of ranges that are being written back, below `end` in their file, what is there.
+    pub(crate) fn touch_dirty(&self, taken: &DirtyRanges, end: u64) {
+        for ticket in &taken.tickets {
+            let mut cursor = Cursor::default();
+            while let Some(entry) = self.with(|window| window.writeback_entry(ticket, &mut cursor)) {
+                let len = entry.len.min(end.saturating_sub(entry.file_offset.0));
+                // What is written back stays mapped, and was mapped for writing to become dirty.
+                self.touch(self.memory.phys(entry.window_offset.0), len);
+            }
+        }
     }
 
     /// Ends a write-back: the ranges are clean, or dirty again.

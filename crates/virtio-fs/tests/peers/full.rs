@@ -2,10 +2,14 @@
 //!
 //! A store into the window for which the host finds no room is a bus error of this process, which ends all tests.
 
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+
 use fs_dax::{Errno as FaultErrno, Wanted};
 use fuse_proto::{Errno, FallocateMode};
 use virtio_fs::{Error, HoleStores, OpenOptions, VirtioFs};
 
+use crate::asynchronous::run;
 use crate::faults::tables;
 use crate::rig::content::{assert_same, content};
 use crate::rig::disk::SmallDisk;
@@ -17,6 +21,7 @@ on_both! {
     a_full_disk_is_an_error_and_nothing_more,
     stores_into_holes_are_refused_by_a_full_disk,
     sparse_files_are_written_and_become_dense,
+    blocks_past_the_end_are_no_room,
 }
 
 const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
@@ -184,5 +189,57 @@ fn a_refusal_in_the_middle_of_a_write_says_how_much_went() {
     file.sync_all().unwrap();
     drop(file);
     assert_same(&peer.get("file"), &data, "in the end");
+    peer.finish(fs);
+}
+
+fn blocks_past_the_end_are_no_room(peer: Peer) {
+    const SIZE: u64 = 2 << 20;
+    let Some(disk) = SmallDisk::new(SPACE as u64) else { return peer.end() };
+    let peer = peer.with_folder(disk.path());
+    let file = std::fs::File::create(peer.folder().join("holes")).unwrap();
+    file.set_len(SIZE).unwrap();
+    // SAFETY: the descriptor is open.
+    let done = unsafe {
+        libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, SIZE as libc::off_t, SIZE as libc::off_t)
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    assert!(file.metadata().unwrap().blocks() * 512 >= SIZE, "as many blocks as a file without holes");
+    let fs = peer.mount();
+    fill(&fs, "new", &content(2, SPACE));
+    let tables = tables(&fs);
+    let holes = fs.open("holes", BOTH).unwrap();
+    // Had they gone through the window, the host would have died of them.
+    enospc(holes.write_at(b"x", 1 << 20));
+    enospc(run(&fs, holes.write_async(b"x", 1 << 20)));
+    assert_eq!(tables.touch(&holes, 4096, true, Wanted::Base), Err(FaultErrno::ENOSPC));
+    enospc(holes.map_mut(8192, 4096));
+    assert_same(&peer.get("holes"), &vec![0; SIZE as usize], "nothing of it was done");
+    drop(holes);
+    peer.finish(fs);
+}
+
+#[test]
+fn a_file_without_holes_is_looked_at_once() {
+    let peer = Peer::new(Kind::Strict);
+    let mut data = content(3, 2 << 20);
+    peer.put("file", &data);
+    let fs = peer.mount();
+    let file = fs.open("file", BOTH).unwrap();
+    let looks = || peer.strict().ledger().count(op::LSEEK);
+    for page in 0..100 {
+        file.write_all_at(&[page; 100], u64::from(page) * 4096).unwrap();
+        data[usize::from(page) * 4096..][..100].fill(page);
+    }
+    file.write_all_at(b"it grows", 2 << 20).unwrap();
+    data.extend_from_slice(b"it grows");
+    file.write_all_at(b"in what is new", (2 << 20) - 7).unwrap();
+    data.truncate((2 << 20) - 7);
+    data.extend_from_slice(b"in what is new\0"[..14].as_ref());
+    file.write_all_at(b"x", 0).unwrap();
+    data[0] = b'x';
+    assert_eq!(looks(), 1);
+    assert_eq!(fs.stats().bypass.holes, 0, "{:?}", fs.stats());
+    assert_same(&peer.get("file")[..data.len()], &data, "on the host");
+    drop(file);
     peer.finish(fs);
 }

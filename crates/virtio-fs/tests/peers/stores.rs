@@ -10,8 +10,8 @@ use fuse_proto::{Errno, FallocateMode};
 use virtio_fs::{Credentials, LayoutWatch, LockRange, OpenOptions};
 
 use crate::asynchronous::run;
-use crate::faults::{BOTH, tables};
-use crate::rig::content::content;
+use crate::faults::{BOTH, store, tables};
+use crate::rig::content::{assert_same, content};
 use crate::rig::ledger::{op, u32_at, u64_at};
 use crate::rig::lock;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -23,6 +23,7 @@ on_both! {
     times_show_every_store,
     set_id_bits_go_with_a_change,
     what_states_no_size_is_read_to_its_end,
+    pages_filled_by_reading_go_with_a_change,
 }
 
 const PAGE: usize = 4096;
@@ -310,6 +311,81 @@ fn times_show_every_store(peer: Peer) {
     peer.finish(fs);
 }
 
+fn pages_filled_by_reading_go_with_a_change(peer: Peer) {
+    let path = peer.put("file", &content(8, 100));
+    let fs = peer.mount();
+    let tables = tables(&fs);
+    let file = fs.open("file", BOTH).unwrap();
+    let changes = || tables.causes.lock().unwrap().iter().filter(|cause| **cause == UnmapCause::Change).count();
+    // The host cannot map the page: the embedder fills one.
+    let fill = || {
+        let watch = file.watch();
+        assert_eq!(tables.touch(&file, 0, false, Wanted::Base), Err(fs_dax::Errno::ENXIO));
+        watch
+    };
+    file.write_all_at(b"a", 0).unwrap();
+    assert_eq!(changes(), 0, "nobody has filled a page");
+    let before_it_was_installed = fill();
+    file.write_all_at(b"b", 0).unwrap();
+    assert_eq!(changes(), 1);
+    assert!(!file.unchanged_since(before_it_was_installed));
+    fill();
+    assert_eq!(run(&fs, file.write_async(b"c", 99)).unwrap(), 1);
+    assert_eq!(changes(), 2);
+    fill();
+    let elsewhere = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    elsewhere.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(77)).unwrap();
+    file.node().refresh_attr().unwrap();
+    assert_eq!(changes(), 3, "the host says that it has changed");
+    fill();
+    file.set_len(50).unwrap();
+    assert!(tables.causes.lock().unwrap().last().unwrap().takes_filled_pages());
+    fill();
+    file.write_all_at(&content(9, 2 * PAGE), 50).unwrap();
+    tables.touch(&file, 0, false, Wanted::Base).expect("a page of the file's own now");
+    assert!(changes() >= 4);
+    drop(file);
+    peer.finish(fs);
+}
+
+#[test]
+fn what_the_host_could_not_write_is_stored_again() {
+    const RANGE: usize = 2 << 20;
+    let peer = Peer::new(Kind::Strict);
+    let mut data = content(9, RANGE + 8 * PAGE);
+    peer.put("file", &data);
+    let fs = peer.mount();
+    let tables = tables(&fs);
+    let memory = peer.window().unwrap().clone();
+    let file = fs.open("file", BOTH).unwrap();
+    for page in [3, 7] {
+        let at = page * PAGE;
+        store(&memory, &tables.touch(&file, at as u64, true, Wanted::Base).unwrap(), at as u64, b"mapped");
+        data[at..at + 6].copy_from_slice(b"mapped");
+    }
+    file.write_all_at(b"written", RANGE as u64).unwrap();
+    data[RANGE..RANGE + 7].copy_from_slice(b"written");
+    let mut failures = 1;
+    peer.strict().watch(move |request| match request.opcode() {
+        op::FSYNC if failures > 0 => {
+            failures -= 1;
+            Act::Refuse(libc::EIO)
+        }
+        _ => Act::Serve,
+    });
+    assert_eq!(file.sync_all().unwrap_err().errno(), Errno::EIO);
+    assert_eq!((file.dirty_pages(), fs.stats().touched_pages), (2, 0));
+    // The host takes all of it for clean now: an FSYNC alone would write nothing.
+    file.sync_all().unwrap();
+    let touched = fs.stats().touched_pages;
+    assert_eq!((file.dirty_pages(), touched), (0, 2 + 512 + 8), "the pages, and the ranges that hold stores");
+    file.sync_all().unwrap();
+    assert_eq!(fs.stats().touched_pages, touched, "once");
+    assert_same(&peer.get("file"), &data, "it is what was there");
+    drop(file);
+    peer.finish(fs);
+}
+
 /// Something that a user does to a file.
 type Change<'a> = &'a dyn Fn(&str);
 
@@ -323,7 +399,15 @@ fn set_id_bits_go_with_a_change(peer: Peer) {
         path
     };
     let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
-    let changes: [(&str, Change<'_>); 6] = [
+    let changes: [(&str, Change<'_>); 8] = [
+        ("future", &|name| {
+            let file = user.open(name, BOTH).unwrap();
+            assert_eq!(run(&fs, file.write_async(b"x", 0)).unwrap(), 1);
+        }),
+        ("future at the end", &|name| {
+            let file = user.open(name, BOTH).unwrap();
+            assert_eq!(run(&fs, file.write_async(b"x", PAGE as u64)).unwrap(), 1);
+        }),
         ("window", &|name| user.open(name, BOTH).unwrap().write_all_at(b"x", 0).unwrap()),
         ("write", &|name| user.open(name, BOTH).unwrap().write_all_at(b"x", PAGE as u64).unwrap()),
         ("cut", &|name| user.open(name, BOTH).unwrap().set_len(10).unwrap()),
@@ -354,6 +438,35 @@ fn set_id_bits_go_with_a_change(peer: Peer) {
     user.open("kept", BOTH).unwrap().read_exact_at(&mut [0; 10], 0).unwrap();
     fs.open("kept", BOTH).unwrap().write_all_at(b"x", 0).unwrap();
     assert_eq!(mode(&path), 0o6775);
+    drop(user);
+    peer.finish(fs);
+}
+
+#[test]
+fn the_server_takes_set_id_bits_that_nobody_here_knows_of() {
+    let peer = Peer::new(Kind::Strict).with_options(|options| options.server.killpriv_v2 = true);
+    let fs = peer.mount();
+    let user = fs.as_user(Credentials { uid: 1000, gid: 1000, pid: 1 });
+    if std::fs::metadata(peer.folder()).unwrap().uid() != 0 {
+        eprintln!("skipped: only root makes files that belong to others");
+        return peer.finish(fs);
+    }
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+    for name in ["write", "cut", "open", "future", "root"] {
+        let path = peer.put(name, &content(8, PAGE));
+        chown(&path, Some(1000), Some(1000)).unwrap();
+        let (file, of_root) = (user.open(name, BOTH).unwrap(), fs.open(name, BOTH).unwrap());
+        // Set on the host, after the attributes were fetched.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o6775)).unwrap();
+        match name {
+            "write" => file.write_all_at(b"x", PAGE as u64).unwrap(),
+            "cut" => file.set_len(10).unwrap(),
+            "open" => drop(user.open(name, BOTH.truncate(true)).unwrap()),
+            "future" => assert_eq!(run(&fs, file.write_async(b"x", PAGE as u64)).unwrap(), 1),
+            _ => of_root.write_all_at(b"x", PAGE as u64).unwrap(),
+        }
+        assert_eq!(mode(&path), if name == "root" { 0o6775 } else { 0o775 }, "{name}");
+    }
     drop(user);
     peer.finish(fs);
 }
