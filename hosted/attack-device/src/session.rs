@@ -173,6 +173,6 @@ mod tests {
         let reports: Vec<_> = (0..300).map(|number| run(1, number, &Limits::DRIVER)).collect();
         let mounted = reports.iter().filter(|report| report.mounted).count();
         let requests: u64 = reports.iter().map(|report| report.requests).sum();
-        assert!(mounted > 150 && requests > 5000, "{mounted} mounted, {requests} requests");
+        assert!(mounted > 150 && requests > 1000, "{mounted} mounted, {requests} requests");
     }
 }
