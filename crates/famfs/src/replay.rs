@@ -102,6 +102,7 @@ impl<M: WindowMemory + ?Sized> Iterator for Entries<'_, M> {
 }
 
 /// Copies the superblock and checks it.
+#[inline(never)]
 pub(crate) fn read_superblock<M: WindowMemory + ?Sized>(memory: &M) -> Result<Superblock, Finding> {
     let mut bytes = [0; MAX_SUPERBLOCK_LEN];
     let have = memory.len();
@@ -112,6 +113,7 @@ pub(crate) fn read_superblock<M: WindowMemory + ?Sized>(memory: &M) -> Result<Su
 }
 
 /// Copies the log's header and checks it.
+#[inline(never)]
 pub(crate) fn read_header<M: WindowMemory + ?Sized>(memory: &M, superblock: &Superblock) -> Result<LogHeader, Finding> {
     let mut bytes = [0; LOG_HEADER_LEN];
     let need = superblock.log_offset + LOG_HEADER_LEN as u64;

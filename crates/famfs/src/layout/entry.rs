@@ -311,13 +311,7 @@ impl RawFile46 {
         let used = self.extents.iter().take(usize::try_from(count).unwrap_or(usize::MAX));
         let map = match used.map(|extent| extent.kind.get()).find(|kind| *kind != MAP_SIMPLE) {
             Some(kind) => RawMap::Unknown { kind },
-            None => {
-                let mut extents = [Piece::default(); MAX_EXTENTS];
-                for (piece, raw) in extents.iter_mut().zip(&self.extents) {
-                    *piece = Piece { device: 0, offset: raw.offset.get(), len: raw.len.get() };
-                }
-                RawMap::Simple { count, extents }
-            }
+            None => RawMap::Simple { count, extents: RawExtent46::pieces(&self.extents) },
         };
         self.owned.file_record(self.size, self.flags, map)
     }
@@ -325,11 +319,7 @@ impl RawFile46 {
     fn from_record(record: &FileRecord) -> Option<Self> {
         let RawMap::Simple { count, extents } = record.map else { return None };
         let mut raw = Self::new_zeroed();
-        let used = extents.iter().take(usize::try_from(count).unwrap_or(usize::MAX));
-        for (slot, piece) in raw.extents.iter_mut().zip(used) {
-            slot.offset = piece.offset.into();
-            slot.len = piece.len.into();
-        }
+        RawExtent46::fill(&mut raw.extents, &extents, u64::from(count));
         raw.size = record.size.into();
         raw.extent_count = count.into();
         raw.flags = record.flags.into();
@@ -347,7 +337,7 @@ impl RawFile48 {
         match self.map_kind.get() {
             MAP_SIMPLE => {
                 let raw: &RawSimple48 = zerocopy::transmute_ref!(&self.map);
-                RawMap::Simple { count: self.count.get(), extents: raw.extents.map(RawExtent48::piece) }
+                RawMap::Simple { count: self.count.get(), extents: RawExtent48::pieces(&raw.extents) }
             }
             MAP_INTERLEAVED => {
                 let raw: &RawInterleaved48 = zerocopy::transmute_ref!(&self.map);
@@ -355,7 +345,7 @@ impl RawFile48 {
                     maps: self.count.get(),
                     count: raw.strip_count.get(),
                     chunk: raw.chunk.get(),
-                    strips: raw.strips.map(RawExtent48::piece),
+                    strips: RawExtent48::pieces(&raw.strips),
                 }
             }
             kind => RawMap::Unknown { kind },
@@ -389,11 +379,37 @@ impl RawFile48 {
     }
 }
 
-impl RawExtent48 {
-    fn piece(self) -> Piece {
-        Piece { device: self.device.get(), offset: self.offset.get(), len: self.len.get() }
+// Out of line, and so as loops: unrolled at each use they would be most of the crate's code.
+impl RawExtent46 {
+    #[inline(never)]
+    fn pieces(raw: &[Self]) -> [Piece; MAX_EXTENTS] {
+        let mut pieces = [Piece::default(); MAX_EXTENTS];
+        for (piece, raw) in pieces.iter_mut().zip(raw) {
+            *piece = Piece { device: 0, offset: raw.offset.get(), len: raw.len.get() };
+        }
+        pieces
     }
 
+    #[inline(never)]
+    fn fill(raw: &mut [Self], pieces: &[Piece], count: u64) {
+        for (slot, piece) in raw.iter_mut().zip(pieces).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+            *slot = Self { kind: U32::ZERO, padding: U32::ZERO, offset: piece.offset.into(), len: piece.len.into() };
+        }
+    }
+}
+
+// As above.
+impl RawExtent48 {
+    #[inline(never)]
+    fn pieces(raw: &[Self]) -> [Piece; MAX_EXTENTS] {
+        let mut pieces = [Piece::default(); MAX_EXTENTS];
+        for (piece, raw) in pieces.iter_mut().zip(raw) {
+            *piece = Piece { device: raw.device.get(), offset: raw.offset.get(), len: raw.len.get() };
+        }
+        pieces
+    }
+
+    #[inline(never)]
     fn fill(raw: &mut [Self], pieces: &[Piece], count: u64) {
         for (slot, piece) in raw.iter_mut().zip(pieces).take(usize::try_from(count).unwrap_or(usize::MAX)) {
             *slot = Self { device: piece.device.into(), offset: piece.offset.into(), len: piece.len.into() };

@@ -62,7 +62,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
         if size == 0 || mode & !MODE_ALLOWED != 0 {
             return Err(Error::Attributes { size, mode });
         }
-        self.inner.add(size, |inner, state| {
+        self.inner.add(size, &mut |inner, state| {
             let record = |map| FileRecord {
                 size,
                 flags: if file.read_only { READ_ONLY } else { READ_WRITE },
@@ -92,7 +92,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
         if mode & !MODE_ALLOWED != 0 {
             return Err(Error::Attributes { size: 0, mode });
         }
-        self.inner.add(0, |_, state| {
+        self.inner.add(0, &mut |_, state| {
             state.tree.check_new(&path)?;
             Ok(Record::Mkdir(DirRecord { uid, gid, mode, path: path.field() }))
         })
@@ -111,7 +111,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
 
 impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
     /// Adds the record that `make` gives to log and tree, or to neither.
-    fn add(&self, size: u64, make: impl FnOnce(&Self, &State) -> Result<Record, Error>) -> Result<NodeId, Error> {
+    fn add(&self, size: u64, make: &mut dyn FnMut(&Self, &State) -> Result<Record, Error>) -> Result<NodeId, Error> {
         self.check_metadata()?;
         let mut state = self.state.lock();
         match state.role {
