@@ -11,6 +11,8 @@ mod asynchronous;
 mod bring_up;
 mod budgets;
 #[cfg(target_os = "linux")]
+mod coherence;
+#[cfg(target_os = "linux")]
 mod dax;
 #[cfg(target_os = "linux")]
 mod deadlines;
