@@ -36,7 +36,7 @@ use self::counters::Counters;
 use self::credentials::Credentials;
 use self::in_flight::{GivenUp, InFlight};
 use self::reply::read_reply;
-use self::request::Encoded;
+use self::request::Request;
 use crate::queue::channel::REPLY_BYTES;
 use crate::wait::wait_for;
 use crate::{Error, Lock, Platform};
@@ -96,12 +96,6 @@ impl<R: Lock> Rpc<R> {
         })
     }
 
-    /// A request, encoded, with a number of its own.
-    #[inline(always)]
-    pub(crate) fn encode<'o, O: Operation>(&self, who: Credentials, op: &'o O) -> Result<Encoded<'o>, Error> {
-        Encoded::new(&self.protocol, self.connection.next_unique(), who, op)
-    }
-
     /// Encodes a request and puts it into a queue; the device does not know of it before [`Connection::kick`].
     ///
     /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
@@ -114,8 +108,12 @@ impl<R: Lock> Rpc<R> {
         op: &O,
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
-        let encoded = self.encode(who, op)?;
-        let submitted = self.connection.submit(channel, &encoded.request(), patient)?;
+        let unique = self.connection.next_unique();
+        let encoded = op.encode(&self.protocol, Unique(unique), who.into());
+        // Not moved: it is large.
+        let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
+        let request = Request::new(&op.shape(&self.protocol), unique, message);
+        let submitted = self.connection.submit(channel, &request, patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 
@@ -271,10 +269,14 @@ fn send<'c, R: Lock, O: Operation>(
     who: Credentials,
     op: &O,
 ) -> Result<InFlight<'c, R>, Error> {
-    let encoded = Encoded::new(protocol, connection.next_unique(), who, op)?;
+    let unique = connection.next_unique();
+    let encoded = op.encode(protocol, Unique(unique), who.into());
+    // Not moved: it is large.
+    let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
+    let request = Request::new(&op.shape(protocol), unique, message);
     let channel = connection.pick_channel();
     // Patience ends with a request or an error.
-    let submitted = connection.submit(channel, &encoded.request(), true)?.ok_or(Error::Dead)?;
+    let submitted = connection.submit(channel, &request, true)?.ok_or(Error::Dead)?;
     connection.kick(channel);
     Ok(InFlight::new(connection, submitted))
 }

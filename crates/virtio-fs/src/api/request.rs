@@ -17,6 +17,7 @@ use super::vet::vet;
 use crate::queue::channel::REPLY_BYTES;
 use crate::rpc::connection::HIPRIO;
 use crate::rpc::reply::{Received, is_bulk, small_body};
+use crate::rpc::request::Request;
 use crate::rpc::{Rpc, in_flight};
 use crate::{Credentials, DefaultLock, Error, Lock, VirtioFs};
 
@@ -96,11 +97,14 @@ impl<R: Lock> VirtioFs<R> {
         let channel = rpc.connection().pick_channel();
         let who = self.credentials();
         let mapped = self.mounted.io.window().is_some();
-        let encoded = rpc.encode(who, &op)?;
-        vet(&encoded.message, &encoded.shape, encoded.unique, mapped)?;
-        let Some(submitted) = rpc.connection().submit(channel, &encoded.request(), false)? else {
-            return Err(Error::refused(Errno::EAGAIN, "no room in the queue"));
+        let submitted = {
+            let unique = rpc.connection().next_unique();
+            let (encoded, shape) = (op.encode(rpc.protocol(), Unique(unique), who.into()), op.shape(rpc.protocol()));
+            let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
+            vet(message, &shape, unique, mapped)?;
+            rpc.connection().submit(channel, &Request::new(&shape, unique, message), false)?
         };
+        let submitted = submitted.ok_or(Error::refused(Errno::EAGAIN, "no room in the queue"))?;
         let in_flight = in_flight::InFlight::new(rpc.connection(), submitted).into_owned();
         rpc.connection().kick(channel);
         let reply = op.reply_size(rpc.protocol()).max;

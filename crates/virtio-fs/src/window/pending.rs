@@ -27,7 +27,7 @@ pub(crate) struct FileId {
 pub(crate) struct SetUp<R: Lock> {
     pub(super) ticket: SetupTicket,
     pub(super) file: FileId,
-    pub(super) entries: heapless::Vec<SetupEntry, MAX_ENTRIES>,
+    pub(super) entries: Vec<SetupEntry>,
     /// `None` once it is answered.
     pub(super) in_flight: Vec<Option<InFlight<'static, R>>>,
     pub(super) range: Option<RangeRef>,

@@ -1,5 +1,7 @@
 //! Mapping files into the window: SETUPMAPPING.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use dax_window::{Outcome, Request, SetupEntry, SetupTicket, Stream};
@@ -21,7 +23,8 @@ impl<R: Lock> DaxWindow<R> {
         let entries = self.setup_entries(&ticket);
         let connection = self.rpc.connection();
         let channel = connection.pick_channel();
-        let mut sent = heapless::Deque::<_, MAX_ENTRIES>::new();
+        // On the heap: a round trip costs more, and stacks are small.
+        let mut sent = VecDeque::with_capacity(entries.len());
         let mut unsent = entries.iter();
         let mut range = None;
         let mut first_error = None;
@@ -31,8 +34,7 @@ impl<R: Lock> DaxWindow<R> {
                 let op = self.mapping(file, next).op();
                 let submitted = self.rpc.submit(channel, file.who, &op, sent.is_empty());
                 let Some(in_flight) = submitted.transpose() else { break };
-                // As many as entries at most.
-                let _ = sent.push_back(in_flight);
+                sent.push_back(in_flight);
                 unsent.next();
             }
             connection.kick(channel);
@@ -64,8 +66,10 @@ impl<R: Lock> DaxWindow<R> {
     }
 
     /// The mappings of a ticket, the wanted one first.
-    pub(crate) fn setup_entries(&self, ticket: &SetupTicket) -> heapless::Vec<SetupEntry, MAX_ENTRIES> {
-        self.with(|window| window.setup_entries(ticket).collect())
+    pub(crate) fn setup_entries(&self, ticket: &SetupTicket) -> Vec<SetupEntry> {
+        let mut entries = Vec::with_capacity(MAX_ENTRIES);
+        self.with(|window| entries.extend(window.setup_entries(ticket)));
+        entries
     }
 
     /// A mapping as the server is asked for it.
