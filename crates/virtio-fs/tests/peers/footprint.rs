@@ -52,6 +52,7 @@ impl Depths {
     }
 }
 
+// Long: a list of operations, one after the other.
 #[test]
 fn operations_take_little_stack() {
     const RANGE: usize = 2 << 20;
