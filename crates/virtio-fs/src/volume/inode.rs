@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
@@ -414,8 +415,9 @@ impl<R: Lock> Inode<R> {
     }
 
     /// Forgets all names; returns them.
-    pub(crate) fn forget_names(&self) -> BTreeSet<ByName> {
-        core::mem::take(&mut *self.names.lock())
+    pub(crate) fn forget_names(&self) -> Vec<Arc<CachedName>> {
+        let names = core::mem::take(&mut *self.names.lock());
+        names.into_iter().map(|name| name.0).collect()
     }
 
     /// It was looked up. Writes only once, so that hits of several processors share the cache line.

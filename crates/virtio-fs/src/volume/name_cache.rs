@@ -64,7 +64,7 @@ impl<R: Lock> NameCache<R> {
 
     /// Forgets all names of a directory.
     pub(crate) fn forget_all(&self, parent: &Inode<R>) {
-        parent.forget_names().iter().for_each(|forgotten| self.gone(&forgotten.0));
+        parent.forget_names().iter().for_each(|forgotten| self.gone(forgotten));
     }
 
     /// Takes a name out that its directory has to forget.
