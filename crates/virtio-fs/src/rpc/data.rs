@@ -1,5 +1,7 @@
 //! Bytes of open files: READ and WRITE, several in flight at once.
 
+use alloc::vec::Vec;
+
 use fuse_proto::{Errno, WriteFlags, ops};
 
 use super::Rpc;
@@ -76,14 +78,14 @@ enum End {
 fn read_batch<R: Lock>(rpc: &Rpc<R>, handle: &Handle, buffer: &mut [u8], mut offset: u64) -> (usize, Option<End>) {
     let size = io_size(rpc);
     let channel = rpc.connection().pick_channel();
-    let mut sent = heapless::Vec::<_, PIPELINE>::new();
+    // On the heap: a round trip costs more, and stacks are small.
+    let mut sent = Vec::with_capacity(PIPELINE);
     let mut unsent = None;
     for chunk in buffer.chunks(size).take(PIPELINE) {
         let op = read_op(handle, offset, chunk.len());
         match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
-                // No more than PIPELINE: there is room.
-                let _ = sent.push((op, in_flight));
+                sent.push((op, in_flight));
             }
             Ok(None) => break,
             Err(error) => {
@@ -122,14 +124,14 @@ pub(crate) fn write_batch<R: Lock>(
     (most, kill): (usize, bool),
 ) -> (usize, Option<Error>) {
     let channel = rpc.connection().pick_channel();
-    let mut sent = heapless::Vec::<_, PIPELINE>::new();
+    // On the heap: a round trip costs more, and stacks are small.
+    let mut sent = Vec::with_capacity(PIPELINE);
     let mut failed = None;
     for data in buffer.chunks(io_size(rpc)).take(most.min(PIPELINE)) {
         let op = write_op(handle, offset, data, kill);
         match rpc.submit(channel, handle.who, &op, sent.is_empty()) {
             Ok(Some(in_flight)) => {
-                // No more than PIPELINE: there is room.
-                let _ = sent.push((op, in_flight));
+                sent.push((op, in_flight));
             }
             Ok(None) => break,
             Err(error) => {

@@ -80,6 +80,7 @@ impl<R: Lock> DaxWindow<R> {
         Removal::Sent
     }
 
+    #[inline(never)]
     fn remove_entries(&self, ticket: &RemoveTicket) -> Vec<RemoveEntry> {
         let mut entries = Vec::with_capacity(ticket.len());
         self.with(|window| {
@@ -93,6 +94,7 @@ impl<R: Lock> DaxWindow<R> {
 
     /// Takes ranges out of page tables, and waits until the embedder has none of their pages pinned. On an error: the first
     /// range that stayed pinned.
+    #[inline(never)]
     fn unmap_pages(&self, entries: &[RemoveEntry]) -> Result<(), RangeIndex> {
         if !entries.iter().any(|entry| entry.installed) {
             return Ok(());
