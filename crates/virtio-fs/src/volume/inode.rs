@@ -416,8 +416,7 @@ impl<R: Lock> Inode<R> {
 
     /// Forgets all names; returns them.
     pub(crate) fn forget_names(&self) -> Vec<Arc<CachedName>> {
-        let names = core::mem::take(&mut *self.names.lock());
-        names.into_iter().map(|name| name.0).collect()
+        core::mem::take(&mut *self.names.lock()).into_iter().map(|name| name.0).collect()
     }
 
     /// It was looked up. Writes only once, so that hits of several processors share the cache line.
