@@ -477,6 +477,25 @@ fn sizes_that_the_server_makes_up() {
     end(peer, fs);
 }
 
+/// A monitor shows zeros where nothing is mapped; the driver cannot know better than the server.
+#[test]
+fn a_mapping_that_was_not_made_reads_as_zeros() {
+    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20));
+    peer.put("file", &content(1, 100_000));
+    peer.window().expect("a window").give_zeros();
+    let fs = peer.mount_with(short(&peer).dax(true)).unwrap();
+    peer.strict().misbehave(|request| match request.opcode() {
+        op::SETUPMAPPING => Act::Invent(Vec::new()),
+        _ => Act::Serve,
+    });
+    let file = fs.open("file", READ).unwrap();
+    let mut found = [1; 10_000];
+    assert_eq!(file.read_at(&mut found, 0).unwrap(), found.len());
+    assert!(found.iter().all(|byte| *byte == 0));
+    drop(file);
+    end(peer, fs);
+}
+
 #[test]
 fn sessions_that_cannot_be() {
     type Change = fn(&mut Answer);
@@ -678,6 +697,8 @@ proptest! {
         let started = Instant::now();
         let mut peer = peer;
         peer.leaks();
+        // It may say that it has mapped what it has not, and cut what it says it has not.
+        peer.window().expect("a window").give_zeros();
         if let Ok(fs) = peer.mount_with(config) {
             tour(&fs);
             let _ = fs.unmount();

@@ -15,6 +15,7 @@ pub(crate) mod ram;
 pub(crate) mod stepping;
 pub(crate) mod strict;
 pub(crate) mod window;
+mod zeros;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -3,6 +3,8 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::zeros;
+
 /// Windows lie at guest-physical addresses far from RAM, and unrelated to where they are in the process.
 const FIRST: u64 = 0x100_0000_0000;
 const DISTANCE: u64 = 1 << 36;
@@ -42,6 +44,12 @@ impl Window {
     /// Its address in the process, as devices want it.
     pub(crate) fn host_address(&self) -> u64 {
         self.host as u64
+    }
+
+    /// Has what is not mapped read as zeros and take stores, as it is in a monitor. For devices that say that they have mapped
+    /// something, or have not cut a file.
+    pub(crate) fn give_zeros(&self) {
+        zeros::give(self.host, self.len as usize);
     }
 
     /// Maps part of a file over part of the window.
@@ -88,6 +96,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
+        zeros::end(self.host);
         // SAFETY: the window is this object's own, and whoever used it is gone.
         unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(self.host), self.len as usize) };
     }
