@@ -2,12 +2,13 @@
 #![expect(unsafe_code, reason = "the driver's trait is unsafe to implement")]
 
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use transport_vhost_user::Interrupts;
+use transport_vhost_user::{Interrupts, current_task};
 use virtio_fs::{Platform, ShmRegion};
 
 use super::window::Window;
@@ -32,6 +33,10 @@ impl LocalPlatform {
 unsafe impl Platform for LocalPlatform {
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn task(&self) -> Option<NonZeroU64> {
+        current_task()
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {

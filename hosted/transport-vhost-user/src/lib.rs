@@ -41,6 +41,7 @@ mod record;
 mod session;
 mod sys;
 mod table;
+mod task;
 mod transport;
 mod window;
 
@@ -53,5 +54,6 @@ pub use options::Options;
 pub use platform::HostPlatform;
 pub use record::{Asked, Counts, Event};
 pub use table::Refusal;
+pub use task::current_task;
 pub use transport::VhostUserTransport;
 pub use window::Unmapped;

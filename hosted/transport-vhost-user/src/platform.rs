@@ -1,6 +1,7 @@
 //! What the driver needs of its host: a clock, sleep, the window.
 #![expect(unsafe_code, reason = "the driver's trait is unsafe to implement")]
 
+use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use virtio_fs::Platform;
 use virtio_shm::ShmRegion;
 
 use crate::session::Session;
+use crate::task::current_task;
 
 /// The driver's platform. Waits sleep until the back end signals (the driver's
 /// [`Interrupts::Deferred`](virtio_fs::Interrupts::Deferred)), and end at once when the connection is over.
@@ -29,6 +31,10 @@ impl HostPlatform {
 unsafe impl Platform for HostPlatform {
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn task(&self) -> Option<NonZeroU64> {
+        current_task()
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {

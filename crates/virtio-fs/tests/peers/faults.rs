@@ -342,7 +342,8 @@ fn faults_of_several_threads_against_reclaim_and_truncation() {
                     // The page may be gone by the time that a thread would look at it, so none looks.
                     match tables.touch(&file, offset, write, Wanted::Base) {
                         Ok(_) => {}
-                        Err(errno) => assert_eq!(errno, Errno::ERANGE, "{offset:#x}"),
+                        // Past the end; or in the page of the end, where the file was cut inside a page.
+                        Err(errno) => assert!([Errno::ERANGE, Errno::ENXIO].contains(&errno), "{offset:#x}: {errno}"),
                     }
                 }
             });
