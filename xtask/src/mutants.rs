@@ -10,7 +10,6 @@ mod trial;
 use crate::{paths::Paths, process::interrupt, progress::Step};
 use anyhow::{Result, bail};
 use clap::Args;
-use list::MUTATIONS;
 use mutation::Mutation;
 use std::{process::ExitCode, time::Instant};
 use trial::{Trial, Verdict};
@@ -34,8 +33,7 @@ pub(crate) struct MutantsArgs {
 
 /// Runs `cargo xtask mutants`.
 pub(crate) fn command(args: &MutantsArgs) -> Result<ExitCode> {
-    let chosen: Vec<&Mutation> = MUTATIONS
-        .iter()
+    let chosen: Vec<&Mutation> = list::all()
         .filter(|one| args.of.as_ref().is_none_or(|name| one.of == name))
         .filter(|one| args.filter.as_ref().is_none_or(|text| one.name.contains(text.as_str())))
         .collect();

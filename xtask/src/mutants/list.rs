@@ -1,5 +1,7 @@
 //! The mutations: at most sixty, each of which broke a promise that no test held once, or could.
 
+mod famfs;
+
 use super::mutation::{Edit, Mutation};
 
 const WINDOW: &[&str] = &["--package", "dax-window", "--all-features", "--lib", "--tests"];
@@ -7,7 +9,12 @@ const DAX: &[&str] = &["--package", "fs-dax", "--lib", "--tests"];
 const FS: &[&str] = &["--package", "virtio-fs", "--lib", "--tests"];
 
 /// All of them.
-pub(super) const MUTATIONS: [Mutation; 20] = [
+pub(super) fn all() -> impl Iterator<Item = &'static Mutation> {
+    MUTATIONS.iter().chain(&famfs::MUTATIONS)
+}
+
+/// Those of virtio-fs and of what it stands on.
+const MUTATIONS: [Mutation; 20] = [
     Mutation {
         name: "a page that is installed writable is not dirty",
         of: "dax-window",
@@ -55,8 +62,10 @@ pub(super) const MUTATIONS: [Mutation; 20] = [
         name: "whether metadata is dirty is read before what was seen",
         of: "fs-dax",
         edits: &[Edit {
-            old: "Self { seen: epoch.seen(), dirty: epoch.is_dirty(), may_be_hole: true }",
-            new: "let dirty = epoch.is_dirty();\n        Self { seen: epoch.seen(), dirty, may_be_hole: true }",
+            old: "let seen = epoch.seen();\n        meanwhile();\n        \
+                  Self { seen, dirty: epoch.is_dirty(), may_be_hole: true }",
+            new: "let dirty = epoch.is_dirty();\n        meanwhile();\n        \
+                  Self { seen: epoch.seen(), dirty, may_be_hole: true }",
         }],
         tests: DAX,
     },
@@ -112,14 +121,10 @@ pub(super) const MUTATIONS: [Mutation; 20] = [
         name: "pages are write-protected after FSYNC",
         of: "virtio-fs",
         edits: &[
-            Edit {
-                old: "                window.write_protect(inode.key, &taken.runs);\n",
-                new: "                let _ = window;\n",
-            },
+            Edit { old: "            self.write_protect(inode, &taken.runs);\n", new: "" },
             Edit {
                 old: "            let reply = result.as_ref().map(drop).map_err(|_| fs_dax::Errno::EIO);\n",
-                new: "            if let Some(window) = self.window() {\n                \
-                      window.write_protect(inode.key, &taken.runs);\n            }\n            \
+                new: "            self.write_protect(inode, &taken.runs);\n            \
                       let reply = result.as_ref().map(drop).map_err(|_| fs_dax::Errno::EIO);\n",
             },
         ],
@@ -172,10 +177,7 @@ pub(super) const MUTATIONS: [Mutation; 20] = [
     Mutation {
         name: "an extending change ends before its reply",
         of: "virtio-fs",
-        edits: &[Edit {
-            old: "let _change = extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite));",
-            new: "drop(extends.then(|| inode.epoch.change(MetadataChange::ExtendingWrite)));",
-        }],
+        edits: &[Edit { old: "let _change = inode.epoch.change(change);", new: "drop(inode.epoch.change(change));" }],
         tests: FS,
     },
     Mutation {
@@ -213,14 +215,37 @@ pub(super) const MUTATIONS: [Mutation; 20] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use crate::paths::Paths;
+    use std::{collections::BTreeSet, fs, path::Path};
 
     #[test]
     fn mutations_are_few_and_distinct() {
-        let names: BTreeSet<_> = MUTATIONS.iter().map(|one| (one.of, one.name)).collect();
-        assert!(names.len() == MUTATIONS.len() && MUTATIONS.len() <= 60);
-        for one in &MUTATIONS {
+        let names: BTreeSet<_> = all().map(|one| (one.of, one.name)).collect();
+        assert!(names.len() == all().count() && all().count() <= 60);
+        for one in all() {
             assert!(one.edits.iter().all(|edit| edit.old != edit.new && !edit.old.is_empty()), "{}", one.name);
         }
+    }
+
+    #[test]
+    fn what_they_change_is_there_once() {
+        fn read(folder: &Path, text: &mut String) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => read(&path, text),
+                    false => text.push_str(&fs::read_to_string(&path).unwrap()),
+                }
+            }
+        }
+        let crates = Paths::find().unwrap().root.join("crates");
+        let mut stale = Vec::new();
+        for one in all() {
+            let mut text = String::new();
+            read(&crates.join(one.of).join("src"), &mut text);
+            let found = one.edits.iter().map(|edit| text.matches(edit.old).count());
+            stale.extend(found.filter(|found| *found != 1).map(|found| format!("{}: {found} times", one.name)));
+        }
+        assert!(stale.is_empty(), "{stale:#?}");
     }
 }
