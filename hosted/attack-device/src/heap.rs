@@ -1,20 +1,29 @@
-//! The heap, counted.
+//! The heap, counted: what a thread takes of it, since a session is one thread's and others may run beside it.
 #![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 struct Counted;
 
-static USED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    // Neither allocates nor is dropped, so that the allocator can use them at any time. Below 0 on a thread that frees what
+    // another one took.
+    static USED: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
 
 #[global_allocator]
 static HEAP: Counted = Counted;
 
 fn add(len: usize) {
-    let used = USED.fetch_add(len, Ordering::Relaxed) + len;
-    PEAK.fetch_max(used, Ordering::Relaxed);
+    let used = USED.get().wrapping_add(len as isize);
+    USED.set(used);
+    PEAK.set(PEAK.get().max(used));
+}
+
+fn sub(len: usize) {
+    USED.set(USED.get().wrapping_sub(len as isize));
 }
 
 // SAFETY: passes on what the system's allocator guarantees.
@@ -32,32 +41,32 @@ unsafe impl GlobalAlloc for Counted {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Ordering::Relaxed);
+        sub(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, len: usize) -> *mut u8 {
         add(len);
-        USED.fetch_sub(layout.size(), Ordering::Relaxed);
+        sub(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.realloc(pointer, layout, len) }
     }
 }
 
-/// The most that is used from a moment on, beyond what was used then.
-pub(crate) struct Peak(usize);
+/// The most that this thread uses from a moment on, beyond what was used then.
+pub(crate) struct Peak(isize);
 
 impl Peak {
     /// From now on.
     pub(crate) fn from_now() -> Self {
-        let used = USED.load(Ordering::Relaxed);
-        PEAK.store(used, Ordering::Relaxed);
+        let used = USED.get();
+        PEAK.set(used);
         Self(used)
     }
 
     /// In bytes.
     pub(crate) fn bytes(&self) -> usize {
-        PEAK.load(Ordering::Relaxed).saturating_sub(self.0)
+        usize::try_from(PEAK.get().saturating_sub(self.0)).unwrap_or(0)
     }
 }

@@ -2,10 +2,10 @@
 #![expect(unsafe_code, reason = "the platform is unsafe to implement, and copies through raw pointers")]
 
 use std::alloc::{Layout, alloc_zeroed};
+use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use virtio_fs::{Platform, ShmRegion};
@@ -21,15 +21,17 @@ pub(crate) struct Embedder {
     pub(crate) clock: Arc<Clock>,
 }
 
-/// The window's memory: once a process, allocated at the first use.
-fn window() -> Option<NonNull<u8>> {
-    static MEMORY: AtomicUsize = AtomicUsize::new(0);
-    let mut at = MEMORY.load(Ordering::Relaxed);
+/// The window's memory: once a thread, allocated at the first use, which is to be before a session counts what it takes.
+pub(crate) fn window() -> Option<NonNull<u8>> {
+    thread_local! {
+        static MEMORY: Cell<usize> = const { Cell::new(0) };
+    }
+    let mut at = MEMORY.get();
     if at == 0 {
         let layout = Layout::from_size_align(WINDOW.1 as usize, 4096).ok()?;
         // SAFETY: the layout has a size.
         at = unsafe { alloc_zeroed(layout) }.expose_provenance();
-        MEMORY.store(at, Ordering::Relaxed);
+        MEMORY.set(at);
     }
     NonNull::new(std::ptr::with_exposed_provenance_mut(at))
 }

@@ -14,7 +14,7 @@ use crate::handles::Handles;
 use crate::heap::Peak;
 use crate::limits::{LONG, Limits, RESET, SHORT, WINDOW};
 use crate::memory::Ram;
-use crate::platform::Embedder;
+use crate::platform::{self, Embedder};
 use crate::transport::{Registers, Shared, device};
 use crate::{lock, logger, rules};
 
@@ -43,6 +43,8 @@ pub(crate) fn run(seed: u64, number: u64, limits: &Limits) -> Report {
     let (ram, clock) = (Ram::default(), Arc::new(Clock::new()));
     lock::forget();
     rules::take();
+    // What every session has is no session's own.
+    let _ = platform::window();
     let heap = Peak::from_now();
     let device = Arc::new(Mutex::new(Device::new(rng.fork(), ram.clone(), clock.clone())));
     let watch = Watch { device: device.clone(), clock: clock.clone(), limits: *limits };
