@@ -34,23 +34,25 @@ pub(super) fn end(start: usize) {
 
 /// Has a signal handled on the stack for signals; returns what handled it before.
 fn handle(signal: i32, handler: usize) -> usize {
-    // SAFETY: structures of integers.
-    let (mut action, mut before): (libc::sigaction, libc::sigaction) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let action = || {
+        // SAFETY: a structure of integers.
+        let action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action
+    };
+    let (mut action, mut before) = (action(), action());
     action.sa_sigaction = handler;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: the handler only makes system calls and loads atomics.
-    assert_eq!(
-        unsafe { libc::sigaction(signal, &raw const action, &raw mut before) },
-        0,
-        "a handler for signal {signal}"
-    );
+    let done = unsafe { libc::sigaction(signal, &raw const action, &raw mut before) };
+    assert_eq!(done, 0, "a handler for signal {signal}");
     before.sa_sigaction
 }
 
 extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel says where the fault was.
-    let at = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel hands over what it says of the signal, which is there until this returns.
+    let info = unsafe { &*info };
+    // SAFETY: of these two signals it is an address.
+    let at = unsafe { info.si_addr() } as usize;
     let ours = MEMORY.iter().any(|(start, len)| {
         at.checked_sub(start.load(Ordering::SeqCst)).is_some_and(|into| into < len.load(Ordering::SeqCst))
     });
