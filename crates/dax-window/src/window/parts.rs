@@ -440,7 +440,7 @@ impl Window {
         }
     }
 
-    /// Notes a ticket of another window; it is dropped, and its own window hears of that.
+    /// Notes a ticket of another window; it is dropped, which its own window sees.
     pub(super) fn ours(&mut self, claim: &Claim) -> bool {
         let ours = claim.belongs_to(&self.shared);
         if !ours {

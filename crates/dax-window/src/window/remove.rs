@@ -97,30 +97,28 @@ impl Window {
 
     /// Calls a removal off (a write-back failed, page tables could not be changed) before anything was sent to the
     /// server: the ranges are usable again. `unmapped` says whether *all* of them were taken out of the page tables.
-    pub fn abort_remove(&mut self, mut ticket: RemoveTicket, unmapped: bool) {
-        self.absorb_dropped();
-        if !self.ours(&ticket.claim) {
-            return;
-        }
-        let slot = ticket.claim.slot;
-        while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
-            self.stats.removals_aborted += 1;
+    pub fn abort_remove(&mut self, ticket: RemoveTicket, unmapped: bool) {
+        self.call_off(ticket, |window, i| {
             if unmapped {
-                self.descriptors[i as usize].clear(flag::INSTALLED);
+                window.descriptors[i as usize].clear(flag::INSTALLED);
             }
-            if ticket.retry {
-                self.suspect(i);
-            } else {
-                self.put_back(i);
-            }
-        }
-        self.close(&mut ticket.claim);
+        });
     }
 
     /// Calls a removal off since the embedder has pages pinned, before anything was sent to the server: all ranges are usable
     /// again. Of those of which `pinned` says so, the pages that are not pinned hinder nobody: who needs the chunk
     /// mapped otherwise gets another range, and an invalidation of other bytes passes by.
-    pub fn abort_pinned(&mut self, mut ticket: RemoveTicket, pinned: impl Fn(RangeIndex) -> bool) {
+    pub fn abort_pinned(&mut self, ticket: RemoveTicket, pinned: impl Fn(RangeIndex) -> bool) {
+        let retry = ticket.retry;
+        self.call_off(ticket, |window, i| {
+            if !retry && pinned(RangeIndex(i)) {
+                window.descriptors[i as usize].set(flag::PINNED);
+            }
+        });
+    }
+
+    /// Calls a removal off: each range is marked, and then as usable as before.
+    fn call_off(&mut self, mut ticket: RemoveTicket, mark: impl Fn(&mut Self, u32)) {
         self.absorb_dropped();
         if !self.ours(&ticket.claim) {
             return;
@@ -128,14 +126,12 @@ impl Window {
         let slot = ticket.claim.slot;
         while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.removals_aborted += 1;
+            mark(self, i);
             if ticket.retry {
                 self.suspect(i);
-                continue;
+            } else {
+                self.put_back(i);
             }
-            if pinned(RangeIndex(i)) {
-                self.descriptors[i as usize].set(flag::PINNED);
-            }
-            self.put_back(i);
         }
         self.close(&mut ticket.claim);
     }
