@@ -89,8 +89,7 @@ impl Bench {
     /// When they cannot be started or hang.
     pub(super) fn count(&self, mut command: Command) -> Result<Tally> {
         if self.build_only {
-            command.arg("--no-run");
-            let built = self.check(command)?;
+            let built = self.check(only_built(&command))?;
             return Ok(Tally { passed: 0, ..built });
         }
         println!("$ {}", process::shown(&command));
@@ -114,5 +113,36 @@ impl Bench {
             tally.failed = 1;
         }
         Ok(tally)
+    }
+}
+
+/// The command that builds what `command` runs: what is meant for the tests themselves is left out.
+fn only_built(command: &Command) -> Command {
+    let mut built = Command::new(command.get_program());
+    built.args(command.get_args().take_while(|arg| *arg != "--")).arg("--no-run");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => built.env(name, value),
+            None => built.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        built.current_dir(folder);
+    }
+    built
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant_for_the_tests_is_no_part_of_building_them() {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--release", "--", "footprint"]).env("A", "1").env_remove("B").current_dir("/");
+        let built = only_built(&command);
+        assert_eq!(built.get_args().collect::<Vec<_>>(), ["test", "--release", "--no-run"]);
+        assert_eq!(built.get_envs().count(), 2);
+        assert_eq!(built.get_current_dir(), command.get_current_dir());
     }
 }
