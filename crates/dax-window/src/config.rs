@@ -1,5 +1,6 @@
 //! How a window is set up, and what its host can do.
 
+use crate::marks::AWAITED;
 use crate::units::{MAX_AHEAD, MAX_BATCH};
 use fs_dax::PAGE_SIZE;
 use thiserror::Error;
@@ -152,8 +153,8 @@ impl Config {
         if fit == 0 {
             return Err(ConfigError::WindowTooSmall { window_len: self.window_len, range, max_live: self.max_live });
         }
-        // Numbers of ranges are 32 bits wide and the highest one means "none".
-        Ok(fit.min(u64::from(u32::MAX - 1)) as usize)
+        // A slot has one bit for something else than the number of a range, and one number for none.
+        Ok(fit.min(u64::from(AWAITED - 1)) as usize)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One range's descriptor: 64 bytes that hold its state, its place in the tree, in the hash chain and in one list.
+//! One range's descriptor: 32 bytes that hold its state, its place in the tree and in one list.
 
 /// "No range": the end of a list, an empty child, an empty bucket.
 pub(crate) const NIL: u32 = u32::MAX;
@@ -69,70 +69,42 @@ pub(crate) mod flag {
     pub(crate) const RANDOM: u16 = 1 << 9;
 }
 
-/// The memory of one range, at most 64 bytes: give the window a slice of them, or let it take one from the heap.
+/// One half of a range's memory, 32 bytes: what only the window itself reads, under its lock. Give it a slice of them beside the
+/// [`crate::RangeEntry`]s, or let it take both from the heap.
 ///
 /// A fresh one is [`Descriptor::new`]; what it holds is the window's business.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 pub struct Descriptor {
-    pub(crate) file: u64,
-    /// File offset divided by the range size.
-    pub(crate) chunk: u64,
     pub(crate) child: [u32; 2],
     pub(crate) parent: u32,
-    /// The next range in the same hash bucket.
-    pub(crate) chain: u32,
-    /// The head of the hash bucket whose number is this range's. Belongs to the index, not to the range.
-    pub(crate) bucket: u32,
     pub(crate) prev: u32,
     pub(crate) next: u32,
     pub(crate) refs: u32,
-    /// Length of the mapping in units of [`crate::PAGE_SIZE`].
-    pub(crate) pages: u32,
     /// What the guard remembers of chunks that hash here. Belongs to the guard, not to the range.
     pub(crate) ghost: u32,
     pub(crate) flags: u16,
     pub(crate) state: State,
     /// Which of its subtrees is the higher one.
     pub(crate) tilt: u8,
-    /// Accesses served since it was set up, saturating.
-    pub(crate) served: u8,
-    /// Accesses served lately: halved each epoch.
-    pub(crate) recent: u8,
-    pub(crate) epoch: u8,
-    /// Visits that the eviction hand has not yet taken away.
-    pub(crate) visits: u8,
 }
 
-const _: () = assert!(size_of::<Descriptor>() <= 64);
+const _: () = assert!(size_of::<Descriptor>() == 32);
 
 impl Descriptor {
     /// A range that is free and was never used.
     pub const fn new() -> Self {
         Self {
-            file: 0,
-            chunk: 0,
             child: [NIL; 2],
             parent: NIL,
-            chain: NIL,
-            bucket: NIL,
             prev: NIL,
             next: NIL,
             refs: 0,
-            pages: 0,
             ghost: 0,
             flags: 0,
             state: State::Free,
             tilt: 0,
-            served: 0,
-            recent: 0,
-            epoch: 0,
-            visits: 0,
         }
-    }
-
-    pub(crate) const fn key(&self) -> (u64, u64) {
-        (self.file, self.chunk)
     }
 
     /// Its place among the ranges of one chunk in the tree: those set aside come first, by number.

@@ -1,9 +1,9 @@
-//! The hash index: (file, chunk) to range, with the buckets' heads stored in the descriptors themselves.
+//! The hash index: (file, chunk) to range, with the buckets' heads stored in the ranges' entries themselves.
 
-use crate::descriptor::{Descriptor, NIL};
+use crate::descriptor::NIL;
+use crate::entry::RangeEntry;
 
-#[derive(Debug)]
-#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Index {
     seed: u64,
     buckets: u32,
@@ -31,46 +31,47 @@ impl Index {
 
     /// The range that holds the chunk, or `NIL`.
     #[inline]
-    pub(crate) fn find(&self, descriptors: &[Descriptor], file: u64, chunk: u64) -> u32 {
-        let mut at = descriptors[self.bucket(self.hash(file, chunk)) as usize].bucket;
+    pub(crate) fn find(&self, entries: &[RangeEntry], file: u64, chunk: u64) -> u32 {
+        let mut at = entries[self.bucket(self.hash(file, chunk)) as usize].bucket();
         while at != NIL {
-            let node = &descriptors[at as usize];
-            if node.chunk == chunk && node.file == file {
+            let entry = &entries[at as usize];
+            if entry.key() == (file, chunk) {
                 break;
             }
-            at = node.chain;
+            at = entry.chain();
         }
         at
     }
 
     /// Inserts range `i` under its key, which is not yet there.
-    pub(crate) fn insert(&self, descriptors: &mut [Descriptor], i: u32) {
-        let bucket = self.home(descriptors, i);
-        descriptors[i as usize].chain = descriptors[bucket].bucket;
-        descriptors[bucket].bucket = i;
+    pub(crate) fn insert(&self, entries: &[RangeEntry], i: u32) {
+        let home = self.home(entries, i);
+        entries[i as usize].set_chain(home.bucket());
+        home.set_bucket(i);
     }
 
     /// Takes range `i` out; its key is still set.
-    pub(crate) fn remove(&self, descriptors: &mut [Descriptor], i: u32) {
-        let bucket = self.home(descriptors, i);
-        let after = descriptors[i as usize].chain;
-        descriptors[i as usize].chain = NIL;
-        if descriptors[bucket].bucket == i {
-            descriptors[bucket].bucket = after;
+    pub(crate) fn remove(&self, entries: &[RangeEntry], i: u32) {
+        let home = self.home(entries, i);
+        let after = entries[i as usize].chain();
+        entries[i as usize].set_chain(NIL);
+        if home.bucket() == i {
+            home.set_bucket(after);
             return;
         }
-        let mut at = descriptors[bucket].bucket;
+        let mut at = home.bucket();
         while at != NIL {
-            if descriptors[at as usize].chain == i {
-                descriptors[at as usize].chain = after;
+            let entry = &entries[at as usize];
+            if entry.chain() == i {
+                entry.set_chain(after);
                 return;
             }
-            at = descriptors[at as usize].chain;
+            at = entry.chain();
         }
     }
 
-    fn home(&self, descriptors: &[Descriptor], i: u32) -> usize {
-        let node = &descriptors[i as usize];
-        self.bucket(self.hash(node.file, node.chunk)) as usize
+    fn home<'e>(&self, entries: &'e [RangeEntry], i: u32) -> &'e RangeEntry {
+        let (file, chunk) = entries[i as usize].key();
+        &entries[self.bucket(self.hash(file, chunk)) as usize]
     }
 }

@@ -142,18 +142,24 @@ extern crate std;
 mod access;
 mod config;
 mod descriptor;
+mod entry;
 mod guard;
+mod hits;
 mod index;
 mod list;
+mod marks;
 mod placement;
 mod refusals;
 mod shared;
+mod slots;
 mod stats;
 mod stream;
+mod sync;
 mod ticket;
 mod tickets;
 mod tree;
 mod units;
+mod wide;
 mod window;
 
 pub use access::{Access, Bypass, Intent, Pin, Purpose, RangeRef, Request, Wait, WaitReason};
@@ -161,10 +167,12 @@ pub use config::{
     Config, ConfigError, GuardConfig, HostRules, MIN_RANGE_SHIFT, Overlap, ReadAheadConfig, ReclaimConfig, Upgrade,
 };
 pub use descriptor::Descriptor;
+pub use entry::RangeEntry;
 pub use fs_dax::{FileKey, FileRange, PAGE_SIZE, RANGE_SIZE};
+pub use hits::{Hits, Use};
 pub use shared::{EventSeq, Events, Shared, Storage};
 pub use stats::Stats;
-pub use stream::Stream;
+pub use stream::{Run, Stream};
 pub use ticket::{
     Cursor, Frozen, Late, Outcome, RemoveEntry, RemoveTicket, SetupEntry, SetupKind, SetupTicket, WritebackEntry,
     WritebackTicket,

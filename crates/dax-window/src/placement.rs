@@ -83,6 +83,11 @@ impl Placement {
         self.lead = (self.lead + i32::from(by_youth) - i32::from(by_age)).clamp(-LIMIT, LIMIT);
     }
 
+    /// Chunks with a hash below this are followed.
+    pub(crate) fn followed(&self) -> u32 {
+        self.followed
+    }
+
     /// Whether new ranges are to be evicted first now.
     pub(crate) fn newest_first(&self) -> bool {
         self.lead > LIMIT / 4

@@ -9,6 +9,8 @@ use core::ops::{Deref, DerefMut};
 
 use crate::config::ConfigError;
 use crate::descriptor::Descriptor;
+use crate::entry::RangeEntry;
+use crate::slots::{SLOTS, UseSlot};
 use crate::tickets::{MAX_TICKETS, Tickets, TicketsRef};
 
 pub(crate) const WORDS: usize = MAX_TICKETS / 32;
@@ -17,19 +19,37 @@ pub(crate) const WORDS: usize = MAX_TICKETS / 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventSeq(u32);
 
-/// The part of a window that its tickets and waiters share: give one to each window, or let it come from the heap.
+/// The part of a window that its tickets, its waiters and those who use it without its lock share: give one to each window, or
+/// let it come from the heap.
 #[derive(Debug)]
 pub struct Shared {
+    slots: [UseSlot; SLOTS],
+    policy: Policy,
     seq: AtomicU32,
     any_dropped: AtomicBool,
     taken: AtomicBool,
     dropped: [AtomicU32; WORDS],
 }
 
+/// What hits without the lock have to know of the eviction's policies. Seldom written, so that processors share the line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Policy {
+    /// Visits to chunks whose hashes are below this are followed by the eviction's simulation.
+    followed: AtomicU32,
+    /// Whether the guard watches, and its epoch.
+    guard: AtomicU32,
+}
+
+/// Of [`Policy::guard`]: it watches.
+const WATCHES: u32 = 1 << 8;
+
 impl Shared {
     /// One that belongs to no window yet; usable in a `static`.
     pub const fn new() -> Self {
         Self {
+            slots: [const { UseSlot::new() }; SLOTS],
+            policy: Policy { followed: AtomicU32::new(0), guard: AtomicU32::new(0) },
             seq: AtomicU32::new(0),
             any_dropped: AtomicBool::new(false),
             taken: AtomicBool::new(false),
@@ -47,7 +67,46 @@ impl Shared {
         let copy = Self::new();
         copy.seq.store(self.seq.load(Ordering::Relaxed), Ordering::Relaxed);
         assert!(!self.any_dropped());
-        copy
+        let slots = core::array::from_fn(|slot| self.slots[slot].fork());
+        let policy = Policy {
+            followed: AtomicU32::new(self.policy.followed.load(Ordering::Relaxed)),
+            guard: AtomicU32::new(self.policy.guard.load(Ordering::Relaxed)),
+        };
+        Self { slots, policy, ..copy }
+    }
+
+    /// The slot of a processor.
+    #[inline]
+    pub(crate) fn slot(&self, cpu: usize) -> &UseSlot {
+        &self.slots[cpu % SLOTS]
+    }
+
+    pub(crate) fn slots(&self) -> &[UseSlot; SLOTS] {
+        &self.slots
+    }
+
+    /// Visits to chunks whose hashes are below this are followed by the eviction's simulation.
+    #[inline]
+    pub(crate) fn followed(&self) -> u32 {
+        self.policy.followed.load(Ordering::Relaxed)
+    }
+
+    /// The guard's epoch, while it watches.
+    #[inline]
+    pub(crate) fn guard_epoch(&self) -> Option<u8> {
+        let guard = self.policy.guard.load(Ordering::Relaxed);
+        (guard & WATCHES != 0).then_some(guard as u8)
+    }
+
+    /// Says what hits without the lock have to know.
+    pub(crate) fn set_policy(&self, followed: u32, guard_epoch: Option<u8>) {
+        let guard = guard_epoch.map_or(0, |epoch| WATCHES | u32::from(epoch));
+        if self.policy.guard.load(Ordering::Relaxed) != guard {
+            self.policy.guard.store(guard, Ordering::Relaxed);
+        }
+        if self.followed() != followed {
+            self.policy.followed.store(followed, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn bump(&self) {
@@ -128,6 +187,7 @@ impl fmt::Debug for SharedRef {
 #[derive(Debug)]
 pub struct Storage {
     pub(crate) ranges: Ranges,
+    pub(crate) entries: EntriesRef,
     pub(crate) tickets: TicketsRef,
     pub(crate) shared: SharedRef,
 }
@@ -139,6 +199,7 @@ impl Storage {
     /// [`ConfigError::SharedInUse`] when `shared` was given to a window before: two windows must not share one.
     pub fn from_static(
         ranges: &'static mut [Descriptor],
+        entries: &'static mut [RangeEntry],
         tickets: &'static mut Tickets,
         shared: &'static Shared,
     ) -> Result<Self, ConfigError> {
@@ -146,7 +207,8 @@ impl Storage {
             return Err(ConfigError::SharedInUse);
         }
         let tickets = TicketsRef::Static(tickets);
-        Ok(Self { ranges: Ranges::Static(ranges), tickets, shared: SharedRef::Static(shared) })
+        let ranges = Ranges::Static(ranges);
+        Ok(Self { ranges, entries: EntriesRef::Static(entries), tickets, shared: SharedRef::Static(shared) })
     }
 
     /// Memory for so many ranges from the heap.
@@ -158,8 +220,12 @@ impl Storage {
         let mut memory = Vec::new();
         memory.try_reserve_exact(ranges).map_err(|_| ConfigError::OutOfMemory { ranges })?;
         memory.resize_with(ranges, Descriptor::new);
+        let mut entries = Vec::new();
+        entries.try_reserve_exact(ranges).map_err(|_| ConfigError::OutOfMemory { ranges })?;
+        entries.resize_with(ranges, RangeEntry::new);
         Ok(Self {
             ranges: Ranges::Heap(memory.into_boxed_slice()),
+            entries: EntriesRef::Counted(Arc::new(entries.into_boxed_slice())),
             tickets: TicketsRef::heap().ok_or(ConfigError::OutOfMemory { ranges })?,
             shared: SharedRef::Counted(Arc::new(Shared::new())),
         })
@@ -170,6 +236,41 @@ pub(crate) enum Ranges {
     Static(&'static mut [Descriptor]),
     #[cfg(feature = "alloc")]
     Heap(Box<[Descriptor]>),
+}
+
+/// The entries of a window's ranges.
+#[derive(Clone)]
+pub(crate) enum EntriesRef {
+    Static(&'static [RangeEntry]),
+    #[cfg(feature = "alloc")]
+    Counted(Arc<Box<[RangeEntry]>>),
+}
+
+#[cfg(all(test, feature = "alloc"))]
+impl EntriesRef {
+    /// A copy of its own, for the exploration of what can happen next.
+    pub(crate) fn fork(&self) -> Self {
+        Self::Counted(Arc::new(self.iter().map(RangeEntry::fork).collect()))
+    }
+}
+
+impl Deref for EntriesRef {
+    type Target = [RangeEntry];
+
+    #[inline]
+    fn deref(&self) -> &[RangeEntry] {
+        match self {
+            Self::Static(entries) => entries,
+            #[cfg(feature = "alloc")]
+            Self::Counted(entries) => entries,
+        }
+    }
+}
+
+impl fmt::Debug for EntriesRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} entries", self.len())
+    }
 }
 
 #[cfg(all(test, feature = "alloc"))]

@@ -22,6 +22,19 @@ pub struct Stream {
 /// The chunk of a stream that has seen no access: no range is so small that a file has this one.
 const NO_CHUNK: u64 = u64::MAX;
 
+/// Whether a stream is in the middle of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Run {
+    /// As far as is known it is not.
+    #[default]
+    None,
+    /// From one chunk to the next.
+    Sequential,
+    /// From chunk to chunk, always the same distance.
+    Strided,
+}
+
 /// What an access is to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -51,6 +64,26 @@ impl Stream {
     /// The chunk `n` steps ahead of the present one.
     pub(crate) fn nth(&self, n: u32) -> Option<u64> {
         self.chunk.checked_add_signed(self.stride.checked_mul(i64::from(n))?)
+    }
+
+    /// What is known of a run, for [`crate::Hits::enter`].
+    pub fn run(&self) -> Run {
+        match (self.believed(), self.stride) {
+            (0, _) => Run::None,
+            (_, 1) => Run::Sequential,
+            _ => Run::Strided,
+        }
+    }
+
+    /// Takes note of an access that was not observed: where it ended, and in which chunk.
+    pub(crate) fn catch_up(&mut self, file: u64, chunk: u64, end: u64) {
+        if file != self.file || self.chunk == NO_CHUNK {
+            return;
+        }
+        if chunk != self.chunk {
+            *self = Self { chunk, stride: 1, run: 0, ..*self };
+        }
+        self.end = end;
     }
 
     #[inline]

@@ -5,6 +5,7 @@
 //! for ranges that were set aside, which stand before the one that took their place.
 
 use crate::descriptor::{Descriptor, NIL};
+use crate::entry::RangeEntry;
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
@@ -35,11 +36,11 @@ impl Tree {
     pub(crate) const EMPTY: Self = Self { root: NIL };
 
     /// The first range whose key is at least `key`, or `NIL`.
-    pub(crate) fn lower_bound(&self, descriptors: &[Descriptor], key: (u64, u64)) -> u32 {
+    pub(crate) fn lower_bound(&self, descriptors: &[Descriptor], entries: &[RangeEntry], key: (u64, u64)) -> u32 {
         let (mut at, mut best) = (self.root, NIL);
         while at != NIL {
             let node = &descriptors[at as usize];
-            if node.key() >= key {
+            if entries[at as usize].key() >= key {
                 best = at;
                 at = node.child[LEFT];
             } else {
@@ -73,11 +74,11 @@ impl Tree {
 
     /// Inserts range `i`, whose key is set and not yet in the tree. A neighbour (a sequential reader's last chunk) spares
     /// the search.
-    pub(crate) fn insert(&mut self, descriptors: &mut [Descriptor], i: u32, beside: Beside) {
+    pub(crate) fn insert(&mut self, descriptors: &mut [Descriptor], entries: &[RangeEntry], i: u32, beside: Beside) {
         let (parent, side) = match beside {
             Beside::After(before) => Self::place_after(descriptors, before),
             Beside::Before(after) => Self::place_before(descriptors, after),
-            Beside::Unknown => self.place(descriptors, i),
+            Beside::Unknown => self.place(descriptors, entries, i),
         };
         let node = &mut descriptors[i as usize];
         node.child = [NIL; 2];
@@ -91,19 +92,14 @@ impl Tree {
         }
     }
 
-    fn place(&self, descriptors: &[Descriptor], i: u32) -> (u32, usize) {
+    fn place(&self, descriptors: &[Descriptor], entries: &[RangeEntry], i: u32) -> (u32, usize) {
         let new = &descriptors[i as usize];
-        let (file, chunk) = new.key();
+        let key = entries[i as usize].key();
         let (mut at, mut parent, mut side) = (self.root, NIL, LEFT);
         while let Some(node) = descriptors.get(at as usize) {
             parent = at;
-            let after = if node.file != file {
-                file > node.file
-            } else if node.chunk != chunk {
-                chunk > node.chunk
-            } else {
-                new.rank(i) > node.rank(at)
-            };
+            let there = entries[at as usize].key();
+            let after = if key == there { new.rank(i) > node.rank(at) } else { key > there };
             side = usize::from(after);
             at = node.child[side];
         }

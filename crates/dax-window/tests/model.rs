@@ -18,6 +18,8 @@ enum Op {
     Abort { n: usize, unmapped: bool },
     AbortPinned { n: usize, pinned: u32 },
     DropRemove { n: usize, applied: u32 },
+    Enter { caller: usize, file: u64, chunk: u64, at: u8, write: bool, end: u8 },
+    Leave { n: usize },
     Release { n: usize },
     Install { n: usize },
     Pin { n: usize },
@@ -49,6 +51,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (n.clone(), any::<bool>()).prop_map(|(n, unmapped)| Op::Abort { n, unmapped }),
         2 => (n.clone(), any::<u32>()).prop_map(|(n, pinned)| Op::AbortPinned { n, pinned }),
         1 => (n.clone(), any::<u32>()).prop_map(|(n, applied)| Op::DropRemove { n, applied }),
+        15 => (0usize..4, 0u64..3, 0u64..5, 0u8..4, any::<bool>(), 0u8..8)
+            .prop_map(|(caller, file, chunk, at, write, end)| Op::Enter { caller, file, chunk, at, write, end }),
+        12 => n.clone().prop_map(|n| Op::Leave { n }),
         20 => n.clone().prop_map(|n| Op::Release { n }),
         4 => n.clone().prop_map(|n| Op::Install { n }),
         2 => n.clone().prop_map(|n| Op::Pin { n }),
@@ -104,6 +109,19 @@ fn step(rig: &mut Rig, op: Op) {
                 if write { Request::write(file, offset, len, end) } else { Request::read(file, offset, len, end) };
             let req = req.purpose([Purpose::Copy, Purpose::Map, Purpose::Fault][usize::from(purpose)]);
             rig.access(caller, req);
+        }
+        Op::Enter { caller, file, chunk, at, write, end } => {
+            let offset = chunk * RANGE + [0, 4096, RANGE / 2 + 77, RANGE - 1][usize::from(at)];
+            let end = if end == 0 { chunk * RANGE + RANGE / 2 } else { 5 * RANGE };
+            let (file, len) = (FileKey(file), if at == 3 { 1 } else { 100 });
+            let req =
+                if write { Request::write(file, offset, len, end) } else { Request::read(file, offset, len, end) };
+            rig.enter(caller, req);
+        }
+        Op::Leave { n } => {
+            if let Some(n) = pick(&rig.uses, n) {
+                rig.leave(n);
+            }
         }
         Op::ReadAhead { caller, file } => rig.read_ahead(caller, Request::read(FileKey(file), 0, 1, 5 * RANGE)),
         Op::Report { n, entry, outcome: number, applied } => {

@@ -2,8 +2,8 @@
 
 use dax_window::{
     Access, Bypass, Config, ConfigError, Cursor, Descriptor, FileKey, FileOffset, FileRange, GuardConfig, HostRules,
-    InvalidateKind, MAX_TICKETS, Outcome, Purpose, RangeRef, Request, Shared, Step, Storage, Stream, Tickets,
-    WaitReason, Window, Writeback,
+    InvalidateKind, MAX_TICKETS, Outcome, Purpose, RangeEntry, RangeRef, Request, Shared, Step, Storage, Stream,
+    Tickets, WaitReason, Window, Writeback,
 };
 
 const RANGE: u64 = 2 << 20;
@@ -599,9 +599,10 @@ fn a_writeback_of_many_ranges_goes_on_where_the_ticket_ends() {
 fn memory_from_the_embedder() {
     static SHARED: Shared = Shared::new();
     let memory = || Vec::leak(vec![Descriptor::new(); 4]);
+    let entries = || Vec::leak((0..4).map(|_| RangeEntry::new()).collect());
     let tickets = || Box::leak(Box::new(Tickets::new()));
-    let storage = Storage::from_static(memory(), tickets(), &SHARED).unwrap();
-    assert_eq!(Storage::from_static(memory(), tickets(), &SHARED).unwrap_err(), ConfigError::SharedInUse);
+    let storage = Storage::from_static(memory(), entries(), tickets(), &SHARED).unwrap();
+    assert_eq!(Storage::from_static(memory(), entries(), tickets(), &SHARED).unwrap_err(), ConfigError::SharedInUse);
     let mut window = Window::new(plain(4, HostRules::STRICT), storage).unwrap();
     let Access::Setup(ticket) = window.access(&mut Stream::new(), &at(0)) else { panic!() };
     let events = window.events();
@@ -614,7 +615,7 @@ fn memory_from_the_embedder() {
     assert_eq!((window.stats().suspect, window.stats().dropped_tickets), (1, 1));
 
     static OTHER: Shared = Shared::new();
-    let storage = Storage::from_static(memory(), tickets(), &OTHER).unwrap();
+    let storage = Storage::from_static(memory(), entries(), tickets(), &OTHER).unwrap();
     let error = Window::new(plain(5, HostRules::STRICT), storage).unwrap_err();
     assert_eq!(error, ConfigError::Storage { needed: 5, given: 4 });
 }

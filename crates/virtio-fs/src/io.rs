@@ -7,6 +7,7 @@ mod ask_room;
 mod ask_size;
 mod clear_set_id;
 pub(crate) mod fault;
+mod mapped;
 pub(crate) mod open;
 pub(crate) mod open_file;
 pub(crate) mod options;

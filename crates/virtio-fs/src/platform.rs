@@ -33,6 +33,22 @@ pub unsafe trait Platform: Send + Sync {
     /// Time since any fixed point; never goes back. Read once or twice an operation, so it should be cheap.
     fn now(&self) -> Duration;
 
+    /// The same time as [`Platform::now`], perhaps some milliseconds late, for what need not be exact: whether attributes are
+    /// fresh enough. Read once in each read and write of bytes that are mapped; worth having where it is cheaper than
+    /// [`Platform::now`].
+    fn coarse_now(&self) -> Duration {
+        self.now()
+    }
+
+    /// Returns the number of the processor that calls, or `None`, the default, where that costs more than reading memory.
+    ///
+    /// Reads and writes of mapped bytes then write no cache line that another processor writes too. Being interrupted, and going on
+    /// elsewhere, does no harm; nor does a number that is not the processor's, a thread's say, but those that call at the same
+    /// time should have different ones, from 0 up. Without it a number is made of where the caller's stack is.
+    fn cpu(&self) -> Option<usize> {
+        None
+    }
+
     /// Waits until `ready` returns true or the clock reaches `deadline`; returns the last answer of `ready`.
     ///
     /// `ready` looks at the device's queues and takes no long time. It may be called from this method only, as often as it

@@ -6,9 +6,9 @@ use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use transport_vhost_user::{Interrupts, current_task};
+use transport_vhost_user::{Clock, Interrupts, current_task};
 use virtio_fs::{Platform, ShmRegion};
 
 use super::window::Window;
@@ -18,13 +18,13 @@ use super::window::Window;
 pub(super) struct LocalPlatform {
     interrupts: Interrupts,
     window: Option<Arc<Window>>,
-    start: Instant,
+    clock: Clock,
 }
 
 impl LocalPlatform {
     /// Of a device that writes this eventfd, with this window.
     pub(super) fn new(signal: OwnedFd, window: Option<Arc<Window>>) -> io::Result<Self> {
-        Ok(Self { interrupts: Interrupts::new(vec![signal])?, window, start: Instant::now() })
+        Ok(Self { interrupts: Interrupts::new(vec![signal])?, window, clock: Clock::start() })
     }
 }
 
@@ -32,7 +32,16 @@ impl LocalPlatform {
 // default ones.
 unsafe impl Platform for LocalPlatform {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.clock.now()
+    }
+
+    fn coarse_now(&self) -> Duration {
+        self.clock.coarse_now()
+    }
+
+    fn cpu(&self) -> Option<usize> {
+        // Not the processor's number, but that of a thread that runs on one.
+        current_task().map(|task| task.get() as usize)
     }
 
     fn task(&self) -> Option<NonZeroU64> {
@@ -40,7 +49,7 @@ unsafe impl Platform for LocalPlatform {
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
-        self.interrupts.wait(|| deadline.saturating_sub(self.start.elapsed()), ready)
+        self.interrupts.wait(|| deadline.saturating_sub(self.clock.now()), ready)
     }
 
     fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {

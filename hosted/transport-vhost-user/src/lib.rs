@@ -27,6 +27,7 @@
 
 mod allocator;
 mod channel;
+mod clock;
 mod connection;
 mod error;
 mod gone;
@@ -45,6 +46,7 @@ mod task;
 mod transport;
 mod window;
 
+pub use clock::Clock;
 pub use connection::Connection;
 pub use error::{ConnectError, ControlError, GoneReason};
 pub use interrupts::Interrupts;

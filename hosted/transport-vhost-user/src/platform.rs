@@ -4,11 +4,12 @@
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use virtio_fs::Platform;
 use virtio_shm::ShmRegion;
 
+use crate::clock::Clock;
 use crate::session::Session;
 use crate::task::current_task;
 
@@ -17,12 +18,12 @@ use crate::task::current_task;
 #[derive(Debug)]
 pub struct HostPlatform {
     session: Arc<Session>,
-    start: Instant,
+    clock: Clock,
 }
 
 impl HostPlatform {
     pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session, start: Instant::now() }
+        Self { session, clock: Clock::start() }
     }
 }
 
@@ -30,7 +31,16 @@ impl HostPlatform {
 // the copies are the default ones.
 unsafe impl Platform for HostPlatform {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.clock.now()
+    }
+
+    fn coarse_now(&self) -> Duration {
+        self.clock.coarse_now()
+    }
+
+    fn cpu(&self) -> Option<usize> {
+        // Not the processor's number, but that of a thread that runs on one.
+        current_task().map(|task| task.get() as usize)
     }
 
     fn task(&self) -> Option<NonZeroU64> {
@@ -38,7 +48,7 @@ unsafe impl Platform for HostPlatform {
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
-        self.session.interrupts.wait(|| deadline.saturating_sub(self.start.elapsed()), ready)
+        self.session.interrupts.wait(|| deadline.saturating_sub(self.clock.now()), ready)
     }
 
     fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {

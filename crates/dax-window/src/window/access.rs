@@ -4,7 +4,8 @@ use super::demand::newcomers_kept;
 use super::{SlotUse, Window};
 use crate::access::{Access, Bypass, Intent, Purpose, RangeRef, Request, WaitReason};
 use crate::config::{Overlap, Upgrade};
-use crate::descriptor::{MAX_VISITS, NIL, State, flag};
+use crate::descriptor::{NIL, State, flag};
+use crate::entry::Uses;
 use crate::guard::Guard;
 use crate::stream::{Step, Stream};
 use crate::ticket::{SetupKind, SetupTicket, Wanted};
@@ -65,7 +66,7 @@ impl Window {
         let found = self.find(stream.hint, req.file, chunk);
         let Some(node) = self.descriptors.get(found as usize) else { return Err(Miss { step, found }) };
         let start = chunk << self.config.range_shift;
-        let end = start.saturating_add(u64::from(node.pages) * PAGE_SIZE).min(req.mappable_end.0 & !(PAGE_SIZE - 1));
+        let end = start.saturating_add(self.mapped_len(found)).min(req.mappable_end.0 & !(PAGE_SIZE - 1));
         let len = end.saturating_sub(offset).min(req.len);
         let needed = if req.intent == Intent::Write { flag::WRITABLE } else { 0 };
         let allowed = node.state == State::Mapped && node.flags & needed == needed;
@@ -79,14 +80,15 @@ impl Window {
         if step.visit && step.sequential {
             hold.ahead = self.is_ahead_due(stream, req);
         }
+        self.open(found);
         Ok(hold)
     }
 
     #[inline]
     fn find(&self, hint: u32, file: FileKey, chunk: u64) -> u32 {
         match self.descriptors.get(hint as usize) {
-            Some(node) if node.chunk == chunk && node.file == file.0 && node.has(flag::KEYED) => hint,
-            _ => self.index.find(&self.descriptors, file.0, chunk),
+            Some(node) if node.has(flag::KEYED) && self.entries[hint as usize].key() == (file.0, chunk) => hint,
+            _ => self.index.find(&self.entries, file.0, chunk),
         }
     }
 
@@ -94,12 +96,13 @@ impl Window {
     #[inline(never)]
     fn no_hit(&mut self, stream: &mut Stream, req: &Request, miss: Miss) -> Access {
         let Miss { step, mut found } = miss;
+        self.used_since = None;
         self.stats.accesses += 1;
         let shift = self.config.range_shift;
         let cut = Cut { req, chunk: req.offset.0 >> shift, within: req.offset.0 & ((1 << shift) - 1) };
         if self.shared.any_dropped() {
             self.absorb_dropped();
-            found = self.index.find(&self.descriptors, req.file.0, cut.chunk);
+            found = self.index.find(&self.entries, req.file.0, cut.chunk);
         }
         let mappable = cut.mappable(self.config.range_shift);
         if mappable <= cut.within || req.len == 0 {
@@ -152,18 +155,14 @@ impl Window {
         let shift = self.config.range_shift;
         let node = &mut self.descriptors[i as usize];
         node.refs += 1;
-        node.served = node.served.saturating_add(1);
-        if self.guard.tripped {
-            node.recent = Guard::aged(node.recent, node.epoch, self.guard.epoch).saturating_add(1);
-            node.epoch = self.guard.epoch;
-        }
-        if node.has(flag::AHEAD) {
+        let ahead = node.has(flag::AHEAD);
+        if ahead {
             // The use that it was set up for is no second visit.
             node.clear(flag::AHEAD);
             self.stats.ahead_used += 1;
-        } else if visit && node.visits < MAX_VISITS {
-            node.visits += 1;
         }
+        let entry = &self.entries[i as usize];
+        entry.set_uses(entry.uses().one_more(self.guard.tripped.then_some(self.guard.epoch), visit && !ahead));
         if write {
             node.set(flag::DIRTY);
         }
@@ -171,7 +170,7 @@ impl Window {
         RangeRef {
             range: RangeIndex(i),
             window_offset: WindowOffset(u64::from(i) << shift | within),
-            file_offset: FileOffset(node.chunk << shift | within),
+            file_offset: FileOffset(entry.key().1 << shift | within),
             len,
             writable: node.has(flag::WRITABLE),
             ahead: false,
@@ -189,26 +188,29 @@ impl Window {
         if node.has(flag::WRITEBACK) {
             return Access::Wait(self.wait(WaitReason::Writeback));
         }
-        let (busy, installed) = (node.refs > 0 || node.has(flag::PINNED), node.has(flag::INSTALLED));
+        let (held, installed) = (node.refs > 0 || node.has(flag::PINNED), node.has(flag::INSTALLED));
         // An earlier request to widen it may still be carried out, after the one that this would be.
         let rule = if node.has(flag::DOOMED) { Upgrade::Remove } else { self.config.host.upgrade };
+        let busy = self.is_used(i) || held;
         if rule != Upgrade::Atomic && busy {
             return match req.purpose {
                 Purpose::Copy => Access::Bypass(self.around(Bypass::Busy)),
                 // Whoever holds it may keep it for long. Both show the host's one copy of the bytes.
-                Purpose::Map | Purpose::Fault if self.free_len() > 0 || self.peek_victim().is_some() => {
-                    self.set_aside(i);
-                    stream.hint = NIL;
-                    self.absent(stream, step, cut)
-                }
-                Purpose::Map | Purpose::Fault => Access::Wait(self.wait(WaitReason::References)),
+                Purpose::Map | Purpose::Fault => match if self.free_len() > 0 { Some(NIL) } else { self.peek_victim() }
+                {
+                    // Nothing but pinned pages may keep it, and there is no other: whether they do is asked again.
+                    Some(victim) if victim == i => self.evict_exactly(i),
+                    Some(_) => {
+                        self.set_aside(i);
+                        stream.hint = NIL;
+                        self.absent(stream, step, cut)
+                    }
+                    None => Access::Wait(self.wait(WaitReason::References)),
+                },
             };
         }
         if rule == Upgrade::Remove || (rule == Upgrade::Quiesce && installed) {
-            return match self.remove_exactly(i) {
-                Some(ticket) => Access::Evict(ticket),
-                None => Access::Wait(self.wait(WaitReason::Tickets)),
-            };
+            return self.evict_exactly(i);
         }
         let Some(claim) = self.claim(SlotUse::Setup) else {
             return Access::Wait(self.wait(WaitReason::Tickets));
@@ -223,6 +225,13 @@ impl Window {
         self.add_entry(&mut ticket, i, false);
         self.stats.upgrades += 1;
         Access::Setup(ticket)
+    }
+
+    fn evict_exactly(&mut self, i: u32) -> Access {
+        match self.remove_exactly(i) {
+            Some(ticket) => Access::Evict(ticket),
+            None => Access::Wait(self.wait(WaitReason::Tickets)),
+        }
     }
 
     /// The chunk has no range.
@@ -289,7 +298,7 @@ impl Window {
         ahead > 0
             && self.has_room()
             && stream.nth(ahead.div_ceil(2)).is_some_and(|next| {
-                self.chunk_len(req, next) > 0 && self.index.find(&self.descriptors, req.file.0, next) == NIL
+                self.chunk_len(req, next) > 0 && self.index.find(&self.entries, req.file.0, next) == NIL
             })
     }
 
@@ -307,7 +316,7 @@ impl Window {
             if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.file, chunk) {
                 break;
             }
-            let there = self.index.find(&self.descriptors, req.file.0, chunk);
+            let there = self.index.find(&self.entries, req.file.0, chunk);
             if there != NIL {
                 near = there;
                 continue;
@@ -335,13 +344,11 @@ impl Window {
         let len = self.chunk_len(req, chunk);
         let node = &mut self.descriptors[i as usize];
         node.flags = if newest_first { flag::NEWCOMER } else { 0 };
-        node.served = 0;
-        node.recent = 0;
-        node.visits = 0;
-        node.pages = (len / PAGE_SIZE) as u32;
+        self.entries[i as usize].set_uses(Uses::default());
+        self.entries[i as usize].set_pages((len / PAGE_SIZE) as u32);
         self.enter(i, req.file.0, chunk, near);
         self.add_entry(ticket, i, kind == SetupKind::Replace);
-        self.demand.setup(self.stats.accesses);
+        self.demand.setup(self.accesses());
     }
 
     #[inline]
@@ -369,12 +376,13 @@ impl Window {
         let hash = self.index.hash(file.0, chunk);
         let home = self.index.bucket(hash);
         let count = self.guard.count(&mut self.descriptors[home as usize], hash);
+        self.show_policy();
         if !self.guard.earns(count, 0) {
             return true;
         }
         let victims = self.peek_victim().map_or(u8::MAX, |i| {
-            let node = &self.descriptors[i as usize];
-            Guard::aged(node.recent, node.epoch, self.guard.epoch)
+            let uses = self.uses(i);
+            Guard::aged(uses.recent, uses.epoch, self.guard.epoch)
         });
         !self.guard.earns(count, victims)
     }

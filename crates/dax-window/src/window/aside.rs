@@ -7,6 +7,7 @@
 
 use super::Window;
 use crate::descriptor::{State, flag};
+use crate::entry::Uses;
 use crate::tree::Beside;
 use crate::units::RangeIndex;
 
@@ -28,9 +29,10 @@ impl Window {
         let node = &mut self.descriptors[i as usize];
         node.clear(flag::NEWCOMER);
         node.set(flag::ASIDE);
-        node.visits = 0;
         self.stats.aside += 1;
-        self.tree.insert(&mut self.descriptors, i, Beside::Unknown);
+        let uses = self.uses(i);
+        self.entries[i as usize].set_uses(Uses { visits: 0, ..uses });
+        self.tree.insert(&mut self.descriptors, &self.entries, i, Beside::Unknown);
         self.settle(i);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Window;
 use crate::descriptor::{NIL, STATES, State, flag};
+use crate::entry;
 use crate::list::List;
 use crate::tree::Tree;
 use thiserror::Error;
@@ -44,17 +45,23 @@ impl Window {
                 "a range that was set aside stays as it is",
             )?;
             ensure(node.state != State::SettingUp || node.has(flag::KEYED), "a range being set up has a key")?;
-            ensure(!usable || node.pages > 0, "a usable range has a length")?;
+            let entry = &self.entries[i as usize];
+            ensure(!usable || entry.pages() > 0, "a usable range has a length")?;
+            ensure(
+                !entry.is_open() || node.state == State::Mapped && node.has(flag::KEYED) && !node.has(flag::AHEAD),
+                "only a mapped range is entered without the lock",
+            )?;
+            let writable = node.has(flag::WRITABLE) || entry.rights() & entry::WRITABLE == 0;
+            let dirty = node.has(flag::DIRTY) || entry.rights() & entry::DIRTY == 0;
+            ensure(!entry.is_open() || writable && dirty, "it is entered with no rights but its own")?;
             ensure(
                 !matches!(node.state, State::Free | State::Retired)
                     || !node.has(flag::IN_TREE | flag::INSTALLED | flag::DIRTY),
                 "a range out of use owes nothing",
             )?;
             if node.has(flag::KEYED) {
-                ensure(
-                    self.index.find(&self.descriptors, node.file, node.chunk) == i,
-                    "the index finds a range by its key",
-                )?;
+                let (file, chunk) = entry.key();
+                ensure(self.index.find(&self.entries, file, chunk) == i, "the index finds a range by its key")?;
             }
             ensure(!node.has(flag::IN_TREE) || self.tree_finds(i), "the tree finds a range by its key")?;
         }
@@ -121,9 +128,9 @@ impl Window {
     }
 
     fn tree_finds(&self, i: u32) -> bool {
-        let key = self.descriptors[i as usize].key();
-        let mut at = self.tree.lower_bound(&self.descriptors, key);
-        while at != NIL && at != i && self.descriptors[at as usize].key() == key {
+        let key = self.entries[i as usize].key();
+        let mut at = self.tree.lower_bound(&self.descriptors, &self.entries, key);
+        while at != NIL && at != i && self.entries[at as usize].key() == key {
             at = Tree::next(&self.descriptors, at);
         }
         at == i
@@ -131,17 +138,17 @@ impl Window {
 
     fn check_tree(&self) -> Result<u32, Violation> {
         let mut count = 0;
-        let mut at = self.tree.lower_bound(&self.descriptors, (0, 0));
+        let mut at = self.tree.lower_bound(&self.descriptors, &self.entries, (0, 0));
         let mut last = None;
         while at != NIL {
             let node = &self.descriptors[at as usize];
             let [left, right] = node.child;
-            let ordered = last.is_none_or(|last| last < (node.key(), node.rank(at)));
+            let ordered = last.is_none_or(|last| last < (self.entries[at as usize].key(), node.rank(at)));
             let linked = [left, right].iter().all(|i| *i == NIL || self.descriptors[*i as usize].parent == at);
             if !ordered || !linked || !node.has(flag::IN_TREE) || count >= self.len {
                 return Err(Violation { range: at, what: "the tree is ordered and linked" });
             }
-            last = Some((node.key(), node.rank(at)));
+            last = Some((self.entries[at as usize].key(), node.rank(at)));
             count += 1;
             at = Tree::next(&self.descriptors, at);
         }

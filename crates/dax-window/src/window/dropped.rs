@@ -7,6 +7,7 @@ use crate::descriptor::{State, flag};
 impl Window {
     #[inline]
     pub(super) fn absorb_dropped(&mut self) {
+        self.used_since = None;
         if self.shared.any_dropped() {
             self.absorb_dropped_now();
         }

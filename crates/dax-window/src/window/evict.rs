@@ -5,6 +5,8 @@ use super::{SlotUse, Window};
 use crate::access::{Access, Bypass, Purpose, Request, WaitReason};
 use crate::config::Overlap;
 use crate::descriptor::{NIL, State, flag};
+use crate::entry::Uses;
+use crate::slots::SLOTS;
 use crate::ticket::{RemoveTicket, SetupKind};
 
 /// How many recently visited ranges the hand may pass over in one call before it takes the next one regardless.
@@ -19,7 +21,7 @@ impl Window {
         if self.suspects.head != NIL {
             return self.suspect_ticket(self.suspects.head);
         }
-        let target = self.demand.target(self.len, self.stats.accesses, &self.config.reclaim);
+        let target = self.demand.target(self.len, self.accesses(), &self.config.reclaim);
         let coming = self.free_len() + self.counts[State::Removing as usize];
         // Not for each single one: when half is gone.
         if coming > target / 2 || target == 0 {
@@ -47,7 +49,7 @@ impl Window {
             return None;
         }
         let i = self.peek_victim()?;
-        if self.descriptors[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED) {
+        if self.descriptors[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED | flag::PINNED) {
             return None;
         }
         self.park(i);
@@ -60,7 +62,7 @@ impl Window {
     /// Nothing is free: removals, or why there are none.
     pub(super) fn make_room(&mut self, req: &Request, wanted: u32) -> Access {
         self.demand.stalled(self.len / self.config.reclaim.max_share.max(1), &self.config.reclaim);
-        let target = self.demand.target(self.len, self.stats.accesses, &self.config.reclaim);
+        let target = self.demand.target(self.len, self.accesses(), &self.config.reclaim);
         if let Some(ticket) = self.victims_ticket(wanted + target) {
             return Access::Evict(ticket);
         }
@@ -86,7 +88,7 @@ impl Window {
     /// so that the hand meets it at most once for each reference taken; one that was visited loses a visit and goes to
     /// the end.
     pub(super) fn peek_victim(&mut self) -> Option<u32> {
-        let mut spared = 0;
+        let (mut spared, mut used) = (0, 0);
         loop {
             let few = if self.placement.newest_first() { newcomers_kept(self.len) } else { 0 };
             let i =
@@ -95,19 +97,31 @@ impl Window {
                 return None;
             }
             self.stats.hand_steps += 1;
-            let node = &mut self.descriptors[i as usize];
-            if node.refs > 0 {
+            let visited = self.uses(i);
+            if self.descriptors[i as usize].refs > 0 {
                 self.park(i);
-            } else if node.visits > 0 && spared < MAX_SPARED {
-                node.visits -= 1;
+            } else if visited.visits > 0 && spared < MAX_SPARED {
+                self.entries[i as usize].set_uses(Uses { visits: visited.visits - 1, ..visited });
                 spared += 1;
-                self.park(i);
-                self.descriptors[i as usize].clear(flag::NEWCOMER);
-                self.settle(i);
-            } else {
+                self.to_the_end(i);
+            } else if !self.is_used(i) {
                 return Some(i);
+            } else {
+                // A copy is under way, which is over when the hand comes round.
+                used += 1;
+                if used > SLOTS {
+                    return None;
+                }
+                self.to_the_end(i);
             }
         }
+    }
+
+    /// Moves a range that is on the eviction queue to its end.
+    fn to_the_end(&mut self, i: u32) {
+        self.park(i);
+        self.descriptors[i as usize].clear(flag::PARKED | flag::NEWCOMER);
+        self.queue.push_back(&mut self.descriptors, i);
     }
 
     /// A ticket for the removal of up to `wanted` victims.
@@ -130,7 +144,8 @@ impl Window {
         self.stats.evictions += 1;
         let node = &self.descriptors[i as usize];
         if node.has(flag::RANDOM) {
-            self.guard.sample(node.served);
+            self.guard.sample(self.uses(i).served);
         }
+        self.show_policy();
     }
 }

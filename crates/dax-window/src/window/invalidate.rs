@@ -83,7 +83,7 @@ impl Window {
             return Step::Clear;
         }
         let Some(freeze) = self.freezes.get(frozen.claim.slot) else { return Step::Clear };
-        let first = self.tree.lower_bound(&self.descriptors, (freeze.file.0, freeze.clear_to));
+        let first = self.tree.lower_bound(&self.descriptors, &self.entries, (freeze.file.0, freeze.clear_to));
         self.sweep(first, Some((freeze, &elsewhere)), freeze.kind)
     }
 
@@ -114,7 +114,7 @@ impl Window {
                 None => Step::Wait(self.wait(WaitReason::Tickets)),
             };
         }
-        let first = self.tree.lower_bound(&self.descriptors, (0, 0));
+        let first = self.tree.lower_bound(&self.descriptors, &self.entries, (0, 0));
         let step = self.sweep(first, None, InvalidateKind::Remove);
         match step {
             Step::Clear if self.unclean.head != NIL => self.drain_unclean(),
@@ -147,16 +147,16 @@ impl Window {
         let (mut looked_at, mut last) = (0, None);
         let mut at = first;
         while at != NIL {
-            let node = &self.descriptors[at as usize];
-            if freeze.is_some_and(|(freeze, _)| node.key() >= (freeze.file.0, freeze.end)) {
+            let key = self.entries[at as usize].key();
+            if freeze.is_some_and(|(freeze, _)| key >= (freeze.file.0, freeze.end)) {
                 break;
             }
             // A chunk's ranges are looked at together: the next step begins with a chunk.
-            if looked_at >= MAX_LOOKED_AT && last != Some(node.key()) {
+            if looked_at >= MAX_LOOKED_AT && last != Some(key) {
                 if ticket.is_none() && blocked.is_none() {
                     // Nobody can enter what was looked at, so it stays clear.
                     if let Some((freeze, _)) = freeze {
-                        self.freezes.advance(freeze.slot, node.chunk);
+                        self.freezes.advance(freeze.slot, key.1);
                     }
                     let wait = self.wait(WaitReason::References);
                     self.notify_waiters();
@@ -164,17 +164,18 @@ impl Window {
                 }
                 break;
             }
-            last = Some(node.key());
+            last = Some(key);
             looked_at += 1;
             let i = at;
             at = Tree::next(&self.descriptors, at);
+            let used = self.descriptors[i as usize].state == State::Mapped && self.is_used(i);
             let node = &self.descriptors[i as usize];
             let elsewhere = freeze.map_or(0, |(_, elsewhere)| if node.refs > 0 { elsewhere(RangeIndex(i)) } else { 0 });
             let passed = node.refs > 0 && node.refs == elsewhere;
             // The embedder has seen to it that none of the frozen bytes is pinned.
             let pinned = freeze.is_some() && node.refs == 0 && node.has(flag::PINNED);
             match node.state {
-                State::Mapped if node.refs > 0 && !passed => blocked = Some(WaitReason::References),
+                State::Mapped if used || node.refs > 0 && !passed => blocked = Some(WaitReason::References),
                 State::Mapped if kind == InvalidateKind::Quiesce => {}
                 State::Mapped if node.has(flag::WRITEBACK) => blocked = blocked.or(Some(WaitReason::Writeback)),
                 State::Mapped if passed || pinned => self.set_aside(i),

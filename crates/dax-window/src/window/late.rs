@@ -84,7 +84,7 @@ impl Window {
                 State::Mapped | State::Upgrading | State::Suspect => {
                     node.clear(flag::DOOMED);
                     if let (LateKind::Upgrade { pages, writable }, Outcome::Done) = (late.kind, outcome) {
-                        node.pages = pages;
+                        self.entries[i as usize].set_pages(pages);
                         node.set(if writable { flag::WRITABLE } else { 0 });
                     }
                 }

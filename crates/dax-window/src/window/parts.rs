@@ -4,13 +4,16 @@ use super::demand::Demand;
 use super::freezes::Freezes;
 use crate::access::{Bypass, Pin, RangeRef, Wait, WaitReason};
 use crate::config::{Config, ConfigError, Overlap};
-use crate::descriptor::{Descriptor, MAX_VISITS, NIL, STATES, State, flag};
+use crate::descriptor::{Descriptor, NIL, STATES, State, flag};
+use crate::entry::{self, Uses};
 use crate::guard::Guard;
+use crate::hits::Hits;
 use crate::index::Index;
 use crate::list::List;
+use crate::marks;
 use crate::placement::Placement;
 use crate::refusals::Refusals;
-use crate::shared::{EventSeq, Events, Ranges, SharedRef, Storage, WORDS};
+use crate::shared::{EntriesRef, EventSeq, Events, Ranges, SharedRef, Storage, WORDS};
 use crate::stats::Stats;
 use crate::ticket::Claim;
 use crate::tickets::{Slot, SlotUse, TicketsRef};
@@ -25,6 +28,7 @@ use fs_dax::{FileKey, PAGE_SIZE};
 #[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
 pub struct Window {
     pub(super) descriptors: Ranges,
+    pub(super) entries: EntriesRef,
     /// How many of the descriptors are in use.
     pub(super) len: u32,
     pub(super) config: Config,
@@ -54,6 +58,8 @@ pub struct Window {
     pub(super) draining: bool,
     /// A waiter needs the last release.
     pub(super) ref_waiters: bool,
+    /// The event counter before it was found that somebody uses a range without the lock, who moves it at the end of that.
+    pub(super) used_since: Option<EventSeq>,
     pub(super) holds: u64,
     pub(super) pins: u64,
     pub(super) stats: Stats,
@@ -67,20 +73,23 @@ impl Window {
     /// What is wrong with the configuration, or [`ConfigError::Storage`].
     pub fn new(config: Config, storage: Storage) -> Result<Self, ConfigError> {
         let needed = config.ranges()?;
-        let Storage { ranges: mut descriptors, tickets, shared } = storage;
-        if descriptors.len() < needed {
-            return Err(ConfigError::Storage { needed, given: descriptors.len() });
+        let Storage { ranges: mut descriptors, entries, tickets, shared } = storage;
+        let given = descriptors.len().min(entries.len());
+        if given < needed {
+            return Err(ConfigError::Storage { needed, given });
         }
         let len = needed as u32;
         let mut free = List::EMPTY;
         for i in 0..len {
             descriptors[i as usize] = Descriptor::new();
+            entries[i as usize].reset();
             free.push_back(&mut descriptors, i);
         }
         let mut counts = [0; STATES];
         counts[State::Free as usize] = len;
-        Ok(Self {
+        let window = Self {
             descriptors,
+            entries,
             len,
             index: Index::new(config.seed, len),
             tree: Tree::EMPTY,
@@ -102,11 +111,14 @@ impl Window {
             demand: Demand::NONE,
             draining: false,
             ref_waiters: false,
+            used_since: None,
             holds: 0,
             pins: 0,
             stats: Stats::default(),
             config,
-        })
+        };
+        window.show_policy();
+        Ok(window)
     }
 
     /// A window whose memory comes from the heap: 64 bytes a range and 20 a ticket, once, here.
@@ -143,8 +155,20 @@ impl Window {
         Events(self.shared.clone())
     }
 
+    /// What is mapped, for those who use it for a short time without the window's lock.
+    pub fn hits(&self) -> Hits {
+        Hits {
+            entries: self.entries.clone(),
+            shared: self.shared.clone(),
+            index: self.index,
+            range_shift: self.config.range_shift,
+            slack: self.config.read_ahead.slack,
+        }
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
+        let unlocked = self.unlocked_hits();
         let count = |state: State| self.counts[state as usize];
         Stats {
             ranges: self.len,
@@ -157,7 +181,9 @@ impl Window {
             holds: self.holds,
             pins: self.pins,
             tickets: self.slots_used.iter().map(|word| word.count_ones()).sum(),
-            reclaim_target: self.demand.target(self.len, self.stats.accesses, &self.config.reclaim),
+            reclaim_target: self.demand.target(self.len, self.accesses(), &self.config.reclaim),
+            accesses: self.stats.accesses + unlocked,
+            hits: self.stats.hits + unlocked,
             guard_on: self.guard.tripped,
             guard_tripped: self.guard.tripped && self.guard.trips > 0,
             guard_yield: self.guard.yielded,
@@ -194,9 +220,8 @@ impl Window {
 
     /// Tells the eviction that the range was used in a way the window can't see (an accessed bit in a page table).
     pub fn note_use(&mut self, range: RangeIndex) {
-        if let Some(node) = self.descriptors.get_mut(range.0 as usize) {
-            node.visits = (node.visits + 1).min(MAX_VISITS);
-            node.served = node.served.saturating_add(1);
+        if let Some(entry) = self.entries.get(range.0 as usize) {
+            entry.set_uses(entry.uses().one_more(None, true));
         }
     }
 
@@ -252,6 +277,50 @@ impl Window {
         }
     }
 
+    /// Lets those use a mapped range who do it without the lock. Only where newcomers may enter it.
+    #[inline]
+    pub(super) fn open(&mut self, i: u32) {
+        let node = &self.descriptors[i as usize];
+        // The first use of what was mapped ahead is noted under the lock.
+        if node.state == State::Mapped && node.has(flag::KEYED) && !node.has(flag::AHEAD) {
+            let writable = if node.has(flag::WRITABLE) { entry::WRITABLE } else { 0 };
+            let dirty = if node.has(flag::DIRTY) { entry::DIRTY } else { 0 };
+            self.entries[i as usize].open(writable | dirty);
+        }
+    }
+
+    /// Whether somebody uses a range without the lock. From now on nobody enters it that way, until it is hit under the lock
+    /// again; who uses it moves the event counter at the end of that.
+    pub(super) fn is_used(&mut self, i: u32) -> bool {
+        marks::close(&self.entries[i as usize].word);
+        let seq = self.shared.seq();
+        let used = marks::is_used(self.shared.slots().iter().map(|slot| &slot.mark), i);
+        if used {
+            self.used_since.get_or_insert(seq);
+        }
+        used
+    }
+
+    /// How a range was used lately.
+    pub(super) fn uses(&self, i: u32) -> Uses {
+        self.entries[i as usize].uses()
+    }
+
+    fn unlocked_hits(&self) -> u64 {
+        self.shared.slots().iter().map(|slot| slot.hits()).sum()
+    }
+
+    /// All accesses, those without the lock too.
+    pub(super) fn accesses(&self) -> u64 {
+        self.stats.accesses + self.unlocked_hits()
+    }
+
+    /// Says what those have to know who hit without the lock, whenever it may have changed.
+    pub(super) fn show_policy(&self) {
+        let followed = if self.stats.evictions > 0 { self.placement.followed() } else { 0 };
+        self.shared.set_policy(followed, self.guard.tripped.then_some(self.guard.epoch));
+    }
+
     /// Puts a mapped range on the eviction queue if nothing speaks against it any more.
     pub(super) fn settle(&mut self, i: u32) {
         let node = &mut self.descriptors[i as usize];
@@ -295,23 +364,24 @@ impl Window {
         let beside = match self.descriptors.get(near as usize) {
             // Neighbours by chunk need not be neighbours in the tree.
             _ if self.stats.aside > 0 => Beside::Unknown,
-            Some(node) if node.file == file && node.chunk.wrapping_add(1) == chunk && node.has(flag::KEYED) => {
+            Some(node)
+                if chunk.checked_sub(1).is_some_and(|before| self.entries[near as usize].key() == (file, before))
+                    && node.has(flag::KEYED) =>
+            {
                 Beside::After(near)
             }
             _ => self.beside(file, chunk),
         };
-        let node = &mut self.descriptors[i as usize];
-        node.file = file;
-        node.chunk = chunk;
-        node.set(flag::KEYED);
-        self.index.insert(&mut self.descriptors, i);
-        self.tree.insert(&mut self.descriptors, i, beside);
+        self.entries[i as usize].set_key(file, chunk);
+        self.descriptors[i as usize].set(flag::KEYED);
+        self.index.insert(&self.entries, i);
+        self.tree.insert(&mut self.descriptors, &self.entries, i, beside);
     }
 
     /// A chunk's neighbour in the tree, if the chunk before or after it has a range. Two look-ups cost less than a search
     /// from the root, each level of which is a branch that cannot be predicted and, in a large window, a cache miss.
     pub(super) fn beside(&self, file: u64, chunk: u64) -> Beside {
-        let find = |chunk: Option<u64>| chunk.map_or(NIL, |chunk| self.index.find(&self.descriptors, file, chunk));
+        let find = |chunk: Option<u64>| chunk.map_or(NIL, |chunk| self.index.find(&self.entries, file, chunk));
         match (find(chunk.checked_sub(1)), find(chunk.checked_add(1))) {
             (NIL, NIL) => Beside::Unknown,
             (NIL, after) => Beside::Before(after),
@@ -323,7 +393,7 @@ impl Window {
     pub(super) fn leave(&mut self, i: u32) {
         if self.descriptors[i as usize].has(flag::KEYED) {
             self.descriptors[i as usize].clear(flag::KEYED);
-            self.index.remove(&mut self.descriptors, i);
+            self.index.remove(&self.entries, i);
             self.tree.remove(&mut self.descriptors, i);
         } else if self.descriptors[i as usize].has(flag::ASIDE) {
             self.descriptors[i as usize].clear(flag::ASIDE);
@@ -397,15 +467,15 @@ impl Window {
     }
 
     pub(super) fn file_offset(&self, i: u32) -> FileOffset {
-        FileOffset(self.descriptors[i as usize].chunk << self.config.range_shift)
+        FileOffset(self.entries[i as usize].key().1 << self.config.range_shift)
     }
 
     pub(super) fn mapped_len(&self, i: u32) -> u64 {
-        u64::from(self.descriptors[i as usize].pages) * PAGE_SIZE
+        u64::from(self.entries[i as usize].pages()) * PAGE_SIZE
     }
 
     pub(super) fn file(&self, i: u32) -> FileKey {
-        FileKey(self.descriptors[i as usize].file)
+        FileKey(self.entries[i as usize].key().0)
     }
 
     /// Takes a slot for a ticket.
@@ -455,7 +525,7 @@ impl Window {
             self.ref_waiters = true;
         }
         self.has_waiters = true;
-        Wait { seq: self.shared.seq(), reason }
+        Wait { seq: self.used_since.take().unwrap_or_else(|| self.shared.seq()), reason }
     }
 
     pub(super) fn around(&mut self, reason: Bypass) -> Bypass {
@@ -484,7 +554,7 @@ impl Window {
     /// was to be replaced.
     pub(super) fn forget_length(&mut self, i: u32) {
         if self.config.host.overlap == Overlap::Replace {
-            self.descriptors[i as usize].pages = 0;
+            self.entries[i as usize].set_pages(0);
         }
     }
 

@@ -15,11 +15,12 @@ impl Window {
         }
         let i = self.next_in_slot(ticket.claim.slot, cursor)?;
         let node = &self.descriptors[i as usize];
+        let len = self.mapped_len(i);
         Some(RemoveEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
             // Of what a host that replaces may still have, nobody kept the length.
-            len: if node.pages == 0 { self.range_size() } else { self.mapped_len(i) },
+            len: if len == 0 { self.range_size() } else { len },
             file: self.file(i),
             file_offset: self.file_offset(i),
             installed: node.has(flag::INSTALLED),

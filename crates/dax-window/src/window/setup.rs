@@ -16,7 +16,7 @@ impl Window {
             return None;
         }
         let i = ticket.range(entry)?;
-        let pages = if ticket.widened > 0 { ticket.widened } else { self.descriptors[i as usize].pages };
+        let pages = if ticket.widened > 0 { ticket.widened } else { self.entries[i as usize].pages() };
         Some(SetupEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
@@ -58,6 +58,8 @@ impl Window {
         };
         if !usable {
             self.settle(i);
+        } else if self.freezes.is_empty() && !self.draining {
+            self.open(i);
         }
         if ticket.is_complete() {
             self.close(&mut ticket.claim);
@@ -98,7 +100,7 @@ impl Window {
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
-                let file = self.descriptors[i as usize].file;
+                let file = self.file(i).0;
                 self.refusals.note(file, ticket.writable);
                 self.forget_length(i);
                 self.free_range(i, ticket.kind(entry) == SetupKind::Replace);
@@ -121,13 +123,13 @@ impl Window {
         let intact = self.config.host.upgrade == Upgrade::Atomic;
         match outcome {
             Outcome::Done => {
-                self.descriptors[i as usize].pages = ticket.widened;
+                self.entries[i as usize].set_pages(ticket.widened);
                 self.map(i, ticket.writable);
                 return true;
             }
             Outcome::Refused(_) => {
                 self.stats.setups_refused += 1;
-                let file = self.descriptors[i as usize].file;
+                let file = self.file(i).0;
                 self.refusals.note(file, ticket.writable);
             }
             Outcome::Unknown | Outcome::Lost => self.stats.setups_unknown += 1,
@@ -155,7 +157,7 @@ impl Window {
         if writable {
             node.set(flag::WRITABLE);
         }
-        let file = node.file;
+        let file = self.file(i).0;
         self.enqueue(i);
         self.refusals.forget(file, writable);
     }

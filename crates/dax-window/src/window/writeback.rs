@@ -36,10 +36,10 @@ impl Window {
         self.absorb_dropped();
         let shift = self.config.range_shift;
         let chunks = chunks(range, shift);
-        let mut at = self.tree.lower_bound(&self.descriptors, (file.0, chunks.start));
+        let mut at = self.tree.lower_bound(&self.descriptors, &self.entries, (file.0, chunks.start));
         let mut ticket: Option<WritebackTicket> = None;
         let (mut looked_at, mut last) = (0, None);
-        while at != NIL && self.descriptors[at as usize].key() < (file.0, chunks.end) {
+        while at != NIL && self.entries[at as usize].key() < (file.0, chunks.end) {
             let i = at;
             let here = self.file_offset(i);
             let full = ticket.as_ref().is_some_and(|ticket| ticket.len() >= self.config.max_batch);
@@ -85,9 +85,10 @@ impl Window {
             }
             if let Some(ticket) = &mut ticket {
                 self.park(i);
+                let used = self.is_used(i);
                 let node = &mut self.descriptors[i as usize];
                 // Whoever holds it may go on storing after this write-back has passed: it stays dirty.
-                if node.refs == 0 {
+                if node.refs == 0 && !used {
                     node.clear(flag::DIRTY);
                 }
                 node.set(flag::WRITEBACK);

@@ -9,9 +9,9 @@ use std::vec;
 use std::vec::Vec;
 
 use dax_window::{
-    Access, Bypass, Config, Cursor, FileKey, FileRange, Frozen, HostRules, Intent, InvalidateKind, Late, Outcome,
-    Overlap, Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, SetupEntry, SetupKind, SetupTicket, Step,
-    Stream, Upgrade, Wait, WaitReason, Window, Writeback, WritebackTicket,
+    Access, Bypass, Config, Cursor, FileKey, FileRange, Frozen, Hits, HostRules, Intent, InvalidateKind, Late, Outcome,
+    Overlap, Pin, Purpose, RangeRef, RemoveEntry, RemoveTicket, Request, Run, SetupEntry, SetupKind, SetupTicket, Step,
+    Stream, Upgrade, Use, Wait, WaitReason, Window, Writeback, WritebackTicket,
 };
 
 pub(crate) const RANGE: u64 = 2 << 20;
@@ -68,6 +68,17 @@ pub(crate) struct Held {
     pub(crate) owner: usize,
 }
 
+/// A use without the lock.
+#[derive(Debug)]
+pub(crate) struct Used {
+    pub(crate) it: Use,
+    pub(crate) range: usize,
+    /// The file, and the chunk of it.
+    pub(crate) chunk: (u64, u64),
+    pub(crate) write: bool,
+    pub(crate) owner: usize,
+}
+
 /// What a party got, and who.
 #[derive(Debug)]
 pub(crate) struct Out<T> {
@@ -97,6 +108,8 @@ pub(crate) struct LateOut {
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) window: Window,
+    pub(crate) hits: Hits,
+    pub(crate) uses: Vec<Used>,
     pub(crate) rules: HostRules,
     pub(crate) host: Vec<Option<HostMap>>,
     pub(crate) cells: Vec<Cell>,
@@ -107,6 +120,8 @@ pub(crate) struct Rig {
     pub(crate) removes: Vec<Out<RemoveTicket>>,
     pub(crate) writebacks: Vec<Out<WritebackTicket>>,
     pub(crate) frozen: Vec<Out<(Frozen, InvalidateKind)>>,
+    /// Of each of those: whether the window said that nobody is in there any more.
+    pub(crate) cleared: Vec<bool>,
     pub(crate) waits: Vec<Wait>,
     /// Who acts now.
     pub(crate) actor: usize,
@@ -141,6 +156,9 @@ impl Rig {
         };
         Self {
             rules: config.host,
+            hits: window.hits(),
+            uses: Vec::new(),
+            cleared: Vec::new(),
             window,
             host: vec![None; n],
             cells: vec![cell; n],
@@ -180,6 +198,7 @@ impl Rig {
 
     fn refs(&self, i: usize) -> usize {
         let held = self.holds.iter().filter(|held| held.hold.range().get() as usize == i).count();
+        let held = held + self.uses.iter().filter(|used| used.range == i).count();
         held + self.pins.iter().filter(|(pin, _)| pin.hold().range().get() as usize == i).count()
     }
 
@@ -201,7 +220,8 @@ impl Rig {
                 assert!(self.cells[i].book == Book::Mapped && (self.refs(i) > 0 || self.cells[i].pinned));
                 assert!(may(self, i), "set aside for nothing: {:?}", self.cells[i]);
             }
-            self.cells[i].aside = now.contains(&i);
+            // One that was taken for something else meanwhile is set up anew below.
+            self.cells[i].aside = now.contains(&i) || (self.cells[i].aside && self.cells[i].book == Book::Mapped);
         }
     }
 
@@ -222,6 +242,7 @@ impl Rig {
     /// Somebody is at work who will wake those who wait.
     fn somebody_works(&self) -> bool {
         !(self.holds.is_empty()
+            && self.uses.is_empty()
             && self.pins.is_empty()
             && self.setups.is_empty()
             && self.removes.is_empty()
@@ -298,8 +319,9 @@ impl Rig {
             }
             Access::Evict(ticket) => self.took_remove(ticket),
             Access::Wait(wait) => {
-                assert_eq!(wait.seq, self.window.event_seq());
-                let _ = seq;
+                // For the end of a use it may be that of before the look for uses: nobody misses an end after that.
+                let unlocked = !self.uses.is_empty() && wait.seq == seq;
+                assert!(wait.seq == self.window.event_seq() || unlocked);
                 self.note_wait(wait);
             }
             Access::Bypass(reason) => match reason {
@@ -315,6 +337,38 @@ impl Rig {
                 reason => panic!("{reason:?}"),
             },
         }
+    }
+
+    /// Uses bytes without the lock; whether that was possible.
+    pub(crate) fn enter(&mut self, caller: usize, req: Request) -> bool {
+        let Some(it) = self.hits.enter(caller, Run::None, &req) else { return false };
+        let (file, chunk, within) = (req.file.0, req.offset.0 / RANGE, req.offset.0 % RANGE);
+        let range = (it.window_offset().0 / RANGE) as usize;
+        assert_eq!(it.window_offset().0 % RANGE, within);
+        assert_eq!(it.len(), req.len);
+        assert_eq!(Some(range), self.find(file, chunk), "not the range that newcomers get");
+        let cell = &self.cells[range];
+        assert_eq!(cell.book, Book::Mapped);
+        let host = self.host[range].expect("something is mapped there");
+        assert_eq!((host.file, host.chunk), (file, chunk));
+        assert!(within + it.len() <= cell.map.len && cell.map.len <= host.len);
+        let write = req.intent == Intent::Write;
+        assert!(!write || cell.map.writable && host.writable && cell.dirty, "stores that nobody will write back");
+        let shut = (0..self.frozen.len()).any(|n| {
+            let frozen = &self.frozen[n].it.0;
+            let bytes = frozen.range();
+            let here = bytes.start() < (chunk + 1) * RANGE && chunk * RANGE < bytes.end() && !bytes.is_empty();
+            self.cleared[n] && frozen.file().0 == file && here
+        });
+        assert!(!shut, "entered what was clear");
+        self.uses.push(Used { it, range, chunk: (file, chunk), write, owner: caller });
+        true
+    }
+
+    /// Ends a use without the lock.
+    pub(crate) fn leave(&mut self, n: usize) {
+        let used = self.uses.swap_remove(n);
+        self.hits.leave(used.it);
     }
 
     pub(crate) fn read_ahead(&mut self, caller: usize, req: Request) {
@@ -765,6 +819,7 @@ impl Rig {
             Ok(frozen) => {
                 assert!(!overlaps);
                 self.frozen.push(Out { it: (frozen, kind), owner: self.actor });
+                self.cleared.push(false);
             }
             Err(wait) => {
                 assert!(overlaps || wait.reason == WaitReason::Tickets);
@@ -804,6 +859,7 @@ impl Rig {
                 self.note_wait(wait);
             }
             Step::Clear => {
+                self.cleared[n] = true;
                 for i in 0..self.cells.len() {
                     let stays = kind == InvalidateKind::Quiesce || self.cells[i].aside;
                     let quiet = stays && self.cells[i].book == Book::Mapped && !in_use(self, i);
@@ -816,6 +872,7 @@ impl Rig {
 
     pub(crate) fn end_invalidate(&mut self, n: usize, dropped: bool) {
         let (frozen, _) = self.frozen.swap_remove(n).it;
+        self.cleared.swap_remove(n);
         if dropped {
             drop(frozen);
             self.absorb();
@@ -930,6 +987,12 @@ impl Rig {
             assert_eq!(hold.file_offset().0 / RANGE, map.chunk);
             assert!(hold.file_offset().0 % RANGE + hold.len() <= map.len && (map.writable || !write));
         }
+        for used in &self.uses {
+            let map = self.host[used.range].expect("a use of nothing");
+            assert_eq!((map.file, map.chunk), (used.chunk.0, used.chunk.1), "what is used changes");
+            assert!(map.writable || !used.write);
+            assert!(matches!(self.cells[used.range].book, Book::Mapped | Book::Upgrading));
+        }
         // Page tables too.
         for (cell, host) in self.cells.iter().zip(&self.host) {
             if cell.installed && cell.book == Book::Mapped {
@@ -946,6 +1009,9 @@ impl Rig {
         }
         while !self.pins.is_empty() {
             self.unpin(0);
+        }
+        while !self.uses.is_empty() {
+            self.leave(0);
         }
         while !self.setups.is_empty() {
             let ticket = &self.setups[0].ticket;

@@ -72,6 +72,7 @@ impl Stats {
         let rpc = &volume.rpc;
         let window = io.window();
         let faults = &io.counters.faults;
+        let (dax_read_bytes, dax_write_bytes) = window.map_or((0, 0), |window| window.copied());
         let counted = |counter: fn(&Counters) -> &Counter| window.map_or(0, |window| counter(&window.counters).get());
         Self {
             dax: io.dax_status(),
@@ -81,8 +82,8 @@ impl Stats {
             entry_hits: volume.counters.entry_hits.get(),
             negative_hits: volume.counters.negative_hits.get(),
             forgets: rpc.counters.forgets.get(),
-            dax_read_bytes: counted(|window| &window.read_bytes),
-            dax_write_bytes: counted(|window| &window.write_bytes),
+            dax_read_bytes,
+            dax_write_bytes,
             request_read_bytes: rpc.counters.read_bytes.get(),
             request_write_bytes: rpc.counters.write_bytes.get(),
             setup_mappings: counted(|window| &window.setup_mappings),

@@ -7,7 +7,6 @@ use fuse_proto::{AttrReply, ops};
 use super::FileIo;
 use super::open_file::OpenFile;
 use crate::rpc::in_flight::InFlight;
-use crate::volume::attributes::REFRESH;
 use crate::{Error, Lock};
 
 /// A GETATTR under way.
@@ -19,7 +18,7 @@ pub(super) struct AskSize<'f, R: Lock> {
 
 /// Whether an access up to `end` should ask first.
 pub(super) fn is_needed<R: Lock>(io: &FileIo<R>, file: &OpenFile<R>, end: u64) -> bool {
-    file.inode.attr_is_old(io.rpc().now(), REFRESH) || end > file.inode.size()
+    file.inode.attr_is_old(io.rpc().now()) || end > file.inode.size()
 }
 
 impl<'f, R: Lock> AskSize<'f, R> {

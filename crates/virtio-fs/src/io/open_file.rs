@@ -1,9 +1,9 @@
 //! The state of an open file.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use dax_window::Stream;
+use dax_window::{Run, Stream};
 use fuse_proto::LockOwner;
 use lock_api::Mutex;
 
@@ -28,6 +28,8 @@ pub(crate) struct OpenFile<R: Lock> {
     /// Whether it may hold record locks.
     locks: AtomicBool,
     stream: Mutex<R, Stream>,
+    /// What the stream says of a run, for those who read only that.
+    run: AtomicU8,
     unlinked: UnlinkedGuard<R>,
 }
 
@@ -71,7 +73,8 @@ impl<R: Lock> OpenFile<R> {
         let fh = opened.map(|(fh, _)| fh);
         let handle = Handle { node: inode.nodeid, fh, who, flags: options.flags(false), lock_owner };
         let stream = Mutex::new(Stream::new());
-        Self { volume: volume.clone(), inode, handle, options, errors_returned, locks, stream, unlinked }
+        let run = AtomicU8::new(Run::None as u8);
+        Self { volume: volume.clone(), inode, handle, options, errors_returned, locks, stream, run, unlinked }
     }
 
     /// Record locks are asked for in this file's name.
@@ -102,5 +105,19 @@ impl<R: Lock> OpenFile<R> {
     /// Keeps it. Two accesses at the same time: the later one counts, which costs speed at most.
     pub(crate) fn keep_stream(&self, stream: Stream) {
         *self.stream.lock() = stream;
+        let run = stream.run() as u8;
+        if self.run.load(Ordering::Relaxed) != run {
+            self.run.store(run, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last accesses that the window remembers were a run.
+    #[inline]
+    pub(crate) fn run(&self) -> Run {
+        match self.run.load(Ordering::Relaxed) {
+            run if run == Run::None as u8 => Run::None,
+            run if run == Run::Sequential as u8 => Run::Sequential,
+            _ => Run::Strided,
+        }
     }
 }

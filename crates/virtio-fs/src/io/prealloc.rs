@@ -9,8 +9,8 @@ use fuse_proto::ops::Whence;
 use super::open_file::OpenFile;
 use super::{FileIo, HoleStores};
 use crate::rpc::space;
-use crate::volume::attributes::REFRESH;
 use crate::volume::inode::Inode;
+use crate::volume::inode::REFRESH;
 use crate::volume::room::HolesSeen;
 use crate::{Error, Lock};
 

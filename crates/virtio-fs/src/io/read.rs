@@ -37,6 +37,7 @@ impl<R: Lock> FileIo<R> {
         let mut end = offset.saturating_add(buffer.len() as u64).min(size);
         let mut mappable = window.mappable_end(size);
         let mut stream = file.stream();
+        window.catch_up(&mut stream, &read_request(file, offset, (end.saturating_sub(offset)) as usize, mappable));
         let mut at = offset;
         while at < end {
             let rest = &mut buffer[(at - offset) as usize..(end - offset) as usize];

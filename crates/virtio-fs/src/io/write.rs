@@ -66,6 +66,7 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<(usize, bool), Error> {
         let end = offset + buffer.len() as u64;
         let mut stream = file.stream();
+        window.catch_up(&mut stream, &Request::write(file.inode.key, offset, buffer.len() as u64, mappable));
         let mut at = offset;
         let mut stored = false;
         while at < end {

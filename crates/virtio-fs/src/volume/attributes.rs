@@ -1,7 +1,5 @@
 //! Attributes, from the cache while the server vouches for them.
 
-use core::time::Duration;
-
 use fuse_proto::{Attr, FileHandle, InitFlags};
 
 use super::Volume;
@@ -11,9 +9,6 @@ use crate::rpc::credentials::Credentials;
 use crate::rpc::handles::Handle;
 use crate::rpc::in_flight::GivenUp;
 use crate::{Error, Lock};
-
-/// Attributes are fetched again no more often than this for a read, whatever the server says.
-pub(crate) const REFRESH: Duration = Duration::from_secs(1);
 
 impl<R: Lock> Volume<R> {
     /// The attributes, from the cache while `attr_valid` holds.
@@ -105,7 +100,7 @@ impl<R: Lock> Volume<R> {
         Some(SetAttr { mode: Some(mode), ..SetAttr::default() })
     }
 
-    /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`].
+    /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`](super::inode::REFRESH).
     pub(crate) fn refresh_attr_sometimes(
         &self,
         who: Credentials,
@@ -113,7 +108,7 @@ impl<R: Lock> Volume<R> {
         fh: Option<FileHandle>,
     ) -> Result<(), Error> {
         self.take_notifications();
-        if inode.attr_is_old(self.rpc.now(), REFRESH) {
+        if inode.attr_is_old(self.rpc.now()) {
             self.refresh_attr(who, inode, fh)?;
         }
         Ok(())

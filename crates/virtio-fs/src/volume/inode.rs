@@ -30,6 +30,14 @@ const TIMES: u8 = 1 << 0;
 /// The host may have found or converted blocks for the last stores.
 const BLOCKS: u8 = 1 << 1;
 
+/// Attributes are fetched again no more often than this for a read, whatever the server says.
+pub(crate) const REFRESH: Duration = Duration::from_secs(1);
+
+/// As an atomic keeps it. A time that is too large for that lies centuries ahead.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// What is known of an inode's attributes.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedAttr {
@@ -45,6 +53,15 @@ impl CachedAttr {
     fn set_id(&self) -> u32 {
         let group = if self.attr.mode & GROUP_RUNS == 0 { 0 } else { SET_GROUP };
         self.attr.mode & (SET_USER | group)
+    }
+
+    /// Until when they need not be fetched again for a read.
+    fn fresh_until(&self) -> Duration {
+        if self.fetched.is_zero() {
+            self.valid_until
+        } else {
+            self.valid_until.max(self.fetched.saturating_add(REFRESH))
+        }
     }
 
     /// Whether blocks are missing, as far as their number tells.
@@ -66,6 +83,8 @@ pub(crate) struct Inode<R: Lock> {
     /// Look-ups that the server counted and that FORGET has to give back.
     pub(crate) lookups: AtomicU64,
     attr: Mutex<R, CachedAttr>,
+    /// [`CachedAttr::fresh_until`] once more, in nanoseconds.
+    fresh_until: AtomicU64,
     /// The file's size: `attr.size` once more, for the paths that need nothing else.
     size: AtomicU64,
     /// Whether its blocks are too few for its size, by the attributes.
@@ -115,6 +134,7 @@ impl<R: Lock> Inode<R> {
             device,
             is_regular: entry.attr.is_file(),
             lookups: AtomicU64::new(0),
+            fresh_until: AtomicU64::new(nanos(attr.fresh_until())),
             size: AtomicU64::new(attr.attr.size),
             holes: AtomicBool::new(attr.has_holes()),
             set_id: AtomicBool::new(entry.attr.is_file() && attr.set_id() != 0),
@@ -158,9 +178,15 @@ impl<R: Lock> Inode<R> {
         self.holes.load(Ordering::Acquire)
     }
 
+    /// Whether the mode has bits that are cleared when an unprivileged caller changes the file.
+    #[inline]
+    pub(crate) fn has_set_id(&self) -> bool {
+        self.set_id.load(Ordering::Acquire)
+    }
+
     /// The mode without its set-user-id and set-group-id bits, if it has any.
     pub(crate) fn mode_without_set_id(&self) -> Option<u32> {
-        if !self.set_id.load(Ordering::Acquire) {
+        if !self.has_set_id() {
             return None;
         }
         let cached = self.attr.lock();
@@ -232,11 +258,15 @@ impl<R: Lock> Inode<R> {
         *self.written.lock() = Some(seen);
     }
 
-    /// Whether nobody vouches for the attributes any more and they were fetched longer ago than `patience`.
-    pub(crate) fn attr_is_old(&self, now: Duration, patience: Duration) -> bool {
-        let cached = self.attr.lock();
-        let fetched_lately = !cached.fetched.is_zero() && now < cached.fetched.saturating_add(patience);
-        now >= cached.valid_until && !fetched_lately
+    /// Whether nobody vouches for the attributes any more and they were fetched longer ago than [`REFRESH`].
+    #[inline]
+    pub(crate) fn attr_is_old(&self, now: Duration) -> bool {
+        nanos(now) >= self.fresh_until.load(Ordering::Acquire)
+    }
+
+    /// Notes how long the attributes are fresh, after they were changed under their lock.
+    fn note_freshness(&self, cached: &CachedAttr) {
+        self.fresh_until.store(nanos(cached.fresh_until()), Ordering::Release);
     }
 
     pub(crate) fn cached_attr(&self) -> CachedAttr {
@@ -252,10 +282,12 @@ impl<R: Lock> Inode<R> {
         if self.size_changes() != since || !self.is_settled() {
             // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
             cached.valid_until = now;
+            self.note_freshness(&cached);
             return None;
         }
         self.notice(&cached.attr, attr);
         *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
+        self.note_freshness(&cached);
         self.holes.store(cached.has_holes(), Ordering::Release);
         self.unlinked.store(attr.nlink == 0, Ordering::Release);
         self.set_id.store(self.is_regular && cached.set_id() != 0, Ordering::Release);
@@ -279,7 +311,9 @@ impl<R: Lock> Inode<R> {
 
     /// Marks the attributes as no longer vouched for.
     pub(crate) fn expire_attr(&self) {
-        self.attr.lock().valid_until = Duration::ZERO;
+        let mut cached = self.attr.lock();
+        cached.valid_until = Duration::ZERO;
+        self.note_freshness(&cached);
     }
 
     /// Somebody else changed the file: attributes that are known or being fetched are not used any more.
@@ -288,6 +322,7 @@ impl<R: Lock> Inode<R> {
         let mut cached = self.attr.lock();
         cached.valid_until = Duration::ZERO;
         cached.fetched = Duration::ZERO;
+        self.note_freshness(&cached);
     }
 
     /// How many operations that change the size began or ended so far.
@@ -341,6 +376,7 @@ impl<R: Lock> Inode<R> {
         }
         // Times and blocks have changed too.
         cached.valid_until = Duration::ZERO;
+        self.note_freshness(&cached);
     }
 
     /// The file was cut or stretched to `size` by an operation of this driver.
@@ -354,6 +390,7 @@ impl<R: Lock> Inode<R> {
         }
         cached.attr.size = size;
         cached.valid_until = Duration::ZERO;
+        self.note_freshness(&cached);
         self.holes.store(cached.has_holes(), Ordering::Release);
     }
 
@@ -363,6 +400,7 @@ impl<R: Lock> Inode<R> {
         self.room.hole_from(0);
         cached.attr.blocks = 0;
         cached.valid_until = Duration::ZERO;
+        self.note_freshness(&cached);
         self.holes.store(cached.has_holes(), Ordering::Release);
     }
 

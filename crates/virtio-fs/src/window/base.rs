@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use dax_window::{Events, Window};
+use dax_window::{Events, Hits, Window};
 use fs_dax::{FileKey, Mappings, PAGE_SIZE};
 use fuse_proto::Errno;
 use lock_api::Mutex;
@@ -58,6 +58,8 @@ pub(crate) struct DaxWindow<R: Lock> {
     pub(super) rpc: Arc<Rpc<R>>,
     /// Apart, so that the whole is small enough for little stacks while it is made.
     pub(super) window: Mutex<R, Box<Window>>,
+    /// What it has mapped, for those who copy without its lock.
+    pub(super) hits: Hits,
     /// Locked under `window`, or alone. Noted after a view's reference is taken, forgotten before it is given back.
     pub(super) views: Mutex<R, Views>,
     pub(super) events: Events,
@@ -83,6 +85,7 @@ impl<R: Lock> DaxWindow<R> {
         Self {
             rpc,
             events,
+            hits: window.hits(),
             window: Mutex::new(window),
             views: Mutex::new(Views::default()),
             memory,

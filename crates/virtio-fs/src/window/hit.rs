@@ -1,10 +1,12 @@
 //! The fast path: an access that finds its bytes mapped, from the reference it gets to giving it back.
 //!
-//! Nothing outside knows what a [`RangeRef`] is or that there is a lock here.
+//! A copy first tries without the allocator's lock ([`DaxWindow::read_unlocked`], [`DaxWindow::write_unlocked`]); everything else
+//! holds a reference, which is taken and given back under it. Nothing outside knows what a [`RangeRef`] is or that there is
+//! a lock here.
 
 use core::ptr::NonNull;
 
-use dax_window::{Request, Stream};
+use dax_window::{Hits, Request, Run, Stream, Use};
 use fs_dax::{FileRange, PAGE_SIZE, View, WritableView};
 
 use super::DaxWindow;
@@ -13,7 +15,79 @@ use super::range_ref::RangeRef;
 use super::views::ViewId;
 use crate::Lock;
 
+/// A use of mapped bytes, given back when this is dropped.
+struct InUse<'h> {
+    hits: &'h Hits,
+    used: Option<Use>,
+}
+
+impl Drop for InUse<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(used) = self.used.take() {
+            self.hits.leave(used);
+        }
+    }
+}
+
+impl<'h> InUse<'h> {
+    #[inline]
+    fn enter(hits: &'h Hits, cpu: usize, run: Run, request: &Request) -> Option<(Self, Span)> {
+        let used = hits.enter(cpu, run, request)?;
+        let span = Span { window_offset: used.window_offset().0, len: used.len() as usize };
+        Some((Self { hits, used: Some(used) }, span))
+    }
+}
+
 impl<R: Lock> DaxWindow<R> {
+    /// Copies the bytes of `request` out of the window without the allocator's lock. Returns whether that was possible;
+    /// `still` says whether they are the file's, and is asked while they are in use.
+    #[inline]
+    pub(crate) fn read_unlocked(
+        &self,
+        run: Run,
+        request: &Request,
+        to: &mut [u8],
+        still: impl FnOnce() -> bool,
+    ) -> bool {
+        let Some((_in_use, span)) = InUse::enter(&self.hits, self.cpu(), run, request) else { return false };
+        still() && self.memory.read(self.platform(), span, to) == to.len()
+    }
+
+    /// As [`DaxWindow::read_unlocked`], into the window.
+    #[inline]
+    pub(crate) fn write_unlocked(
+        &self,
+        run: Run,
+        request: &Request,
+        from: &[u8],
+        still: impl FnOnce() -> bool,
+    ) -> bool {
+        let Some((_in_use, span)) = InUse::enter(&self.hits, self.cpu(), run, request) else { return false };
+        still() && self.memory.write(self.platform(), from, span) == from.len()
+    }
+
+    /// Lets a stream know of the accesses without the lock, before it takes part in one with it.
+    pub(crate) fn catch_up(&self, stream: &mut Stream, request: &Request) {
+        self.hits.catch_up(self.cpu(), stream, request);
+    }
+
+    /// How many bytes were copied out and in, in all.
+    pub(crate) fn copied(&self) -> (u64, u64) {
+        let (read, written) = self.hits.bytes();
+        (read + self.counters.read_bytes.get(), written + self.counters.write_bytes.get())
+    }
+
+    /// A number that seldom two have at the same time.
+    #[inline]
+    fn cpu(&self) -> usize {
+        self.platform().cpu().unwrap_or_else(|| {
+            let here = 0u8;
+            // Stacks are some pages apart.
+            (core::ptr::from_ref(&here).addr() >> 13).wrapping_mul(0x9e37_79b9) >> 7
+        })
+    }
+
     /// A reference to the bytes of `request`, if they are mapped.
     #[inline]
     pub(crate) fn hit(&self, stream: &mut Stream, request: &Request) -> Option<RangeRef> {

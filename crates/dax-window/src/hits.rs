@@ -1,0 +1,172 @@
+//! Hits without the window's lock.
+//!
+//! What is mapped is read from the ranges' [`RangeEntry`]s, and who uses a range says so in a slot of its processor: no cache
+//! line is written that another processor writes, but for the counts of a range's first uses. Why nobody loses what he uses is
+//! argued in [`crate::marks`]; that the window asks before it takes something away is what its model checks.
+//!
+//! What such a hit does not do for the eviction and for read-ahead is done by the next access that takes the lock, or is
+//! left to one that has to take it: the first use of what was mapped ahead, the first store, a step of a run to the next
+//! chunk, a visit that the eviction's simulation follows.
+
+use crate::access::{Intent, Request};
+use crate::descriptor::NIL;
+use crate::entry::{self, RangeEntry};
+use crate::index::Index;
+use crate::marks;
+use crate::shared::{EntriesRef, SharedRef};
+use crate::slots::{SLOTS, UseSlot};
+use crate::stream::{Run, Stream};
+use crate::units::WindowOffset;
+use fs_dax::PAGE_SIZE;
+
+/// How many ranges of one bucket are looked at: almost always the first is the one.
+const MAX_CHAIN: usize = 8;
+/// How many slots are tried; another one is needed only where a task is interrupted in the middle of a use.
+const MAX_TRIED: usize = 2;
+
+/// The mapped bytes, as readers without the lock see them: see [`crate::Window::hits`].
+#[derive(Clone, Debug)]
+pub struct Hits {
+    pub(crate) entries: EntriesRef,
+    pub(crate) shared: SharedRef,
+    pub(crate) index: Index,
+    pub(crate) range_shift: u32,
+    /// How far from the end of an access the next one may begin to go on with a run, in bytes.
+    pub(crate) slack: u64,
+}
+
+/// A use of bytes of a range: as long as it exists their mapping stays. For a short time only, a copy: who needs room waits
+/// for it. Give it back with [`Hits::leave`], to the window that it came from; one that is lost keeps its range for good.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(all(test, feature = "alloc"), derive(Clone))]
+#[must_use = "a use that is not given back keeps its range for good"]
+pub struct Use {
+    slot: u32,
+    pub(crate) window_offset: WindowOffset,
+    pub(crate) len: u64,
+}
+
+impl Use {
+    /// Where the request's first byte is in the window.
+    pub fn window_offset(&self) -> WindowOffset {
+        self.window_offset
+    }
+
+    /// How many bytes from there on may be used: all that were asked for.
+    #[expect(clippy::len_without_is_empty, reason = "a use of no bytes does not exist")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl Hits {
+    /// A use of all bytes of `request`, if they are mapped in one range with the rights that it needs, and nothing has to be
+    /// noted that needs the lock. If not, [`crate::Window::hit`] and [`crate::Window::access`] know more.
+    ///
+    /// `cpu` is the number of the processor, or any other number that those who call at the same time have different ones of:
+    /// if they are alike it takes the lock more often. `run` is what [`Stream::run`] said of the file's accesses.
+    #[inline]
+    pub fn enter(&self, cpu: usize, run: Run, request: &Request) -> Option<Use> {
+        let (file, offset, len) = (request.file.0, request.offset.0, request.len);
+        let chunk = offset >> self.range_shift;
+        let within = offset - (chunk << self.range_shift);
+        let end = within.checked_add(len)?;
+        if len == 0
+            || end > 1 << self.range_shift
+            || len > (request.mappable_end.0 & !(PAGE_SIZE - 1)).checked_sub(offset)?
+        {
+            return None;
+        }
+        let slot = self.shared.slot(cpu);
+        let (before, near) = match slot.last(file) {
+            Some(last) => (last.chunk(self.range_shift), last.is_near(offset, self.slack)),
+            None if run == Run::None => (None, false),
+            None => return None,
+        };
+        let visit = before != Some(chunk);
+        if visit && (near || run == Run::Strided) {
+            return None;
+        }
+        let hash = self.index.hash(file, chunk);
+        if visit && (hash as u32) < self.shared.followed() {
+            return None;
+        }
+        let (i, entry) = self.find(hash, file, chunk)?;
+        let number =
+            (0..MAX_TRIED).map(|n| cpu.wrapping_add(n)).find(|n| marks::mark(&self.shared.slot(*n).mark, i))?;
+        let slot = self.shared.slot(number);
+        let word = marks::look(&entry.word);
+        let needed = match request.intent {
+            Intent::Read => marks::OPEN,
+            Intent::Write => marks::OPEN | entry::WRITABLE | entry::DIRTY,
+        };
+        let mapped = u64::from(RangeEntry::pages_of(word)) * PAGE_SIZE;
+        // Only of an open range that is marked is the key what it says.
+        if word & needed != needed || entry.key() != (file, chunk) || end > mapped {
+            self.take_back(slot);
+            return None;
+        }
+        entry.set_uses(entry.uses().one_more(self.shared.guard_epoch(), visit));
+        slot.count(request.intent, len);
+        slot.remember(file, offset + len);
+        let window_offset = WindowOffset(u64::from(i) << self.range_shift | within);
+        Some(Use { slot: (number % SLOTS) as u32, window_offset, len })
+    }
+
+    /// Gives a use back.
+    #[inline]
+    pub fn leave(&self, used: Use) {
+        self.take_back(self.shared.slot(used.slot as usize));
+    }
+
+    #[inline]
+    fn take_back(&self, slot: &UseSlot) {
+        if marks::unmark(&slot.mark) {
+            self.awaited();
+        }
+    }
+
+    #[cold]
+    fn awaited(&self) {
+        self.shared.bump();
+    }
+
+    /// The range of a chunk, as far as can be seen without the lock: the table may change at the same time.
+    #[inline]
+    fn find(&self, hash: u64, file: u64, chunk: u64) -> Option<(u32, &RangeEntry)> {
+        let mut at = self.entries.get(self.index.bucket(hash) as usize)?.bucket();
+        for _ in 0..MAX_CHAIN {
+            if at == NIL {
+                break;
+            }
+            let entry = self.entries.get(at as usize)?;
+            if entry.key() == (file, chunk) {
+                return Some((at, entry));
+            }
+            at = entry.chain();
+        }
+        None
+    }
+
+    /// Brings a stream up to date with the uses that it does not know of, before it takes part in an access with the lock.
+    pub fn catch_up(&self, cpu: usize, stream: &mut Stream, request: &Request) {
+        let slot = self.shared.slot(cpu);
+        if let Some(last) = slot.last(request.file.0)
+            && let Some(chunk) = last.chunk(self.range_shift)
+        {
+            stream.catch_up(request.file.0, chunk, last.end());
+        }
+        slot.remember(request.file.0, request.offset.0.saturating_add(request.len));
+    }
+
+    /// How many bytes were used for loads and for stores, without the lock, in all.
+    pub fn bytes(&self) -> (u64, u64) {
+        let mut all = (0, 0);
+        for slot in self.shared.slots() {
+            let (read, written) = slot.bytes();
+            all.0 += read;
+            all.1 += written;
+        }
+        all
+    }
+}

@@ -1,0 +1,110 @@
+//! The slots in which readers without the lock mark what they use: one for each processor.
+
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use crate::access::Intent;
+use crate::marks;
+use fs_dax::PAGE_SIZE;
+
+/// How many there are; more processors share them.
+pub(crate) const SLOTS: usize = 16;
+
+/// How many files a slot remembers, by their keys' last bits.
+const FILES: usize = 4;
+
+/// A slot, on a cache line of its own. But for the mark, only who has the mark writes to it.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct UseSlot {
+    pub(crate) mark: AtomicU32,
+    hits: AtomicUsize,
+    read: AtomicUsize,
+    written: AtomicUsize,
+    last: [Remembered; FILES],
+}
+
+/// Where the last use of a file ended that was made here.
+#[derive(Debug)]
+struct Remembered {
+    /// The lower half of the file's key.
+    file: AtomicU32,
+    /// In pages, rounded up; 0 if there was none.
+    end: AtomicU32,
+}
+
+/// Where a file's last use ended, in pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastEnd(u32);
+
+impl LastEnd {
+    /// In bytes, rounded up to a page.
+    #[inline]
+    pub(crate) fn end(self) -> u64 {
+        u64::from(self.0) * PAGE_SIZE
+    }
+
+    /// The chunk of the last byte.
+    #[inline]
+    pub(crate) fn chunk(self, range_shift: u32) -> Option<u64> {
+        Some((self.end().checked_sub(1)?) >> range_shift)
+    }
+
+    /// Whether an access at `offset` may go on where that use ended.
+    #[inline]
+    pub(crate) fn is_near(self, offset: u64, slack: u64) -> bool {
+        // A page more, for what the rounding took.
+        self.0 > 0 && self.end().abs_diff(offset) <= slack + PAGE_SIZE
+    }
+}
+
+impl UseSlot {
+    pub(crate) const fn new() -> Self {
+        Self {
+            mark: AtomicU32::new(marks::UNUSED),
+            hits: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            last: [const { Remembered { file: AtomicU32::new(0), end: AtomicU32::new(0) } }; FILES],
+        }
+    }
+
+    /// A copy of its own, for the exploration of what can happen next.
+    #[cfg(all(test, feature = "alloc"))]
+    pub(crate) fn fork(&self) -> Self {
+        let copy = Self::new();
+        copy.mark.store(self.mark.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy
+    }
+
+    /// Counts a use of `len` bytes. Two numbers of the same slot are written by one at a time, so that adding is no atomic step.
+    #[inline]
+    pub(crate) fn count(&self, intent: Intent, len: u64) {
+        let add = |counter: &AtomicUsize, more: usize| {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        };
+        add(&self.hits, 1);
+        add(if intent == Intent::Read { &self.read } else { &self.written }, len as usize);
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed) as u64
+    }
+
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.read.load(Ordering::Relaxed) as u64, self.written.load(Ordering::Relaxed) as u64)
+    }
+
+    /// Where the last use of a file ended, if that is remembered here. Another task may be writing it: it is good for guesses.
+    #[inline]
+    pub(crate) fn last(&self, file: u64) -> Option<LastEnd> {
+        let last = &self.last[file as usize % FILES];
+        (last.file.load(Ordering::Relaxed) == file as u32).then(|| LastEnd(last.end.load(Ordering::Relaxed)))
+    }
+
+    #[inline]
+    pub(crate) fn remember(&self, file: u64, end: u64) {
+        let last = &self.last[file as usize % FILES];
+        last.file.store(file as u32, Ordering::Relaxed);
+        last.end.store(u32::try_from(end.div_ceil(PAGE_SIZE)).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! Reads and writes of bytes that are mapped: the shortest way, which takes no lock, sends nothing, and writes no cache line that
+//! another processor writes.
+//!
+//! It answers only where there is nothing else to do. Everything that it does not know leads to [`read`](super::read) and
+//! [`write`](super::write), which begin anew.
+
+use dax_window::Request;
+
+use super::open_file::OpenFile;
+use super::read::read_request;
+use super::{DaxMode, FileIo};
+use crate::Lock;
+use crate::window::DaxWindow;
+
+impl<R: Lock> FileIo<R> {
+    /// Reads all of `buffer` at `offset`; whether that was possible.
+    #[inline]
+    pub(crate) fn read_mapped(&self, file: &OpenFile<R>, buffer: &mut [u8], offset: u64) -> bool {
+        let Some(window) = self.plain_window(file).filter(|_| file.options.is_readable()) else { return false };
+        let inode = &file.inode;
+        let size = inode.size();
+        let Some(end) = offset.checked_add(buffer.len() as u64).filter(|end| *end <= size) else { return false };
+        let request = read_request(file, offset, buffer.len(), window.mappable_end(size));
+        // While the bytes are in use the file cannot be cut.
+        window.read_unlocked(file.run(), &request, buffer, || end <= inode.size())
+    }
+
+    /// Writes all of `buffer` at `offset`, inside the file; whether that was possible.
+    #[inline]
+    pub(crate) fn write_mapped(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64) -> bool {
+        let options = &file.options;
+        let plain = options.is_writable() && !options.is_append() && !options.is_dsync();
+        let Some(window) = self.plain_window(file).filter(|_| plain) else { return false };
+        let inode = &file.inode;
+        let size = inode.size();
+        let Some(end) = offset.checked_add(buffer.len() as u64).filter(|end| *end <= size) else { return false };
+        if inode.has_set_id() {
+            return false;
+        }
+        let request = Request::write(inode.key, offset, buffer.len() as u64, window.mappable_end(size));
+        let still = || end <= inode.size() && !self.may_lack_room(inode, end);
+        let done = window.write_unlocked(file.run(), &request, buffer, still);
+        if done {
+            inode.note_stores();
+        }
+        done
+    }
+
+    /// The window, if all that an access has to look at before is as it most often is.
+    #[inline]
+    fn plain_window(&self, file: &OpenFile<R>) -> Option<&DaxWindow<R>> {
+        let window = self.window.as_ref().ok().filter(|window| window.is_active())?;
+        let volume = &self.volume;
+        let fresh = !file.inode.attr_is_old(self.rpc().platform().coarse_now());
+        // What comes unasked has to be looked for, and whether a file is marked for DAX is asked of its attributes.
+        let plain = self.settings.dax_mode == DaxMode::Always && volume.rpc.connection().notifications().is_none();
+        let usable = volume.check_mounted().is_ok() && volume.check_alive(&file.inode).is_ok();
+        (plain && fresh && usable && file.inode.is_regular()).then_some(&**window)
+    }
+}
