@@ -1,6 +1,7 @@
 //! The mutations: at most sixty, each of which broke a promise that no test held once, or could.
 
 mod famfs;
+mod hits;
 
 use super::mutation::{Edit, Mutation};
 
@@ -10,7 +11,7 @@ const FS: &[&str] = &["--package", "virtio-fs", "--lib", "--tests"];
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Mutation> {
-    MUTATIONS.iter().chain(&famfs::MUTATIONS)
+    MUTATIONS.iter().chain(&hits::MUTATIONS).chain(&famfs::MUTATIONS)
 }
 
 /// Those of virtio-fs and of what it stands on.
