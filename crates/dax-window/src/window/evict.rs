@@ -103,7 +103,7 @@ impl Window {
             } else if visited.visits > 0 && spared < MAX_SPARED {
                 self.entries[i as usize].set_uses(Uses { visits: visited.visits - 1, ..visited });
                 spared += 1;
-                self.to_the_end(i);
+                self.move_to_end(i);
             } else if !self.is_used(i) {
                 return Some(i);
             } else {
@@ -112,13 +112,13 @@ impl Window {
                 if used > SLOTS {
                     return None;
                 }
-                self.to_the_end(i);
+                self.move_to_end(i);
             }
         }
     }
 
     /// Moves a range that is on the eviction queue to its end.
-    fn to_the_end(&mut self, i: u32) {
+    fn move_to_end(&mut self, i: u32) {
         self.park(i);
         self.descriptors[i as usize].clear(flag::PARKED | flag::NEWCOMER);
         self.queue.push_back(&mut self.descriptors, i);
