@@ -41,8 +41,8 @@
 //! ```
 //!
 //! # What it needs
-//! Memory: one [`Descriptor`] of 64 bytes for each range, and [`Tickets`] of 2.5 KiB, which the embedder gives
-//! ([`Storage::from_static`]) or which come from the heap (`Storage::heap`); and 2 KiB for [`Window`] itself. After that
+//! Memory: a [`Descriptor`] and a [`RangeEntry`] of 32 bytes each for each range, [`Tickets`] of 2.5 KiB and [`Shared`] of 1.2 KiB, which
+//! the embedder gives ([`Storage::from_static`]) or which come from the heap (`Storage::heap`); and 2 KiB for [`Window`] itself. After that
 //! nothing is allocated, by no call. A lock around it, from the embedder; 32-bit atomics with read-modify-write.
 //!
 //! # Features
@@ -65,6 +65,9 @@
 //!   unblock anyone; asking again in vain is harmless.
 //! - When there is time (after a set-up, or in a worker) call [`Window::reclaim_step`] until it gives nothing.
 //! - A hit that [`RangeRef::wants_read_ahead`]: call [`Window::read_ahead`], submit, do not wait, report when the replies come.
+//!
+//! - Copies need no lock at all where bytes are mapped: [`Window::hits`] gives what [`Hits::enter`] and [`Hits::leave`] work on, from any
+//!   thread. The window counts such a use as a reference that ends soon.
 //!
 //! # Contract: which races are allowed
 //! - *Two want the same chunk*: the first gets the set-up, the others [`WaitReason::Setup`]; there is no second SETUPMAPPING.
@@ -94,7 +97,7 @@
 //! it still had page-table entries or unwritten stores, its chunk stays closed until a ticket has seen to them.
 //!
 //! # How chunks are found
-//! By a hash of (file, chunk) whose buckets lie in the descriptors themselves: a hit costs two cache lines however large
+//! By a hash of (file, chunk) whose buckets lie in the ranges' entries themselves: a hit costs two cache lines however large
 //! the window is, and a [`Stream`] remembers its last range, which makes it one. By an ordered tree (AVL) over (file,
 //! chunk), for questions about byte ranges: the first range that touches `[a, b)` in O(log n), each further one in O(1)
 //! amortised. The chunks of a file are neighbours in that order, so one tree is every file's ordered set of disjoint
