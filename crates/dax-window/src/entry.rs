@@ -56,6 +56,15 @@ impl Uses {
         u32::from_le_bytes([self.served, self.recent, self.epoch, self.visits])
     }
 
+    /// Which bits of the counts one use more changes, and what they are where it changes none; `epoch` while the guard watches.
+    pub(crate) fn full(epoch: Option<u8>) -> (u32, u32) {
+        let full = |recent, epoch| Self { served: u8::MAX, recent, epoch, visits: 0 }.to_bits();
+        match epoch {
+            Some(epoch) => (full(u8::MAX, u8::MAX), full(u8::MAX, epoch)),
+            None => (full(0, 0), full(0, 0)),
+        }
+    }
+
     /// One use more; `epoch` while the guard watches, `visit` if its stream used another range before.
     #[inline]
     pub(crate) fn one_more(self, epoch: Option<u8>, visit: bool) -> Self {
@@ -150,6 +159,12 @@ impl RangeEntry {
     /// The rights that readers have if they may enter.
     pub(crate) fn rights(&self) -> u32 {
         self.word.load(Ordering::Relaxed) & (WRITABLE | DIRTY)
+    }
+
+    /// Whether these bits of its counts are these already.
+    #[inline]
+    pub(crate) fn counts(&self, mask: u32, full: u32) -> bool {
+        self.uses.load(Ordering::Relaxed) & mask == full
     }
 
     #[inline]

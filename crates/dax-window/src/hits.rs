@@ -21,8 +21,6 @@ use fs_dax::PAGE_SIZE;
 
 /// How many ranges of one bucket are looked at: almost always the first is the one.
 const MAX_CHAIN: usize = 8;
-/// How many slots are tried; another one is needed only where a task is interrupted in the middle of a use.
-const MAX_TRIED: usize = 2;
 
 /// The mapped bytes, as readers without the lock see them: see [`crate::Window::hits`].
 #[derive(Clone, Debug)]
@@ -67,34 +65,35 @@ impl Hits {
     /// if they are alike it takes the lock more often. `run` is what [`Stream::run`] said of the file's accesses.
     #[inline]
     pub fn enter(&self, cpu: usize, run: Run, request: &Request) -> Option<Use> {
+        let (shared, entries) = (&*self.shared, &*self.entries);
         let (file, offset, len) = (request.file.0, request.offset.0, request.len);
         let chunk = offset >> self.range_shift;
-        let within = offset - (chunk << self.range_shift);
-        let end = within.checked_add(len)?;
-        if len == 0
-            || end > 1 << self.range_shift
-            || len > (request.mappable_end.0 & !(PAGE_SIZE - 1)).checked_sub(offset)?
-        {
+        let within = offset & ((1 << self.range_shift) - 1);
+        // Neither sum is too large: what can be mapped ends below both.
+        if len.wrapping_sub(1) >= request.mappable_end.0.saturating_sub(offset) {
             return None;
         }
-        let slot = self.shared.slot(cpu);
+        let (end, mut number) = (within + len, cpu % SLOTS);
+        let mut slot = &shared.slots()[number];
         let (before, near) = match slot.last(file) {
             Some(last) => (last.chunk(self.range_shift), last.is_near(offset, self.slack)),
             None if run == Run::None => (None, false),
             None => return None,
         };
         let visit = before != Some(chunk);
-        if visit && (near || run == Run::Strided) {
-            return None;
-        }
         let hash = self.index.hash(file, chunk);
-        if visit && (hash as u32) < self.shared.followed() {
+        if visit && (near || run == Run::Strided || (hash as u32) < shared.followed()) {
             return None;
         }
-        let (i, entry) = self.find(hash, file, chunk)?;
-        let number =
-            (0..MAX_TRIED).map(|n| cpu.wrapping_add(n)).find(|n| marks::mark(&self.shared.slot(*n).mark, i))?;
-        let slot = self.shared.slot(number);
+        let (i, entry) = self.find(entries, hash, file, chunk)?;
+        if !marks::mark(&slot.mark, i) {
+            // Somebody was interrupted in the middle of a use.
+            number = (number + 1) % SLOTS;
+            slot = &shared.slots()[number];
+            if !marks::mark(&slot.mark, i) {
+                return None;
+            }
+        }
         let word = marks::look(&entry.word);
         let needed = match request.intent {
             Intent::Read => marks::OPEN,
@@ -106,11 +105,13 @@ impl Hits {
             self.take_back(slot);
             return None;
         }
-        entry.set_uses(entry.uses().one_more(self.shared.guard_epoch(), visit));
+        if !shared.is_full(entry) || visit {
+            entry.set_uses(entry.uses().one_more(shared.guard_epoch(), visit));
+        }
         slot.count(request.intent, len);
         slot.remember(file, offset + len);
         let window_offset = WindowOffset(u64::from(i) << self.range_shift | within);
-        Some(Use { slot: (number % SLOTS) as u32, window_offset, len })
+        Some(Use { slot: number as u32, window_offset, len })
     }
 
     /// Gives a use back.
@@ -133,13 +134,13 @@ impl Hits {
 
     /// The range of a chunk, as far as can be seen without the lock: the table may change at the same time.
     #[inline]
-    fn find(&self, hash: u64, file: u64, chunk: u64) -> Option<(u32, &RangeEntry)> {
-        let mut at = self.entries.get(self.index.bucket(hash) as usize)?.bucket();
+    fn find<'e>(&self, entries: &'e [RangeEntry], hash: u64, file: u64, chunk: u64) -> Option<(u32, &'e RangeEntry)> {
+        let mut at = entries.get(self.index.bucket(hash) as usize)?.bucket();
         for _ in 0..MAX_CHAIN {
             if at == NIL {
                 break;
             }
-            let entry = self.entries.get(at as usize)?;
+            let entry = entries.get(at as usize)?;
             if entry.key() == (file, chunk) {
                 return Some((at, entry));
             }

@@ -9,7 +9,7 @@ use core::ops::{Deref, DerefMut};
 
 use crate::config::ConfigError;
 use crate::descriptor::Descriptor;
-use crate::entry::RangeEntry;
+use crate::entry::{RangeEntry, Uses};
 use crate::slots::{SLOTS, UseSlot};
 use crate::tickets::{MAX_TICKETS, Tickets, TicketsRef};
 
@@ -39,6 +39,16 @@ struct Policy {
     followed: AtomicU32,
     /// Whether the guard watches, and its epoch.
     guard: AtomicU32,
+    /// What [`Uses::full`] says of that.
+    mask: AtomicU32,
+    full: AtomicU32,
+}
+
+impl Policy {
+    const fn new() -> Self {
+        let [followed, guard, mask, full] = [const { AtomicU32::new(0) }; 4];
+        Self { followed, guard, mask, full }
+    }
 }
 
 /// Of [`Policy::guard`]: it watches.
@@ -49,7 +59,7 @@ impl Shared {
     pub const fn new() -> Self {
         Self {
             slots: [const { UseSlot::new() }; SLOTS],
-            policy: Policy { followed: AtomicU32::new(0), guard: AtomicU32::new(0) },
+            policy: Policy::new(),
             seq: AtomicU32::new(0),
             any_dropped: AtomicBool::new(false),
             taken: AtomicBool::new(false),
@@ -68,11 +78,9 @@ impl Shared {
         copy.seq.store(self.seq.load(Ordering::Relaxed), Ordering::Relaxed);
         assert!(!self.any_dropped());
         let slots = core::array::from_fn(|slot| self.slots[slot].fork());
-        let policy = Policy {
-            followed: AtomicU32::new(self.policy.followed.load(Ordering::Relaxed)),
-            guard: AtomicU32::new(self.policy.guard.load(Ordering::Relaxed)),
-        };
-        Self { slots, policy, ..copy }
+        let copy = Self { slots, ..copy };
+        copy.set_policy(self.followed(), self.guard_epoch());
+        copy
     }
 
     /// The slot of a processor.
@@ -98,11 +106,21 @@ impl Shared {
         (guard & WATCHES != 0).then_some(guard as u8)
     }
 
+    /// Whether one use more, of the chunk that was used before, changes no count of a range.
+    #[inline]
+    pub(crate) fn is_full(&self, entry: &RangeEntry) -> bool {
+        let (mask, full) = (&self.policy.mask, &self.policy.full);
+        entry.counts(mask.load(Ordering::Relaxed), full.load(Ordering::Relaxed))
+    }
+
     /// Says what hits without the lock have to know.
     pub(crate) fn set_policy(&self, followed: u32, guard_epoch: Option<u8>) {
         let guard = guard_epoch.map_or(0, |epoch| WATCHES | u32::from(epoch));
-        if self.policy.guard.load(Ordering::Relaxed) != guard {
+        let (mask, full) = Uses::full(guard_epoch);
+        if self.policy.guard.load(Ordering::Relaxed) != guard || self.policy.mask.load(Ordering::Relaxed) == 0 {
             self.policy.guard.store(guard, Ordering::Relaxed);
+            self.policy.mask.store(mask, Ordering::Relaxed);
+            self.policy.full.store(full, Ordering::Relaxed);
         }
         if self.followed() != followed {
             self.policy.followed.store(followed, Ordering::Relaxed);
