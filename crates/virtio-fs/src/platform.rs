@@ -73,10 +73,12 @@ pub unsafe trait Platform: Send + Sync {
     /// Returns a number of the task, thread or processor that calls, another one for each that may call at the same time.
     /// `None`, the default: that is not known.
     ///
-    /// By it the driver holds each call to a time of its own, whatever the device does: the deadline of its longest class of
-    /// request, and one [`request_timeout`](struct@crate::Config#structfield.request_timeout) for all other requests together.
-    /// Without it each request has its own deadline, and a call that sends many may take many. Asked once a call and once a
-    /// request, so it should be cheap; a kernel with one thread returns a constant.
+    /// The driver holds each call to a time of its own, whatever the device does: the deadline of its longest class of
+    /// request, and one [`request_timeout`](struct@crate::Config#structfield.request_timeout) for all other requests together;
+    /// calls that move all bytes that they are asked to have one more for each MiB moved. Without this number, calls
+    /// that overlap share the time of the one that may go on for longest: a call with none beside it keeps its own, one that
+    /// is never alone may take longer. Asked once a call and once a request, so it should be cheap; a kernel with one thread
+    /// returns a constant.
     fn task(&self) -> Option<NonZeroU64> {
         None
     }

@@ -80,11 +80,10 @@ impl Watch {
         let requests = device(&self.device).requests - before;
         logger::tell(|| format!("{start:?} + {took:?}: {name}, {requests} requests"));
         // What others have to let go of, and what is under way that nobody awaits yet, is waited for besides.
-        let budget = if long { LONG + SHORT } else { SHORT + SHORT } + WINDOW.max(SHORT);
+        let budget = if long { LONG + SHORT } else { SHORT + SHORT } + WINDOW;
         let (budget, most) = match name {
-            // Parts, each of which brings something.
-            WHOLE_READ => (budget * 5000, self.limits.whole_requests),
-            WHOLE_WRITE => (budget * 500, self.limits.whole_requests),
+            // They have time to move what is a MiB at most.
+            WHOLE_READ | WHOLE_WRITE => (budget + SHORT, self.limits.whole_requests),
             // A second look after FSYNC or FALLOCATE is a call of its own.
             FAULT => (budget * 2, self.limits.requests),
             _ => (budget + extra, self.limits.requests),

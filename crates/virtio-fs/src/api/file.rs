@@ -12,8 +12,8 @@ use crate::rpc::budget::Call;
 use crate::rpc::space;
 use crate::{DefaultLock, Error, Lock, Map, MapMut, SetAttr};
 
-/// What is read in one call of a longer one, in bytes.
-const PART: usize = 4 << 20;
+/// What a call reads or writes at a time of more that it has to, in bytes.
+const PART: usize = 1 << 20;
 const NOT_FOR_READING: Error = Error::refused(Errno::EBADF, "the file is not open for reading");
 const NOT_FOR_WRITING: Error = Error::refused(Errno::EBADF, "the file is not open for writing");
 
@@ -127,19 +127,24 @@ impl<R: Lock> File<R> {
         self.mounted.io.write(&self.open, buffer, offset)
     }
 
-    /// Reads exactly `buffer.len()` bytes. Each part of 4 MiB has the time of a call.
+    /// Reads exactly `buffer.len()` bytes. The call has time for each MiB that comes.
     ///
     /// # Errors
     ///
     /// As [`File::read_at`]; ENODATA at the end of the file; EIO of a server that gives next to nothing at a time.
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> Result<(), Error> {
+        if self.mounted.io.read_mapped(&self.open, buffer, offset) {
+            return Ok(());
+        }
+        let call = self.check_readable()?;
         let mut progress = Progress::new();
         while !buffer.is_empty() {
             let part = buffer.len().min(PART);
-            match self.read_at(&mut buffer[..part], offset)? {
+            match self.mounted.io.read(&self.open, &mut buffer[..part], offset)? {
                 0 => return Err(Error::refused(Errno::ENODATA, "the file ends before the buffer is full")),
                 count => {
                     progress.made(count)?;
+                    self.mounted.rpc().connection().moved(&call, count);
                     buffer = &mut buffer[count..];
                     offset += count as u64;
                 }
@@ -148,18 +153,24 @@ impl<R: Lock> File<R> {
         Ok(())
     }
 
-    /// Writes all of `buffer`.
+    /// Writes all of `buffer`. The call has time for each MiB that the server takes.
     ///
     /// # Errors
     ///
     /// As [`File::write_at`]; EIO if the server takes nothing, or next to nothing at a time.
     pub fn write_all_at(&self, mut buffer: &[u8], mut offset: u64) -> Result<(), Error> {
+        if self.mounted.io.write_mapped(&self.open, buffer, offset) {
+            return Ok(());
+        }
+        let call = self.check_writable()?;
         let mut progress = Progress::new();
         while !buffer.is_empty() {
-            match self.write_at(buffer, offset)? {
+            let part = buffer.len().min(PART);
+            match self.mounted.io.write(&self.open, &buffer[..part], offset)? {
                 0 => return Err(Error::refused(Errno::EIO, "the server took no byte of a write")),
                 count => {
                     progress.made(count)?;
+                    self.mounted.rpc().connection().moved(&call, count);
                     buffer = &buffer[count..];
                     offset += count as u64;
                 }

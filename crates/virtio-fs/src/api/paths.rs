@@ -11,9 +11,8 @@ use crate::volume::inode::Inode;
 use crate::volume::path::{self, Last};
 use crate::{Error, File, Lock, Node, OpenOptions, ReadDir, VirtioFs};
 
-/// What [`VirtioFs::read`] asks for at once, in bytes, of a file that claims as much: at first, and at most.
+/// What [`VirtioFs::read`] asks for at once, in bytes, of a file that claims as much.
 const AT_ONCE: usize = 1 << 20;
-const MOST_AT_ONCE: usize = 4 << 20;
 /// How far it follows a file past the size that was stated when it was opened, in bytes: some files state none.
 const MOST_UNSTATED: usize = 16 << 20;
 
@@ -56,15 +55,20 @@ impl<R: Lock> VirtioFs<R> {
     /// EINVAL for options that contradict each other, EISDIR for a directory, EEXIST, ENOENT, and the server's own.
     pub fn open(&self, path: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
         let _call = self.mounted.check()?;
+        self.opened(path.as_ref(), options)
+    }
+
+    /// Opens or creates a file within a call.
+    fn opened(&self, path: &[u8], options: OpenOptions) -> Result<File<R>, Error> {
         let start = self.mounted.volume().root()?;
-        let open = self.mounted.io.open_path(self.credentials(), start, path.as_ref(), options)?;
+        let open = self.mounted.io.open_path(self.credentials(), start, path, options)?;
         Ok(File::new(self.mounted.clone(), open))
     }
 
     /// Reads a whole file, which has to fit into memory: it is as large as the server makes it. For files of a server that is
     /// not trusted there is [`VirtioFs::read_up_to`].
     ///
-    /// Each part of up to 4 MiB has the time of a call.
+    /// The call has time for each MiB that comes.
     ///
     /// # Errors
     ///
@@ -79,9 +83,11 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// As [`VirtioFs::read`]; EFBIG for a file that is larger.
     pub fn read_up_to(&self, path: impl AsRef<[u8]>, most: usize) -> Result<Vec<u8>, Error> {
-        let file = self.open(path, OpenOptions::new().read(true))?;
+        let call = self.mounted.check()?;
+        let file = self.opened(path.as_ref(), OpenOptions::new().read(true))?;
         let mut bytes = Vec::new();
-        let stated = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        self.mounted.volume().attr(self.credentials(), &file.open.inode, file.open.handle.fh)?;
+        let stated = usize::try_from(file.open.inode.size()).unwrap_or(usize::MAX);
         let mut progress = Progress::new();
         let mut want = AT_ONCE;
         loop {
@@ -102,17 +108,18 @@ impl<R: Lock> VirtioFs<R> {
                 .try_reserve(len)
                 .map_err(|_| Error::refused(Errno::ENOMEM, "no memory for the contents of a file"))?;
             bytes.resize(start + len, 0);
-            let count = file.read_at(&mut bytes[start..], start as u64)?;
+            let count = self.mounted.io.read(&file.open, &mut bytes[start..], start as u64)?;
             bytes.truncate(start + count);
             if count == 0 {
                 return Ok(bytes);
             }
             progress.made(count)?;
+            self.mounted.rpc().connection().moved(&call, count);
             if bytes.len() > most {
                 return Err(Error::refused(Errno::EFBIG, "a file larger than the caller takes"));
             }
             // What is claimed costs memory only as it comes, and time as much as it brings.
-            want = if count < len { (count * 2).next_multiple_of(4096) } else { want * 2 }.clamp(4096, MOST_AT_ONCE);
+            want = if count < len { (count * 2).next_multiple_of(4096) } else { want * 2 }.clamp(4096, AT_ONCE);
         }
     }
 
@@ -122,7 +129,8 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// As [`VirtioFs::open`] and [`File::write_at`].
     pub fn write(&self, path: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), Error> {
-        let file = self.open(path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        let _call = self.mounted.check()?;
+        let file = self.opened(path.as_ref(), OpenOptions::new().write(true).create(true).truncate(true))?;
         file.write_all_at(bytes, 0)?;
         file.close()
     }

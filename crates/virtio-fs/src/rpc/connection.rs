@@ -254,8 +254,9 @@ impl<R: Lock> Connection<R> {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// How long a call may take that another one waits for.
+    /// How long a call may take that another one waits for. Whoever asks begins to wait, which counts for its own time.
     pub(crate) fn patience(&self) -> Duration {
+        let _ = self.budgets.end(self.platform.task(), self.platform.now(), self.deadlines.short);
         self.deadlines.of_a_call()
     }
 
@@ -350,9 +351,14 @@ impl<R: Lock> Connection<R> {
         }
     }
 
-    /// Begins a call, which has a time of its own where the platform says who calls.
+    /// Begins a call, which has a time of its own.
     pub(crate) fn begin_call(&self) -> Call<'_> {
         self.budgets.begin(self.platform.task())
+    }
+
+    /// Notes that a call has moved so many bytes, and may take longer for it.
+    pub(crate) fn moved(&self, call: &Call<'_>, bytes: usize) {
+        self.budgets.moved(self.platform.task(), call, bytes as u64);
     }
 
     /// How long a request that is sent now may take, and its caller wait for room.

@@ -1,11 +1,13 @@
 //! A call's time and requests are bounded, whatever the device does: the deadline of its longest class of request, one short
 //! one for all the rest, and something moved by each request.
 
+use std::future::Future as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use fuse_proto::Errno;
+use fuse_proto::{Errno, FallocateMode};
 use virtio_fs::{Config, Error, OpenOptions, VirtioFs};
 
 use crate::rig::content::{assert_same, content};
@@ -67,15 +69,120 @@ fn many_slow_requests_share_the_time_of_a_call() {
 
 #[test]
 fn every_call_has_a_time_of_its_own() {
-    let peer = Peer::new(Kind::Strict).with_skipping_clock();
-    deep(&peer);
-    let fs = peer.mount_with(config(&peer)).unwrap();
-    slow(&peer, SHORT * 9 / 10);
-    for _ in 0..10 {
-        fs.statfs().expect("in time");
+    for tasks in [true, false] {
+        let peer = Peer::new(Kind::Strict).with_skipping_clock();
+        let peer = if tasks { peer } else { peer.with_unknown_tasks() };
+        deep(&peer);
+        let fs = peer.mount_with(config(&peer)).unwrap();
+        slow(&peer, SHORT * 9 / 10);
+        for _ in 0..10 {
+            fs.statfs().expect("in time");
+        }
+        peer.strict().behave();
+        peer.finish(fs);
     }
+}
+
+#[test]
+fn a_platform_that_does_not_say_who_calls_is_held_up_no_longer() {
+    type Call = fn(&VirtioFs, &str) -> Result<(), Error>;
+    let calls: [(&str, Call); 4] = [
+        ("lookup", |fs, path| fs.lookup(path).map(drop)),
+        ("open", |fs, path| fs.open(path, BOTH).map(drop)),
+        ("read", |fs, path| fs.read(path).map(drop)),
+        ("write", |fs, path| fs.write(path, &[1; 100_000])),
+    ];
+    for (name, call) in calls {
+        let peer = Peer::new(Kind::Strict).with_skipping_clock().with_unknown_tasks();
+        let path = deep(&peer);
+        let fs = peer.mount_with(config(&peer)).unwrap();
+        let count = slow(&peer, STEP);
+        let (result, took) = took(&peer, || call(&fs, &path));
+        assert_eq!(result.expect_err(name).errno(), Errno::ETIMEDOUT, "{name}");
+        assert!(took <= SHORT * 2 + STEP, "{name}: {took:?}");
+        assert!(count.load(Ordering::Relaxed) <= 9, "{name}");
+        peer.strict().behave();
+        assert_eq!(fs.read(&path).unwrap(), b"far down", "slow is not dead");
+        peer.finish(fs);
+    }
+}
+
+/// READ and WRITE move as much as asked for, 16 s a MiB, or 600 bytes a second: more than next to nothing.
+fn slow_data(peer: &Peer, whole: bool) {
+    let clock = peer.clock().clone();
+    peer.strict().misbehave(move |request| {
+        let asked = match request.opcode() {
+            op::READ | op::WRITE => u32_at(&request.bytes, 56),
+            _ => return Act::Serve,
+        };
+        clock.advance(if whole { Duration::from_micros(16) * asked } else { Duration::from_secs(1) });
+        let moved = asked.min(600);
+        match request.opcode() {
+            _ if whole || asked == 0 => Act::Serve,
+            op::READ => Act::Invent(vec![7; moved as usize]),
+            _ => Act::Invent([moved, 0].map(u32::to_le_bytes).concat()),
+        }
+    });
+}
+
+#[test]
+fn calls_that_move_all_bytes_have_time_for_what_they_move() {
+    type Call = fn(&VirtioFs, usize) -> Result<(), Error>;
+    let calls: [(&str, Call); 4] = [
+        ("write_all_at", |fs, len| fs.open("file", BOTH)?.write_all_at(&vec![1; len], 0)),
+        ("read_exact_at", |fs, len| fs.open("file", BOTH)?.read_exact_at(&mut vec![0; len], 0)),
+        ("read", |fs, _| fs.read("file").map(drop)),
+        ("write", |fs, len| fs.write("file", &vec![1; len])),
+    ];
+    for ((name, call), tasks) in calls.into_iter().flat_map(|call| [(call, true), (call, false)]) {
+        // Four MiB take longer than a call that moves nothing may; a hundred kB, 600 bytes at a time, take too long.
+        for (whole, len) in [(true, 4 << 20), (false, 100_000)] {
+            let mut peer = Peer::new(Kind::Strict).with_skipping_clock();
+            peer = if tasks { peer } else { peer.with_unknown_tasks() };
+            peer.put("file", &vec![7; len]);
+            let fs = peer.mount_with(config(&peer).data_buffer_size(64 << 10)).unwrap();
+            slow_data(&peer, whole);
+            let (result, took) = took(&peer, || call(&fs, len));
+            if whole {
+                result.expect(name);
+                assert!(took > SHORT * 2, "{name}: {took:?}");
+            } else {
+                assert_eq!(result.expect_err(name).errno(), Errno::ETIMEDOUT, "{name}");
+                assert!(took <= SHORT * 3, "{name}: {took:?}");
+            }
+            peer.strict().behave();
+            peer.leaks();
+            drop(fs);
+            peer.end_expecting(|_| true);
+        }
+    }
+}
+
+#[test]
+fn a_wait_for_others_counts_for_the_call_that_waits() {
+    let mut peer = Peer::new(Kind::Strict).with_skipping_clock();
+    peer.put("file", &content(6, 8192));
+    let fs = peer.mount_with(config(&peer).dax(true)).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    // It is given up and not answered, and keeps a range of the window until its time is over.
+    peer.strict().misbehave(|request| match request.opcode() {
+        op::SETUPMAPPING | op::READ | op::FALLOCATE => Act::Hold,
+        _ => Act::Serve,
+    });
+    let mut buffer = [0; 100];
+    let mut read = Box::pin(file.read_async(&mut buffer, 0));
+    assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(read);
+    let mode = FallocateMode::PUNCH_HOLE | FallocateMode::KEEP_SIZE;
+    let (result, took) = took(&peer, || file.allocate(mode, 0, 4096));
+    assert_eq!(result.unwrap_err().errno(), Errno::ETIMEDOUT);
+    assert!(took > LONG, "FALLOCATE was sent, and the wait for the window came before it: {took:?}");
+    assert!(took <= LONG + SHORT, "{took:?}");
     peer.strict().behave();
-    peer.finish(fs);
+    drop(file);
+    peer.leaks();
+    drop(fs);
+    peer.end_expecting(|_| true);
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     read_only: bool,
     identity: bool,
     access: WindowAccess,
+    /// Whether the platform says who calls.
+    tasks: bool,
     /// Whether waits end by themselves, if the test has a clock of its own.
     driven: Option<bool>,
     clock: OnceCell<Arc<DrivenClock>>,
@@ -85,6 +87,7 @@ impl Peer {
             read_only: false,
             identity: false,
             access: WindowAccess::LoadsAndStores,
+            tasks: true,
             driven: None,
             clock: OnceCell::new(),
             options: strict::Options::default(),
@@ -127,6 +130,12 @@ impl Peer {
     /// The window can be reached like this only.
     pub(crate) fn with_access(mut self, access: WindowAccess) -> Self {
         self.access = access;
+        self
+    }
+
+    /// The platform does not say who calls, as is the default.
+    pub(crate) fn with_unknown_tasks(mut self) -> Self {
+        self.tasks = false;
         self
     }
 
@@ -252,6 +261,7 @@ impl Peer {
         };
         let platform =
             TestPlatform::new(clock, self.window().cloned(), waiting, self.mapped.clone()).with_access(self.access);
+        let platform = if self.tasks { platform } else { platform.with_unknown_tasks() };
         let _ = self.slept.set(platform.slept.clone());
         platform
     }

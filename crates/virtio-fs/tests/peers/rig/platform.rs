@@ -30,6 +30,8 @@ pub(crate) struct TestPlatform {
     window: Option<Arc<Window>>,
     waiting: Waiting,
     access: WindowAccess,
+    /// Whether it says who calls.
+    tasks: bool,
     /// How often it slept for an interrupt.
     pub(crate) slept: Arc<AtomicU64>,
     /// Windows mapped and not unmapped.
@@ -39,7 +41,12 @@ pub(crate) struct TestPlatform {
 impl TestPlatform {
     pub(crate) fn new(clock: Clock, window: Option<Arc<Window>>, waiting: Waiting, mapped: Arc<AtomicU64>) -> Self {
         let access = WindowAccess::LoadsAndStores;
-        Self { clock, window, waiting, access, slept: Arc::default(), mapped }
+        Self { clock, window, waiting, access, tasks: true, slept: Arc::default(), mapped }
+    }
+
+    pub(crate) fn with_unknown_tasks(mut self) -> Self {
+        self.tasks = false;
+        self
     }
 
     pub(crate) fn with_access(mut self, access: WindowAccess) -> Self {
@@ -63,7 +70,7 @@ unsafe impl Platform for TestPlatform {
         thread_local! {
             static TASK: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
         }
-        NonZeroU64::new(TASK.with(|task| *task))
+        NonZeroU64::new(TASK.with(|task| *task)).filter(|_| self.tasks)
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
