@@ -3,28 +3,33 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use fuse_proto::NodeId;
+use fuse_proto::{ForgetOne, NodeId};
 use lock_api::Mutex;
 
 use crate::Lock;
 use crate::rpc::{Rpc, forget};
 
-/// Owed FORGETs are sent once there are this many.
-const BATCH: usize = 32;
+/// So many fit into a request without a buffer for data.
+const SMALL_BATCH: usize = 32;
 
-/// More than this many are not owed without waiting for room to send them.
-const MOST_OWED: usize = 1024;
+/// The most that are sent in one request.
+const LARGE_BATCH: usize = 512;
+
+/// More than so many batches are not owed without waiting for room to send them.
+const MOST_BATCHES: usize = 4;
 
 /// See the module.
 pub(crate) struct Forgets<R: Lock> {
     rpc: Arc<Rpc<R>>,
     owed: Mutex<R, Vec<(NodeId, u64)>>,
+    /// Those that are owed are sent once there are this many.
+    batch: usize,
 }
 
 impl<R: Lock> Forgets<R> {
-    /// Nothing owed yet.
-    pub(crate) fn new(rpc: Arc<Rpc<R>>) -> Self {
-        Self { rpc, owed: Mutex::new(Vec::new()) }
+    /// Nothing owed yet. The server keeps what is owed, beside the `inodes` that are held at most: a part of them more.
+    pub(crate) fn new(rpc: Arc<Rpc<R>>, inodes: usize) -> Self {
+        Self { rpc, owed: Mutex::new(Vec::new()), batch: (inodes / 2).clamp(SMALL_BATCH, LARGE_BATCH) }
     }
 
     /// Notes look-ups to give back; sends them when there are enough.
@@ -35,13 +40,13 @@ impl<R: Lock> Forgets<R> {
         let batch = {
             let mut owed = self.owed.lock();
             owed.push((nodeid, lookups));
-            if owed.len() < BATCH {
+            if owed.len() < self.batch {
                 return;
             }
             core::mem::take(&mut *owed)
         };
         // A device that takes none must not make the list grow for ever.
-        self.send(&batch, batch.len() >= MOST_OWED);
+        self.send(&batch, batch.len() >= MOST_BATCHES * self.batch.max(SMALL_BATCH * 8));
     }
 
     /// Sends those that are owed, if there is room.
@@ -67,18 +72,22 @@ impl<R: Lock> Forgets<R> {
         // A node that is opened for somebody who gave up has to be released first.
         let opened = connection.abandoned_opens();
         let (mut later, batch): (Vec<_>, Vec<_>) = batch.iter().copied().partition(|(node, _)| opened.contains(node));
-        let mut sendable = batch.chunks(BATCH);
-        for some in sendable.by_ref() {
+        let mut rest = &batch[..];
+        let mut most = LARGE_BATCH.min(connection.data_buffer_size() / size_of::<ForgetOne>()).max(SMALL_BATCH);
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(most.min(rest.len()));
             match forget::forget(&self.rpc, some, patient) {
-                Ok(true) => {}
-                Ok(false) => {
-                    later.extend(some);
-                    break;
+                Ok(true) => rest = others,
+                // Others have the buffers: what needs none may go all the same.
+                Ok(false) if some.len() > SMALL_BATCH => most = SMALL_BATCH,
+                Ok(false) => break,
+                Err(error) => {
+                    log::warn!("virtio-fs: {} FORGETs were not sent: {error}", some.len());
+                    rest = others;
                 }
-                Err(error) => log::warn!("virtio-fs: {} FORGETs were not sent: {error}", some.len()),
             }
         }
-        later.extend(sendable.flatten());
+        later.extend(rest);
         if !later.is_empty() {
             self.owed.lock().extend(later);
         }

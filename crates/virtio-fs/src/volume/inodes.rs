@@ -42,7 +42,7 @@ impl<R: Lock> Inodes<R> {
     /// No inodes yet; `mapped` is who maps their bytes.
     pub(crate) fn new(rpc: Arc<Rpc<R>>, mapped: Option<Arc<dyn MappedBytes>>, limits: Limits) -> Self {
         Self {
-            forgets: Forgets::new(rpc.clone()),
+            forgets: Forgets::new(rpc.clone(), limits.max_inodes),
             rpc,
             table: Mutex::new(InodeTable::new()),
             names: NameCache::new(limits.max_names),
