@@ -2,7 +2,9 @@
 
 mod one;
 mod output;
+mod share;
 mod shared;
+mod twins;
 mod words;
 
 use crate::{

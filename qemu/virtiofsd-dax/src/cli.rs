@@ -161,10 +161,10 @@ pub struct Options {
     pub record: Option<PathBuf>,
 
     /// For tests: make something go wrong. REQUEST is a request of FUSE like `fsync` or `setupmapping`, or `any`;
-    /// ACTION is an error like `EIO`, answered with nothing done, or `unknown` (it is done, and EIO answered),
-    /// `delay-MS`, `lose` (no answer ever), `hang` (no answers to anything any more) or `crash`. With @N it happens to the
-    /// N-th such request only. May be given several times
-    #[arg(long, value_name = "REQUEST:ACTION[@N]")]
+    /// ACTION is an error like `EIO`, answered with nothing done, or `unknown` (it is done, and EIO answered), `lie` (it is
+    /// done, and noise answered, until a session ends), `delay-MS`, `lose` (no answer ever), `hang` (no answers to anything any more) or `crash`.
+    /// With @N it happens to the N-th such request only, with @N-M to the N-th to M-th. May be given several times
+    #[arg(long, value_name = "REQUEST:ACTION[@N[-M]]")]
     pub fault: Vec<Fault>,
 
     /// How much is logged to standard error

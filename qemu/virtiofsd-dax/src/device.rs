@@ -148,15 +148,16 @@ impl<F: HostFs> Engine<F> {
         }
     }
 
-    /// What a fault leaves to be done: nothing if it took the request over, else whether the answer is a lie.
-    fn fault(&self, reply: &Reply<'_, F>, slot: &Slot, request: &Request, scratch: &Scratch) -> Option<bool> {
+    /// What a fault leaves to be done: nothing if it took the request over, else how honest the answer is.
+    fn fault(&self, reply: &Reply<'_, F>, slot: &Slot, request: &Request, scratch: &Scratch) -> Option<Honesty> {
         let action = lock(&self.faults).next(request.header.opcode);
         match action {
-            None => return Some(false),
-            Some(Action::Unknown) => return Some(true),
+            None => return Some(Honesty::Honest),
+            Some(Action::Unknown) => return Some(Honesty::Failed),
+            Some(Action::Lie) => return Some(Honesty::Noise),
             Some(Action::Delay(time)) => {
                 fault::wait(time);
-                return Some(false);
+                return Some(Honesty::Honest);
             }
             Some(Action::Lose) => {}
             Some(Action::Hang) => {
@@ -172,8 +173,8 @@ impl<F: HostFs> Engine<F> {
     fn set_up(&self, reply: &Reply<'_, F>, setups: Vec<(Slot, Request)>, scratch: &Scratch) {
         let mut asked = Vec::with_capacity(setups.len());
         for (slot, request) in setups {
-            if let Some(unknown) = self.fault(reply, &slot, &request, scratch) {
-                asked.push((slot, request, unknown));
+            if let Some(honesty) = self.fault(reply, &slot, &request, scratch) {
+                asked.push((slot, request, honesty));
             }
         }
         if asked.is_empty() {
@@ -181,25 +182,72 @@ impl<F: HostFs> Engine<F> {
         }
         let requests: Vec<&Request> = asked.iter().map(|(_, request, _)| request).collect();
         let errors = self.worker.set_up(&requests);
-        for ((slot, request, unknown), errno) in asked.iter().zip(errors) {
-            reply.refuse(slot, request, scratch, if *unknown { libc::EIO } else { errno });
+        for ((slot, request, honesty), errno) in asked.iter().zip(errors) {
+            reply.refuse(slot, request, scratch, honesty.errno(errno));
         }
     }
 
     fn one(&self, reply: &Reply<'_, F>, slot: &Slot, request: &Request, scratch: &mut Scratch) {
-        let Some(unknown) = self.fault(reply, slot, request, scratch) else { return };
+        let Some(honesty) = self.fault(reply, slot, request, scratch) else { return };
         if request.header.opcode == opcode::REMOVEMAPPING {
             let errno = self.worker.remove(request);
-            reply.refuse(slot, request, scratch, if unknown { libc::EIO } else { errno });
+            reply.refuse(slot, request, scratch, honesty.errno(errno));
             return;
         }
         let mut len = self.worker.serve(request, scratch, slot.room());
-        if unknown && len >= OUT_HEADER {
-            len = scratch.reply_header(request.header.unique, -libc::EIO);
+        match honesty {
+            Honesty::Failed if len >= OUT_HEADER => {
+                len = scratch.reply_header(request.header.unique, -libc::EIO);
+            }
+            Honesty::Noise => garble(scratch, request.header.unique, len),
+            Honesty::Honest | Honesty::Failed => {}
         }
         let error = if len == 0 { 0 } else { scratch.reply_error() };
         reply.note(request, error, len);
         reply.give(slot, scratch, len);
+    }
+}
+
+/// What an answer has to do with what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Honesty {
+    /// It is the truth.
+    Honest,
+    /// It says that it failed.
+    Failed,
+    /// It is noise.
+    Noise,
+}
+
+impl Honesty {
+    /// The errno to answer where there is nothing else in an answer.
+    fn errno(self, truth: i32) -> i32 {
+        match self {
+            Honesty::Honest => truth,
+            Honesty::Failed => libc::EIO,
+            // The other one.
+            Honesty::Noise if truth == 0 => libc::EIO,
+            Honesty::Noise => 0,
+        }
+    }
+}
+
+/// Puts noise into a reply of `len` bytes: into its body, and for some into the length or the error of its header.
+fn garble(scratch: &Scratch, unique: u64, len: usize) {
+    /// No more than this is changed, in bytes: fields are at the beginning.
+    const MOST: usize = 512;
+    let mut noise = fault::noise(unique);
+    let kind = noise() % 4;
+    for offset in (OUT_HEADER..len.min(MOST)).step_by(4).filter(|offset| offset + 4 <= len) {
+        // Small numbers pass more checks than large ones; the smallest are those of nodes and open files, which a guest would
+        // take for what it asked for.
+        let word = if noise() % 2 == 0 { 4096 + noise() % 4096 } else { noise() };
+        scratch.amend(offset, |_| word);
+    }
+    match kind {
+        0 => scratch.amend(0, |len| len.wrapping_add(noise() % 64).wrapping_sub(32)),
+        1 => scratch.amend(4, |_| (noise() % 1200).wrapping_neg()),
+        _ => {}
     }
 }
 

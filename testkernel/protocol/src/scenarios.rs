@@ -95,10 +95,12 @@ macro_rules! for_each_scenario {
                 daemon_stops: BOTH_DAEMONS;
                 daemon_killed: WITH_WINDOW;
                 daemon_slow: WITH_WINDOW;
+                daemon_lies: WITH_WINDOW;
                 interrupts_lost: WITH_MESSAGES;
                 reset_under_load: BOTH_DAEMONS;
                 host_replaces: WITH_WINDOW;
                 host_cuts: WITH_WINDOW;
+                two_guests: WITH_WINDOW;
             }
             mmap {
                 read_fault_4k: WITH_WINDOW;

@@ -2,23 +2,21 @@
 
 use super::{
     output::{Outcome, TestResult},
+    share::{MEMORY, witnessed},
     shared::Guests,
+    twins::Twins,
     words::words,
 };
 use crate::{
     rig::{
-        boot::{self, DaemonEnd, Report},
+        boot::{self, DaemonEnd},
         logs,
         machine::Machine,
         plan::{Deadlines, Plan},
         tools::Tools,
         verdict::{self, Failure, Success, Witness},
     },
-    scenarios::{
-        self, Test,
-        scenario::{Expect, Scenario},
-        stage::Stage,
-    },
+    scenarios::{self, Test, scenario::Expect, stage::Stage},
 };
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -29,9 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 use testkernel_protocol::command_line::{SECONDS, word};
-
-/// RAM of the machines.
-const MEMORY: u64 = 512 << 20;
 
 /// What every test needs.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +84,10 @@ impl Runner<'_> {
         if machine.has_share() {
             scenarios::make_share(share, scenario.big)?;
         }
+        if scenario.twins {
+            let twins = Twins { tools: self.tools, accelerator: self.accelerator, test, machine, folder, share };
+            return twins.boot();
+        }
         let longer = self.seconds.filter(|_| scenario.words.iter().any(|&(key, _)| key == SECONDS));
         let seconds = scenario.seconds + longer.unwrap_or_default();
         let mut words = words(test, machine, self.accelerator, seconds);
@@ -132,14 +131,6 @@ pub(super) fn lost(name: &'static str, machine: &Machine) -> TestResult {
 /// Whether the daemon ended by SIGKILL, as it does when the scenario kills it.
 fn was_killed(daemon: DaemonEnd) -> bool {
     matches!(daemon, DaemonEnd::Exited(status) if status.signal() == Some(Signal::KILL.as_raw()))
-}
-
-/// The host's own look, when everything else agrees.
-fn witnessed(scenario: &Scenario, stage: &Stage, report: &Report, success: Success) -> Result<Success, Failure> {
-    if success == Success::Passed {
-        (scenario.after)(stage, report).map_err(|error| Failure::new(Witness::Host, format!("{error:#}")))?;
-    }
-    Ok(success)
 }
 
 /// Turns the verdict round for a scenario that must be called a failure.

@@ -25,6 +25,8 @@ pub(crate) struct Scenario {
     pub(crate) our_daemon: &'static [&'static str],
     /// Whether the host kills the daemon, whose end and record then say nothing.
     pub(crate) daemon_dies: bool,
+    /// Whether a second guest with a daemon of its own has the same share, and each waits for the other at every point.
+    pub(crate) twins: bool,
     /// What guests that share memory do, if it is about those.
     pub(crate) shared: Option<Script>,
     /// What must come of it.
@@ -57,6 +59,7 @@ pub(crate) const PLAIN: Scenario = Scenario {
     daemon: &[],
     our_daemon: &[],
     daemon_dies: false,
+    twins: false,
     shared: None,
     expect: Expect::Pass,
     at: stage::no_such_point,

@@ -100,3 +100,46 @@ pub(crate) fn daemon_slow(machine: &Machine) -> Outcome {
     fs.unmount()?;
     Ok(())
 }
+
+/// Machine: a window. In the first session most of the daemon's answers are noise. Every call ends by its deadline, many with
+/// errors, and nothing else comes of it: a session with the truth finds the right bytes and writes some.
+pub(crate) fn daemon_lies(machine: &Machine) -> Outcome {
+    const NAME: &str = "files/size-4097";
+    const ROUNDS: usize = 30;
+    let config = Config::default().request_timeout(Duration::from_secs(2)).max_timeouts(u32::MAX);
+    let fs = mount::mount(machine, config)?;
+    let mut refused = 0;
+    for round in 0..ROUNDS {
+        let failed = lied_to(&fs, NAME, &format!("lies-{round}"));
+        refused += failed.into_iter().filter(|failed| *failed).count();
+    }
+    ensure!(refused > 0, "the daemon told no lie that was noticed");
+    // It may be that it cannot be ended by the rules; then the device was reset all the same.
+    let _ = fs.unmount();
+    drop(fs);
+
+    const AFTER: &str = "after-lies";
+    let fs = mount::mount(machine, Config::default())?;
+    files::check(NAME, Content::of(NAME), 0, &fs.read(NAME)?)?;
+    let written = stream(AFTER, 5000);
+    fs.write(AFTER, &written)?;
+    files::check(AFTER, Content::of(AFTER), 0, &fs.read(AFTER)?)?;
+    fs.unmount()?;
+    Ok(())
+}
+
+/// Calls of each kind; which of them failed.
+fn lied_to(fs: &mount::Fs, name: &str, new: &str) -> [bool; 6] {
+    const MOST: usize = 1 << 20;
+    let both = OpenOptions::new().read(true).write(true);
+    let list = |directory: virtio_fs::ReadDir<_>| directory.take(100).all(|entry| entry.is_ok());
+    let mut bytes = vec![0; 4096];
+    [
+        fs.attr(name).is_err(),
+        fs.read_up_to(name, MOST).is_err(),
+        fs.read_dir("/").map_or(true, |directory| !list(directory.with_attributes())),
+        fs.statfs().is_err(),
+        fs.open(new, both.create(true)).and_then(|file| file.write_all_at(b"bytes", 0)).is_err(),
+        fs.open(name, both).and_then(|file| file.read_at(&mut bytes, 0)).is_err(),
+    ]
+}

@@ -1,4 +1,4 @@
-//! A host that changes files while the guest has them open.
+//! A host, or another guest, that changes files while the guest has them open.
 
 use crate::{
     machine::Machine,
@@ -7,7 +7,7 @@ use crate::{
     scenarios::steps::{files, host::wait_for_host},
 };
 use alloc::{format, vec, vec::Vec};
-use testkernel_protocol::{content::Content, share};
+use testkernel_protocol::{command_line::GUEST, content::Content, share};
 use virtio_fs::{Config, OpenOptions};
 
 /// What the host leaves of the file that it cuts.
@@ -53,6 +53,48 @@ pub(crate) fn host_cuts(machine: &Machine) -> Outcome {
     }
     ensure!(count as u64 == LEFT, "{count} bytes are read of {LEFT}");
     files::check(name, Content::of(name), 0, &bytes[..count])?;
+    drop(file);
+    fs.unmount()?;
+    Ok(())
+}
+
+/// Machine: a window, and another guest with the same share. Syncs `written`, `seen`, `answered` and `cut`, at which both wait for
+/// each other. What one stores through its window the other has at once; what one cuts off the other misses once its attributes
+/// are no longer valid.
+pub(crate) fn two_guests(machine: &Machine) -> Outcome {
+    const FIRST: usize = 2 << 20;
+    const SECOND: usize = 5000;
+    let name = share::GUEST_WRITE.name;
+    let (first, second) = (Content::of("first"), Content::of("second"));
+    let leads = machine.command_line.parameter(GUEST) == Some("0");
+    let fs = mount::mount(machine, Config::default())?;
+    let file = fs.open(name, READ.write(true))?;
+    let mut bytes = vec![0; FIRST];
+    if leads {
+        file.write_all_at(&first.bytes(0, FIRST), 0)?;
+    }
+    wait_for_host("written")?;
+    if !leads {
+        file.read_exact_at(&mut bytes, 0)?;
+        files::check(name, first, 0, &bytes)?;
+    }
+    wait_for_host("seen")?;
+    if !leads {
+        file.write_all_at(&second.bytes(0, SECOND), 0)?;
+    }
+    wait_for_host("answered")?;
+    if leads {
+        file.read_exact_at(&mut bytes, 0)?;
+        files::check(name, second, 0, &bytes[..SECOND])?;
+        files::check(name, first, SECOND as u64, &bytes[SECOND..])?;
+    } else {
+        file.set_len(SECOND as u64)?;
+    }
+    wait_for_host("cut")?;
+    while fs.attr(name)?.size != SECOND as u64 {}
+    let left = whole(&fs, name)?;
+    ensure!(left.len() == SECOND, "{} bytes are left of {SECOND}", left.len());
+    files::check(name, second, 0, &left)?;
     drop(file);
     fs.unmount()?;
     Ok(())

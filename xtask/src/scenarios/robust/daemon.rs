@@ -45,3 +45,28 @@ pub(crate) fn daemon_slow() -> Scenario {
         ..PLAIN
     }
 }
+
+/// In the first session most answers are noise, but for that to INIT and the first to each way in.
+pub(crate) fn daemon_lies() -> Scenario {
+    Scenario {
+        faults: &[
+            "lookup:lie@2-60",
+            "getattr:lie@2-60",
+            "open:lie@2-20",
+            "read:lie",
+            "write:lie",
+            "readdir:lie@2-20",
+            "readdirplus:lie@2-20",
+            "statfs:lie@1-20",
+            "setupmapping:lie@2-4",
+            "removemapping:lie@1-2",
+            "create:lie",
+            "flush:lie",
+        ],
+        after: |stage, _| {
+            stage.holds("files/size-4097", &Content::of("files/size-4097").bytes(0, 4097))?;
+            stage.holds("after-lies", &Content::of("after-lies").bytes(0, 5000))
+        },
+        ..PLAIN
+    }
+}

@@ -1,4 +1,4 @@
-//! A host that changes files while the guest has them open.
+//! A host, or another guest, that changes files while the guest has them open.
 
 use crate::scenarios::scenario::{PLAIN, Scenario};
 use anyhow::{Context, ensure};
@@ -28,6 +28,22 @@ pub(crate) fn host_cuts() -> Scenario {
             file.and_then(|file| file.set_len((1 << 20) + 100)).with_context(|| format!("the host cannot cut {name}"))
         },
         after: |stage, _| stage.passed_by("cut"),
+        ..PLAIN
+    }
+}
+
+/// Two guests on one share, each with a daemon of its own. They wait for each other at every point.
+pub(crate) fn two_guests() -> Scenario {
+    Scenario {
+        twins: true,
+        at: |_, _| Ok(()),
+        after: |stage, _| {
+            for turn in ["written", "seen", "answered", "cut"] {
+                stage.passed_by(turn)?;
+            }
+            let share::File { name, .. } = share::GUEST_WRITE;
+            stage.holds(name, &Content::of("second").bytes(0, 5000))
+        },
         ..PLAIN
     }
 }

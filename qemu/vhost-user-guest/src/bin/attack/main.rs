@@ -43,6 +43,10 @@ struct Options {
     /// Where the shares are made [default: /dev/shm if there is one]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+
+    /// What our daemon is to do wrong, as its own --fault wants it: a finding that is there to be found
+    #[arg(long, value_name = "FAULT", hide = true)]
+    fault: Option<String>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -59,18 +63,21 @@ fn main() -> Result<ExitCode> {
     let (mut tally, mut failed) = (Tally::default(), 0);
     let mut number = options.session.unwrap_or(0);
     loop {
-        let session = Session { daemon: &daemon, folder: &folder, seed: options.seed, number };
+        let fault = options.fault.as_deref();
+        let session = Session { daemon: &daemon, folder: &folder, seed: options.seed, number, fault };
+        let before = tally.requests;
         let deadline = if options.session.is_none() { Some(end) } else { None };
         match session.run(options.requests, deadline, &mut tally) {
             Ok(()) => {}
             Err(finding) => {
                 failed += 1;
-                println!("finding: session {number}: {finding:#}");
+                println!("finding: session {number}, after {} requests: {finding:#}", tally.requests - before);
                 println!(
-                    "replay: attack --daemon {} --seed {} --session {number} --requests {}",
+                    "replay: attack --daemon {} --seed {} --session {number} --requests {}{}",
                     daemon.display(),
                     options.seed,
-                    options.requests
+                    options.requests,
+                    fault.map(|fault| format!(" --fault {fault}")).unwrap_or_default()
                 );
             }
         }

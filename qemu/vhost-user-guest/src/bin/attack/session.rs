@@ -25,6 +25,8 @@ pub(crate) struct Session<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) seed: u64,
     pub(crate) number: u64,
+    /// What the daemon is to do wrong.
+    pub(crate) fault: Option<&'a str>,
 }
 
 /// Queues that are attacked, the urgent one included.
@@ -63,7 +65,9 @@ impl Session<'_> {
         let sandbox: &[&str] = if self.number % 4 < 2 { &["--sandbox", "none"] } else { &[] };
         let arguments = ["--num-request-queues", "2", "--thread-pool-size", threads];
         let wild = ["--map-all", "--allow-setuid", "--xattr", "--max-mappings", "40"];
-        let arguments = [&arguments[..], sandbox, if self.number % 3 == 1 { &wild } else { &wild[2..3] }].concat();
+        let planted: Vec<&str> = self.fault.iter().flat_map(|fault| ["--fault", fault]).collect();
+        let wild = if self.number % 3 == 1 { &wild[..] } else { &wild[2..3] };
+        let arguments = [&arguments[..], sandbox, wild, &planted].concat();
         let start = Start { program: self.daemon, queues: QUEUES, arguments: &arguments };
         let folder = tempfile::tempdir_in(self.folder)?;
         outside::make(folder.path())?;
