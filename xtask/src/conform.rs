@@ -4,12 +4,15 @@
 //! `conform/exceptions.txt`, and has to go on failing.
 
 mod case;
+mod crate_build;
 mod exceptions;
+mod fio;
 mod fsx;
 mod mount;
 mod pjdfstest;
 mod place;
 mod programs;
+mod stress;
 mod suite;
 mod tools;
 
@@ -19,7 +22,7 @@ use crate::{
     qemu_test::Tally,
     setup::{Context, private::Programme, qemu::QemuArgs},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use case::{Cases, Ended};
 use clap::Args;
 use exceptions::Exceptions;
@@ -31,7 +34,12 @@ use std::{
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Instant,
 };
 use suite::{SUITES, Suite};
@@ -85,44 +93,51 @@ pub(crate) fn command(args: &ConformArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let context = Context::new(&QemuArgs::default())?;
-    let tally = run(&context, args)?;
+    let build = |peers| mount::build(&context, peers, args.long);
+    let tally = run(&context, args, build)?;
     println!("{tally}");
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the short form; for what it takes see [`obstacle`].
+/// Runs the short form, over a programme that `build` builds, all devices in it, unoptimised; for what it takes see [`obstacle`].
 ///
 /// # Errors
 /// When the driver's programme does not build, or a folder cannot be made.
-pub(crate) fn short(context: &Context) -> Result<Tally> {
-    run(context, &ConformArgs { suite: None, peer: None, long: false, list: false })
+pub(crate) fn short(context: &Context, build: &mut Command) -> Result<Tally> {
+    let args = ConformArgs { suite: None, peer: None, long: false, list: false };
+    run(context, &args, |_| mount::build_by(context, build, "debug"))
 }
 
-/// Runs what the arguments choose. A suite or a peer that cannot be had is skipped, aloud.
-fn run(context: &Context, args: &ConformArgs) -> Result<Tally> {
+/// Runs what the arguments choose, over the programme that `build` gives, with devices in it if one is wanted. A suite or a
+/// peer that cannot be had is skipped, aloud.
+fn run(context: &Context, args: &ConformArgs, build: impl FnOnce(bool) -> Result<PathBuf>) -> Result<Tally> {
     let runs = plan(args)?;
     if let Some(reason) = obstacle() {
         println!("conform: skipped ({reason})");
         return Ok(Tally { skipped: runs.len(), ..Tally::default() });
     }
     let folder = context.paths.target.join("conform");
-    let mut conform = Conform {
+    let names = runs.iter().map(|run| run.suite.name);
+    let conform = Conform {
         context,
         exceptions: Exceptions::load()?,
-        programme: mount::build(context, runs.iter().any(|run| run.peer.is_local()), &folder)?,
+        programme: mount::copy(&build(runs.iter().any(|run| run.peer.is_local()))?, &folder)?,
         folder,
         long: args.long,
-        bare: BTreeMap::new(),
+        daemons: daemons(context, &runs)?,
+        bare: names.map(|name| (name, OnceLock::new())).collect(),
     };
-    let mut total = Tally::default();
-    for run in &runs {
+    conform.run_all(&runs)
+}
+
+/// How each peer is started, or why it cannot be had.
+fn daemons(context: &Context, runs: &[Run]) -> Result<BTreeMap<&'static str, Result<Option<Programme>, String>>> {
+    let mut daemons = BTreeMap::new();
+    for peer in Peer::ALL.into_iter().filter(|peer| runs.iter().any(|run| run.peer == *peer)) {
+        daemons.insert(peer.name(), peer.programme(context).map_err(|error| format!("{error:#}")));
         interrupt::check()?;
-        let begin = Instant::now();
-        let tally = conform.run(run)?;
-        println!("conform {run}: {tally} in {} s", begin.elapsed().as_secs());
-        total = total.plus(tally);
     }
-    Ok(total)
+    Ok(daemons)
 }
 
 /// What runs share.
@@ -132,30 +147,69 @@ struct Conform<'a> {
     folder: PathBuf,
     programme: PathBuf,
     long: bool,
-    /// What each suite says of the bare folder; why it cannot be had, if so.
-    bare: BTreeMap<&'static str, Result<Cases, String>>,
+    daemons: BTreeMap<&'static str, Result<Option<Programme>, String>>,
+    /// What each suite says of the bare folder.
+    bare: BTreeMap<&'static str, OnceLock<Reference>>,
+}
+
+/// What a suite says of the bare folder.
+#[derive(Debug)]
+enum Reference {
+    /// How its cases ended there.
+    Had(Cases),
+    /// The suite cannot be had here; why.
+    Lacking(String),
+    /// It did not come to an end; why.
+    Broken(String),
 }
 
 impl Conform<'_> {
-    fn run(&mut self, run: &Run) -> Result<Tally> {
+    /// Goes through all runs, as many at a time as there are processors.
+    fn run_all(&self, runs: &[Run]) -> Result<Tally> {
+        let (next, total) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+        let lane = || -> Result<()> {
+            while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                interrupt::check()?;
+                let begin = Instant::now();
+                let tally = self.run(run)?;
+                println!("conform {run}: {tally} in {} s", begin.elapsed().as_secs());
+                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                *total = total.plus(tally);
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let lanes = thread::available_parallelism().map_or(1, usize::from).min(runs.len());
+            let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+            lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a run panicked"))?)
+        })?;
+        Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn run(&self, run: &Run) -> Result<Tally> {
         let suite = run.suite;
-        if !self.bare.contains_key(suite.name) {
-            let bare = match (suite.prepare)(self.context) {
-                Ok(()) => Ok(self.on_bare_folder(suite)?),
-                Err(error) => Err(format!("{error:#}")),
-            };
-            self.bare.insert(suite.name, bare);
-        }
-        let bare = match &self.bare[suite.name] {
-            Ok(bare) => bare,
+        let daemon = match &self.daemons[run.peer.name()] {
+            Ok(daemon) => daemon.as_ref(),
             Err(reason) => return Ok(skipped(run, reason)),
         };
-        let daemon = match run.peer.programme(self.context) {
-            Ok(daemon) => daemon,
-            Err(error) => return Ok(skipped(run, &format!("{error:#}"))),
+        // Whoever comes second waits for the first.
+        let bare = match self.bare[suite.name].get_or_init(|| self.reference(suite)) {
+            Reference::Had(bare) => bare,
+            Reference::Lacking(reason) => {
+                interrupt::check()?;
+                return Ok(skipped(run, reason));
+            }
+            Reference::Broken(reason) => bail!("{} on the bare folder: {reason}", suite.name),
         };
-        let cases = self.over_mount(*run, daemon.as_ref())?;
+        let cases = self.over_mount(*run, daemon)?;
         Ok(report(run, &self.exceptions.judge(suite.name, run.peer.name(), cases, bare)))
+    }
+
+    fn reference(&self, suite: Suite) -> Reference {
+        if let Err(error) = (suite.prepare)(self.context) {
+            return Reference::Lacking(format!("{error:#}"));
+        }
+        self.on_bare_folder(suite).map_or_else(|error| Reference::Broken(format!("{error:#}")), Reference::Had)
     }
 
     fn on_bare_folder(&self, suite: Suite) -> Result<Cases> {
@@ -165,7 +219,7 @@ impl Conform<'_> {
             scratch: empty(&folder.join(format!("{}-logs", suite.name)))?,
             long: self.long,
         };
-        let cases = (suite.run)(self.context, &place).with_context(|| format!("{} on the bare folder", suite.name))?;
+        let cases = (suite.run)(self.context, &place)?;
         fs::remove_dir_all(&place.folder)?;
         Ok(cases)
     }
@@ -173,7 +227,7 @@ impl Conform<'_> {
     /// What the suite says over a mount, and whether the mount ended as it should.
     fn over_mount(&self, run: Run, daemon: Option<&Programme>) -> Result<Cases> {
         let Run { suite, peer, window } = run;
-        let folder = self.folder.join(format!("{}-{}", peer.name(), window >> 20));
+        let folder = self.folder.join(format!("{}-{}-{}", suite.name, peer.name(), window >> 20));
         let share = folder.join("share");
         fs::create_dir_all(&share)?;
         let mounted = Mount::new(&self.programme, peer, daemon, &share, &folder, window, suite.options)?;

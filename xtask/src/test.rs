@@ -4,6 +4,7 @@ mod attacks;
 mod beside;
 mod busy;
 mod fuzz;
+mod optimised;
 mod package;
 mod runner;
 mod steps;

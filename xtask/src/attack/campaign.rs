@@ -14,7 +14,7 @@ pub(crate) struct Campaign {
     /// Only this session, to its end: repeats what an earlier run has found
     #[arg(long, value_name = "NUMBER")]
     pub(crate) session: Option<u64>,
-    /// The driver with AddressSanitizer, which takes a nightly toolchain with rust-src
+    /// The driver with AddressSanitizer, which takes a nightly toolchain
     #[arg(long)]
     pub(crate) sanitizer: bool,
 }

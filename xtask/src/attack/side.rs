@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use std::{
     fmt,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -56,7 +56,14 @@ impl Side {
     /// # Errors
     /// When they cannot be built, or the attack does not end.
     pub(crate) fn attack(self, paths: &Paths, libraries: Option<&Libraries>, campaign: &Campaign) -> Result<Verdict> {
-        let built = self.build(paths, libraries, campaign.sanitizer)?;
+        self.attack_with(&self.build(paths, libraries, campaign.sanitizer)?, campaign)
+    }
+
+    /// Attacks with programmes that are built, in this folder.
+    ///
+    /// # Errors
+    /// When the attack does not end.
+    pub(crate) fn attack_with(self, built: &Path, campaign: &Campaign) -> Result<Verdict> {
         let mut command = Command::new(built.join(self.programme()));
         if self == Self::Guest {
             command.arg("--daemon").arg(built.join("virtiofsd-dax"));
@@ -87,7 +94,7 @@ impl Side {
         }
         command.args(["build", "--release", "--locked"]);
         match self {
-            Self::Guest => command.args(["--package", "virtiofsd-dax", "--package", "vhost-user-guest"]),
+            Self::Guest => command.args(build::DAEMON_PACKAGES),
             Self::Device => command.args(["--package", "attack-device"]),
         };
         if let Some(libraries) = libraries {
@@ -98,15 +105,16 @@ impl Side {
     }
 }
 
-/// Builds a programme with AddressSanitizer, the standard library too, apart from other builds.
+/// Builds a programme with AddressSanitizer, apart from other builds. The standard library is as it comes: what it allocates is
+/// watched all the same, only its own loads and stores are not.
 fn sanitized(mut command: Command, paths: &Paths, package: &str) -> Result<PathBuf> {
     let triple = build::host_triple()?;
     let target = paths.target.join("sanitizer");
-    command.args(["+nightly", "build", "--release", "--locked", "-Zbuild-std", "--target", &triple]);
+    command.args(["+nightly", "build", "--release", "--locked", "--target", &triple]);
     command.args(["--package", package]).env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", "-Zsanitizer=address");
     process::run(&mut command, BUILD).context(
         "the device's side cannot be built with AddressSanitizer; \
-         `rustup toolchain install nightly --component rust-src` gets what it takes",
+         `rustup toolchain install nightly` gets what it takes",
     )?;
     Ok(target.join(triple).join("release"))
 }

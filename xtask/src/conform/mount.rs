@@ -21,28 +21,46 @@ use std::{
 };
 use tempfile::TempDir;
 
-const BUILD_PATIENCE: Duration = Duration::from_secs(1800);
+const BUILD_PATIENCE: Duration = Duration::from_secs(900);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Request queues of the daemon that can have several.
 const QUEUES: u16 = 2;
 const TICK: Duration = Duration::from_millis(20);
 
-/// Builds the programme that mounts, with the devices in the process if one of them is wanted, and copies it into `folder`:
-/// who builds it meanwhile for something else leaves that one alone.
+/// Builds the programme that mounts, with the devices in the process if one of them is wanted, optimised if it has much to do.
+/// Returns where it is.
 ///
 /// # Errors
 /// When it does not build.
-pub(super) fn build(context: &Context, peers: bool, folder: &Path) -> Result<PathBuf> {
+pub(super) fn build(context: &Context, peers: bool, optimised: bool) -> Result<PathBuf> {
     let mut command = cargo::cargo(&context.paths);
     command.args(["build", "--locked", "--package", "virtiofs-mount"]);
     if peers {
         command.args(["--features", "virtiofs-mount/peers"]);
     }
-    process::run(&mut command, BUILD_PATIENCE).context("virtiofs-mount cannot be built")?;
+    if optimised {
+        command.arg("--release");
+    }
+    build_by(context, &mut command, if optimised { "release" } else { "debug" })
+}
+
+/// Builds it by another command, whose profile's folder is named.
+///
+/// # Errors
+/// When it does not build.
+pub(super) fn build_by(context: &Context, command: &mut Command, profile: &str) -> Result<PathBuf> {
+    process::run(command, BUILD_PATIENCE).context("virtiofs-mount cannot be built")?;
+    Ok(context.paths.target.join(profile).join("virtiofs-mount"))
+}
+
+/// Copies the programme into `folder`: who builds it meanwhile for something else leaves that one alone.
+///
+/// # Errors
+/// When it cannot be copied.
+pub(super) fn copy(built: &Path, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let programme = folder.join("virtiofs-mount");
-    let built = context.paths.target.join("debug/virtiofs-mount");
-    fs::copy(&built, &programme).with_context(|| format!("cannot copy {}", built.display()))?;
+    fs::copy(built, &programme).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(programme)
 }
 

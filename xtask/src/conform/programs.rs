@@ -3,6 +3,7 @@
 use super::{
     case::{self, Cases},
     place::Place,
+    tools,
 };
 use crate::{
     process::{self, shown},
@@ -12,32 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use std::{fs, path::Path, process::Command, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// Files of the tree in the long form, and otherwise.
+const FILES: (usize, usize) = (50_000, 5000);
 
 fn must(command: &mut Command) -> Result<String> {
     let output = process::quiet(command, PATIENCE)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// fio writes blocks with a checksum in each, by two processes, and reads them back: by pwrite and pread, and by mmap.
-pub(super) fn fio(_: &Context, place: &Place) -> Result<Cases> {
-    let mut cases = Cases::new();
-    for (engine, size) in [("psync", "48M"), ("mmap", "32M")] {
-        let mut command = Command::new("fio");
-        command.arg(format!("--directory={}", place.folder.display())).arg(format!("--ioengine={engine}"));
-        command.arg(format!("--size={size}")).args([
-            "--name=verify",
-            "--numjobs=2",
-            "--rw=randwrite",
-            "--bs=4k-128k",
-            "--verify=crc32c",
-            "--do_verify=1",
-            "--verify_fatal=1",
-            "--fsync=64",
-            "--unlink=1",
-        ]);
-        cases.extend(case::one(engine, must(command.current_dir(&place.scratch)).map(drop)));
-    }
-    Ok(cases)
 }
 
 /// A database in write-ahead mode, whose index file it maps shared.
@@ -98,31 +79,44 @@ pub(super) fn git(_: &Context, place: &Place) -> Result<Cases> {
     Ok(case::one("repository", check()))
 }
 
-/// A tree of many small files: made, packed, unpacked, and compared by its contents.
-pub(super) fn tree(_: &Context, place: &Place) -> Result<Cases> {
-    const FILES: usize = 5000;
+/// A tree of many small files: made, packed, unpacked, and compared by its contents; then copied, and compared by checksums.
+pub(super) fn tree(context: &Context, place: &Place) -> Result<Cases> {
+    let files = if place.long { FILES.0 } else { FILES.1 };
     let source = place.scratch("tree");
-    let make = || -> Result<()> {
-        for file in 0..FILES {
-            let folder = source.join(format!("{}/{}", file % 17, file % 101));
-            fs::create_dir_all(&folder)?;
-            fs::write(folder.join(file.to_string()), format!("{file} ").repeat(file % 500))?;
-        }
-        Ok(())
-    };
     let archive = place.folder.join("archive.tar");
     let unpacked = place.folder.join("unpacked");
-    let check = || -> Result<()> {
+    let pack = || -> Result<()> {
         must(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&source).arg("."))?;
         fs::create_dir(&unpacked)?;
         must(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked))?;
-        same(&source, &unpacked)?;
-        fs::remove_dir_all(&unpacked).context("the tree cannot be removed")
+        same(&source, &unpacked)
     };
-    if !source.is_dir() {
-        make()?;
+    let rsync = tools::packaged(context, "rsync")?;
+    // Times, modes and contents are what they were: nothing is left to copy.
+    let compare = || -> Result<()> {
+        let mut command = rsync.command();
+        command.args(["--archive", "--checksum", "--itemize-changes", "--delete"]).arg(source.join("")).arg(&unpacked);
+        let changes = must(&mut command)?;
+        if !changes.is_empty() {
+            bail!("rsync finds differences: {}", changes.lines().take(3).collect::<Vec<_>>().join("; "));
+        }
+        Ok(())
+    };
+    make_tree(&source, files)?;
+    let mut cases = case::one("tar", pack());
+    cases.extend(case::one("rsync", compare()));
+    cases.extend(case::one("remove", fs::remove_dir_all(&unpacked).context("the tree cannot be removed")));
+    fs::remove_dir_all(&source).context("the tree's model cannot be removed")?;
+    Ok(cases)
+}
+
+fn make_tree(root: &Path, files: usize) -> Result<()> {
+    for file in 0..files {
+        let folder = root.join(format!("{}/{}", file % 17, file % 101));
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(file.to_string()), format!("{file} ").repeat(file % 500))?;
     }
-    Ok(case::one("tar", check()))
+    Ok(())
 }
 
 /// Compares two trees by names and contents.

@@ -1,6 +1,6 @@
 //! The suites.
 
-use super::{case::Cases, fsx, pjdfstest, place::Place, programs, tools};
+use super::{case::Cases, crate_build, fio, fsx, pjdfstest, place::Place, programs, stress, tools};
 use crate::setup::Context;
 use anyhow::Result;
 
@@ -24,8 +24,11 @@ pub(super) struct Suite {
 /// What sends every store through the window, also those to files with holes.
 const TRUST: &[&str] = &["--trust-holes"];
 
+/// What has every read and write of a program reach the driver, past the kernel's page cache.
+const DIRECT: &[&str] = &["--direct-io"];
+
 /// All suites, the quick ones first.
-pub(super) const SUITES: [Suite; 6] = [
+pub(super) const SUITES: [Suite; 11] = [
     Suite {
         name: "pjdfstest",
         about: "what POSIX says of names, modes and errors",
@@ -47,8 +50,24 @@ pub(super) const SUITES: [Suite; 6] = [
         about: "data that is verified after it was written",
         long: true,
         options: &[],
-        prepare: |_| tools::in_path("fio"),
-        run: programs::fio,
+        prepare: |context| tools::packaged(context, "fio").map(drop),
+        run: fio::run,
+    },
+    Suite {
+        name: "fsx-direct",
+        about: "fsx past the kernel's page cache",
+        long: true,
+        options: &["--direct-io", "--trust-holes"],
+        prepare: |context| tools::fsx(context).map(drop),
+        run: fsx::direct,
+    },
+    Suite {
+        name: "fio-direct",
+        about: "fio past the kernel's page cache",
+        long: true,
+        options: DIRECT,
+        prepare: |context| tools::packaged(context, "fio").map(drop),
+        run: fio::direct,
     },
     Suite {
         name: "sqlite",
@@ -68,10 +87,34 @@ pub(super) const SUITES: [Suite; 6] = [
     },
     Suite {
         name: "tree",
-        about: "many small files packed and unpacked",
+        about: "many small files packed, unpacked and compared by checksums",
         long: true,
         options: &[],
-        prepare: |_| tools::in_path("tar"),
+        prepare: |context| tools::in_path("tar").and_then(|()| tools::packaged(context, "rsync").map(drop)),
         run: programs::tree,
+    },
+    Suite {
+        name: "stress-ng",
+        about: "stressors of files and folders, with their own checks",
+        long: true,
+        options: &[],
+        prepare: |context| tools::packaged(context, "stress-ng").map(drop),
+        run: stress::stress_ng,
+    },
+    Suite {
+        name: "dbench",
+        about: "what a file server's clients do",
+        long: true,
+        options: &[],
+        prepare: |context| tools::packaged(context, "dbench").map(drop),
+        run: stress::dbench,
+    },
+    Suite {
+        name: "crate",
+        about: "a Rust crate with macros, built and tested in the folder",
+        long: true,
+        options: &[],
+        prepare: |_| Ok(()),
+        run: crate_build::run,
     },
 ];

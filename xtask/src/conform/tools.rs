@@ -1,8 +1,8 @@
-//! The suites' programmes: released crates that are built here, and what the machine's packages bring.
+//! The suites' programmes: released crates that are built here, what the machine has, and what its packages bring.
 
 use crate::process;
-use crate::setup::{Context, fetch, released};
-use anyhow::{Context as _, Result};
+use crate::setup::{Context, fetch, private::Programme, released};
+use anyhow::{Context as _, Result, bail};
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -20,6 +20,9 @@ struct Released {
 
 const PJDFSTEST: Released = Released { name: "pjdfstest", version: "0.2.2" };
 const FSX: Released = Released { name: "fsx", version: "0.3.2" };
+
+/// What a distribution packages. They are unpacked together, since they share most of what they depend on.
+const PACKAGES: [&str; 4] = ["fio", "stress-ng", "dbench", "rsync"];
 
 /// Where POSIX suites test access control lists, a programme links this.
 const ACL: &str = "libacl.so";
@@ -46,6 +49,56 @@ pub(super) fn pjdfstest(context: &Context) -> Result<PathBuf> {
 /// One sentence about what is in the way.
 pub(super) fn fsx(context: &Context) -> Result<PathBuf> {
     install(context, FSX, |_| Ok(()))
+}
+
+/// A programme of [`PACKAGES`]: the machine's own, or one that is fetched.
+///
+/// # Errors
+/// One sentence about what is in the way.
+pub(super) fn packaged(context: &Context, name: &str) -> Result<Programme> {
+    if let Some(path) = process::in_path(name) {
+        return Ok(Programme::plain(&path));
+    }
+    let _lock = context.lock()?;
+    let folder = packages(context);
+    if let Some(found) = look_in(&folder, name) {
+        return Ok(found);
+    }
+    let complete = |root: &Path| {
+        let runs = |name: &str| look_in(root, name).is_some_and(|found| starts(&found));
+        let missing = PACKAGES.into_iter().find(|name| !runs(name));
+        missing.map_or(Ok(()), |name| bail!("the packages that were fetched hold no {name} that runs"))
+    };
+    fetch::debian_packages(context, &PACKAGES, None, &folder, complete)
+        .with_context(|| format!("there is no {name} in PATH; install it"))?;
+    look_in(&folder, name).with_context(|| format!("the package of {name} was put in place and is gone"))
+}
+
+/// A file that comes with [`PACKAGES`]: the machine's own, or one that is fetched.
+///
+/// # Errors
+/// When neither has it.
+pub(super) fn packaged_file(context: &Context, path: &str) -> Result<PathBuf> {
+    [PathBuf::from("/"), packages(context)]
+        .into_iter()
+        .map(|root| root.join(path))
+        .find(|file| file.is_file())
+        .with_context(|| format!("there is no /{path}"))
+}
+
+fn packages(context: &Context) -> PathBuf {
+    place(context).join("packages")
+}
+
+fn look_in(root: &Path, name: &str) -> Option<Programme> {
+    Programme::private(root, &format!("usr/bin/{name}"))
+}
+
+/// Whether a programme finds its libraries: the loader has a status of its own for one that does not.
+fn starts(programme: &Programme) -> bool {
+    const NOT_LOADED: i32 = 127;
+    let output = process::output(programme.command().arg("--version"), Duration::from_secs(30));
+    output.is_ok_and(|output| output.status.code().is_some_and(|code| code != NOT_LOADED))
 }
 
 /// Whether a programme of the machine's packages is there.

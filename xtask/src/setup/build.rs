@@ -12,13 +12,16 @@ pub(crate) fn daemon_path(context: &Context) -> PathBuf {
     context.paths.target.join("release/virtiofsd-dax")
 }
 
+/// What the daemon is built with, so that what is shared is built once: what attacks it, and what its tests are made with.
+pub(crate) const DAEMON_PACKAGES: [&str; 4] = ["--package", "virtiofsd-dax", "--package", "vhost-user-guest"];
+
 /// Builds the daemon.
 ///
 /// # Errors
 /// When it doesn't build.
 pub(crate) fn daemon(context: &Context, libraries: &Libraries) -> Result<PathBuf> {
     let mut command = cargo::cargo(&context.paths);
-    command.args(["build", "--release", "--locked", "--package", "virtiofsd-dax"]);
+    command.args(["build", "--release", "--locked"]).args(DAEMON_PACKAGES).args(["--bin", "virtiofsd-dax"]);
     libraries.apply(&mut command);
     build(command).context("the daemon cannot be built")?;
     Ok(daemon_path(context))

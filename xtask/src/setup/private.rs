@@ -53,8 +53,11 @@ impl Programme {
 }
 
 fn library_folders(root: &Path) -> Vec<PathBuf> {
-    ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"]
+    /// Folders of libraries that programmes find by a path in themselves, which does not lead here.
+    const APART: [&str; 2] = ["usr/lib/x86_64-linux-gnu/pulseaudio", "usr/lib/x86_64-linux-gnu/ceph"];
+    ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
         .into_iter()
+        .chain(APART)
         .map(|folder| root.join(folder))
         .filter(|folder| folder.is_dir())
         .collect()

@@ -8,7 +8,8 @@ use crate::{
 use anyhow::Result;
 use std::{path::Path, process::Command, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// One crate with what it depends on takes a minute or two on two processors.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Builds one version of a crate's programmes with the dependencies it was released with, and puts `bin/` into `place`.
 ///

@@ -1,12 +1,15 @@
 //! The step that attacks for a few seconds a side: long enough to see what a change broke, not to find what is rare.
 
-use super::runner::{Bench, Done};
+use super::{
+    optimised,
+    runner::{Bench, Done},
+};
 use crate::{
     attack::{Campaign, Side},
     process::interrupt,
     qemu_test::Tally,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// How long each side attacks, in seconds.
 const SECONDS: u64 = 5;
@@ -18,9 +21,9 @@ pub(super) fn step(bench: &mut Bench) -> Result<Done> {
     let campaign = Campaign::of_seconds(SECONDS, SEED);
     let mut tally = Tally::default();
     for side in Side::ALL {
-        let libraries = match side {
+        let verdict = match side {
             Side::Guest => match bench.libraries() {
-                Ok(libraries) => Some(libraries),
+                Ok(libraries) => side.attack(&bench.context.paths, Some(&libraries), &campaign)?,
                 Err(error) => {
                     interrupt::check()?;
                     println!("test attack::{side} ... skipped ({error:#})");
@@ -28,9 +31,13 @@ pub(super) fn step(bench: &mut Bench) -> Result<Done> {
                     continue;
                 }
             },
-            Side::Device => None,
+            Side::Device => {
+                if bench.check(optimised::driver(bench))?.failed != 0 {
+                    bail!("the device's side cannot be built");
+                }
+                side.attack_with(&bench.context.paths.target.join("release"), &campaign)?
+            }
         };
-        let verdict = side.attack(&bench.context.paths, libraries.as_ref(), &campaign)?;
         let passed = verdict.findings == 0 && verdict.inputs > 0;
         println!("test attack::{side} ... {} ({verdict})", if passed { "ok" } else { "FAILED" });
         *if passed { &mut tally.passed } else { &mut tally.failed } += 1;

@@ -1,7 +1,7 @@
 //! The steps.
 
 use super::{
-    attacks, fuzz, package,
+    attacks, fuzz, optimised, package,
     runner::{Bench, Done},
 };
 use crate::{
@@ -63,6 +63,10 @@ const KERNEL: &str = "testkernel";
 const DAEMON: &str = "virtiofsd-dax";
 /// What its tests are made with, built as it is.
 const DAEMON_TESTS: [&str; 2] = [DAEMON, "vhost-user-guest"];
+/// Messages that are off unless wanted, and devices in the process of a mount.
+const FEATURES: &str = "fuse-proto/experimental-famfs,virtiofs-mount/peers";
+/// The test that cargo builds the programme that mounts for.
+const MOUNT_TEST: &str = "mount";
 /// The tests of stack and memory.
 const FOOTPRINT: &str = "footprint";
 /// Crates whose unit tests Miri runs in little time.
@@ -71,8 +75,6 @@ const MIRI: [&str; 2] = ["virtio-shm", "fs-dax"];
 const WINDOW: [&str; 6] = ["--package", "dax-window", "--features", "dax-window/alloc", "--test", "basics"];
 /// What reads and writes messages of either byte order, and a machine whose own order is big-endian.
 const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
-/// Its messages that are off unless wanted.
-const WIRE_FEATURES: &str = "fuse-proto/experimental-famfs";
 /// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
@@ -206,12 +208,18 @@ fn oldest(bench: &mut Bench) -> Result<Done> {
 }
 
 fn host_tests(bench: &mut Bench) -> Result<Done> {
+    Ok(Done::Ran(bench.count(hosts(bench))?))
+}
+
+/// The tests of all that runs on a host without the daemon's libraries. Whatever is built for them is built by this, so that it
+/// is built once.
+fn hosts(bench: &Bench) -> Command {
     let mut command = bench.cargo(["test", "--locked", "--no-fail-fast", "--workspace"]);
-    command.args(["--features", WIRE_FEATURES]);
+    command.args(["--features", FEATURES]);
     for name in DAEMON_TESTS {
         command.args(["--exclude", name]);
     }
-    Ok(Done::Ran(bench.count(command)?))
+    command
 }
 
 fn daemon_tests(bench: &mut Bench) -> Result<Done> {
@@ -221,15 +229,18 @@ fn daemon_tests(bench: &mut Bench) -> Result<Done> {
     }
     bench.with_libraries(&mut command)?;
     // What an embedder is promised of optimised code holds for optimised code only.
-    let mut footprint = bench.cargo(["test", "--locked", "--release", "--package", "virtio-fs", "--test", "peers"]);
-    footprint.args(["--", FOOTPRINT]);
+    let footprint = optimised::tests(bench, FOOTPRINT);
     Ok(Done::Ran(bench.count(command)?.plus(bench.count(footprint)?)))
 }
 
 fn conform(bench: &mut Bench) -> Result<Done> {
     match crate::conform::obstacle() {
         Some(reason) => Ok(Done::Skipped(reason)),
-        None => Ok(Done::Ran(crate::conform::short(&bench.context)?)),
+        None => {
+            let mut command = hosts(bench);
+            command.args(["--no-run", "--test", MOUNT_TEST]);
+            Ok(Done::Ran(crate::conform::short(&bench.context, &mut command)?))
+        }
     }
 }
 
