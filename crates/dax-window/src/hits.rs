@@ -108,7 +108,7 @@ impl Hits {
         if !shared.is_full(entry) || visit {
             entry.set_uses(entry.uses().one_more(shared.guard_epoch(), visit));
         }
-        slot.count(request.intent, len);
+        slot.count(request.intent == Intent::Write, len);
         slot.remember(file, offset + len);
         let window_offset = WindowOffset(u64::from(i) << self.range_shift | within);
         Some(Use { slot: number as u32, window_offset, len })

@@ -2,7 +2,6 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::access::Intent;
 use crate::marks;
 use fs_dax::PAGE_SIZE;
 
@@ -78,12 +77,12 @@ impl UseSlot {
 
     /// Counts a use of `len` bytes. Two numbers of the same slot are written by one at a time, so that adding is no atomic step.
     #[inline]
-    pub(crate) fn count(&self, intent: Intent, len: u64) {
+    pub(crate) fn count(&self, stores: bool, len: u64) {
         let add = |counter: &AtomicUsize, more: usize| {
             counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
         };
         add(&self.hits, 1);
-        add(if intent == Intent::Read { &self.read } else { &self.written }, len as usize);
+        add(if stores { &self.written } else { &self.read }, len as usize);
     }
 
     pub(crate) fn hits(&self) -> u64 {

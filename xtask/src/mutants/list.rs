@@ -3,9 +3,8 @@
 mod famfs;
 mod hits;
 
-use super::mutation::{Edit, Mutation};
+use super::mutation::{Edit, Mutation, WINDOW};
 
-const WINDOW: &[&str] = &["--package", "dax-window", "--all-features", "--lib", "--tests"];
 const DAX: &[&str] = &["--package", "fs-dax", "--lib", "--tests"];
 const FS: &[&str] = &["--package", "virtio-fs", "--lib", "--tests"];
 

@@ -21,3 +21,6 @@ pub(super) struct Edit {
     /// What takes its place.
     pub(super) new: &'static str,
 }
+
+/// The tests of the window.
+pub(super) const WINDOW: &[&str] = &["--package", "dax-window", "--all-features", "--lib", "--tests"];
