@@ -190,6 +190,25 @@ fn words_in_view_are_the_aligned_ones() {
 }
 
 #[test]
+fn a_loop_through_the_words_in_view_meets_each_once() {
+    let words = words::<21>();
+    let memory = MappedMemory::of_words(&words);
+    for (word, value) in words.iter().zip(1_u64..) {
+        word.store(value.to_le(), Ordering::Relaxed);
+    }
+    for (offset, len) in [(0, 168), (0, 64), (8, 64), (0, 56), (1, 167), (16, 128), (160, 8), (168, 0)] {
+        let view = memory.view(DeviceOffset(offset), len).unwrap();
+        let expected: Vec<u64> = (offset.div_ceil(8) + 1..=(offset + len as u64) / 8).collect();
+        let mut seen = Vec::new();
+        view.words().for_each(|word| seen.push(word));
+        assert_eq!(seen, expected);
+        let mut rest = view.words();
+        assert_eq!((rest.len(), rest.next()), (expected.len(), expected.first().copied()));
+        assert_eq!(rest.fold(0, u64::wrapping_add), expected.iter().skip(1).sum::<u64>());
+    }
+}
+
+#[test]
 fn the_embedders_copy_is_used_for_both_ways() {
     static COPIES: AtomicUsize = AtomicUsize::new(0);
     unsafe fn counted(from: *const u8, to: *mut u8, len: usize) {

@@ -5,6 +5,8 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
+#[cfg(target_has_atomic = "64")]
+use self::words::Words;
 use super::{copy, word::WORD};
 use crate::{DeviceOffset, Error, PhysAddr, check_inside};
 
@@ -100,19 +102,15 @@ impl<'a> View<'a> {
         unsafe { words::load(at.as_ptr().cast()) }
     }
 
-    /// The whole words in view, little-endian, from the first whose address is a multiple of 8 on. Each is loaded in one
+    /// The whole words in view, little-endian, from the first at a multiple of 8 on. Each is loaded in one
     /// access; nothing is promised about the order among them, nor with other accesses.
     #[cfg(target_has_atomic = "64")]
     pub fn words(&self) -> impl ExactSizeIterator<Item = u64> + use<'a> {
         let first = self.start.as_ptr().align_offset(WORD as usize).min(self.len);
         let count = (self.len - first) / WORD as usize;
         let words = self.start.as_ptr().wrapping_add(first).cast::<u64>();
-        let memory = PhantomData::<&'a ()>;
-        (0..count).map(move |index| {
-            let _ = memory;
-            // SAFETY: the word is aligned and one of those in view, which stay mapped for loads for as long as `'a`.
-            unsafe { words::load_relaxed(words.wrapping_add(index)) }
-        })
+        // SAFETY: so many words from there on are aligned, in view, and mapped for loads for as long as `'a`.
+        unsafe { Words::new(words, count) }
     }
 
     fn word(&self, offset: usize) -> Result<NonNull<u8>, Error> {
@@ -187,9 +185,61 @@ impl<'a> Deref for WritableView<'a> {
 
 #[cfg(target_has_atomic = "64")]
 mod words {
+    use core::marker::PhantomData;
     use core::sync::atomic::{AtomicU64, Ordering, fence};
 
     use crate::Error;
+
+    /// How many words one turn of a loop through all of them loads: counting them costs as much as loading them does.
+    const TURN: usize = 8;
+
+    /// The words of a view that have not been loaded yet.
+    pub(super) struct Words<'a> {
+        next: *mut u64,
+        left: usize,
+        memory: PhantomData<&'a ()>,
+    }
+
+    impl Words<'_> {
+        /// # Safety
+        /// For as long as the lifetime the `count` words at `first` are aligned and can be loaded from.
+        pub(super) const unsafe fn new(first: *mut u64, count: usize) -> Self {
+            Self { next: first, left: count, memory: PhantomData }
+        }
+    }
+
+    impl Iterator for Words<'_> {
+        type Item = u64;
+
+        fn next(&mut self) -> Option<u64> {
+            self.left = self.left.checked_sub(1)?;
+            let at = self.next;
+            self.next = at.wrapping_add(1);
+            // SAFETY: there was one left.
+            Some(unsafe { load_relaxed(at) })
+        }
+
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (self.left, Some(self.left))
+        }
+
+        fn fold<B, F: FnMut(B, u64) -> B>(mut self, init: B, mut f: F) -> B {
+            let mut folded = init;
+            while let Some(left) = self.left.checked_sub(TURN) {
+                for index in 0..TURN {
+                    // SAFETY: so many were left.
+                    folded = f(folded, unsafe { load_relaxed(self.next.wrapping_add(index)) });
+                }
+                (self.next, self.left) = (self.next.wrapping_add(TURN), left);
+            }
+            for word in self.by_ref() {
+                folded = f(folded, word);
+            }
+            folded
+        }
+    }
+
+    impl ExactSizeIterator for Words<'_> {}
 
     /// # Safety
     /// `at` is aligned and can be loaded from.

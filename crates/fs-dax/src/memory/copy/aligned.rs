@@ -1,4 +1,4 @@
-//! How a copy falls into single bytes and aligned blocks, for processors whose unaligned accesses may trap.
+//! How a copy falls into single bytes and aligned blocks, for processors on which unaligned accesses may trap.
 
 /// Bytes of a block: four words.
 pub(super) const BLOCK: usize = 32;
