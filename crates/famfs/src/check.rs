@@ -33,7 +33,7 @@ pub struct Checked {
     pub tree: Tree,
 }
 
-/// Checks the file system in `memory` and tells `tell` of all errors and notes. `devices` gives the devices' lengths,
+/// Checks the file system in `memory` and calls `tell` with all errors and notes. `devices` gives the devices' lengths,
 /// from the superblock: at most [`Superblock::device_len`] for the first.
 ///
 /// # Errors

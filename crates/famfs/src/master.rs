@@ -1,4 +1,4 @@
-//! What only the master does: the host whose identity the superblock carries.
+//! What only the master does: the host that the superblock names.
 
 mod alloc;
 mod append;

@@ -5,7 +5,7 @@ use fs_dax::{DeviceOffset, WindowMemory};
 use crate::layout::{Entry, EntryBytes, LOG_HEADER_LEN, LogHeader, MAX_ENTRY_LEN, MAX_SUPERBLOCK_LEN, Superblock};
 use crate::{Finding, Flaw, Place};
 
-/// The log of a file system whose superblock and log header were checked.
+/// The log of a file system, after superblock and log header were checked.
 ///
 /// The memory is another host's as well: it may change at any time, and whatever it holds is copied before it is
 /// judged.
@@ -126,6 +126,7 @@ pub(crate) fn read_header<M: WindowMemory + ?Sized>(memory: &M, superblock: &Sup
 }
 
 /// Copies the entry in slot `index`, which is less than the number of slots, and checks it.
+#[inline(never)]
 pub(crate) fn read_entry<M: WindowMemory + ?Sized>(
     memory: &M,
     superblock: &Superblock,
@@ -142,6 +143,7 @@ pub(crate) fn read_entry<M: WindowMemory + ?Sized>(
 
 /// Has the next loads of `len` bytes at `offset` see the memory, not what this host has cached of it.
 #[cfg(feature = "alloc")]
+#[inline(never)]
 pub(crate) fn forget<M: fs_dax::SharedMemory + ?Sized>(
     memory: &M,
     offset: u64,

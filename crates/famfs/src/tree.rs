@@ -222,10 +222,11 @@ impl Tree {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub(crate) fn prepare<D: Devices + ?Sized>(&self, entry: &Entry, devices: &D) -> Result<Prepared, Flaw> {
-        match entry.record? {
-            Record::File(record) => self.prepare_file(entry.index, &record, devices),
-            Record::Mkdir(record) => self.prepare_dir(entry.index, &record),
-            Record::AddDevice(_) | Record::Access => Ok(Prepared::Nothing(Applied::Ignored)),
+        match &entry.record {
+            Ok(Record::File(record)) => self.prepare_file(entry.index, record, devices),
+            Ok(Record::Mkdir(record)) => self.prepare_dir(entry.index, record),
+            Ok(Record::AddDevice(_) | Record::Access) => Ok(Prepared::Nothing(Applied::Ignored)),
+            Err(flaw) => Err(*flaw),
         }
     }
 
@@ -267,7 +268,9 @@ impl Tree {
                 let node = NewNode { path, parent, uid, gid, mode: mode & MODE_MASK, entry: Some(entry) };
                 Ok(Prepared::Dir(node))
             }
-            Err(PathFlaw::Exists) if self.is_dir(path.as_bytes()) => Ok(Prepared::Nothing(Applied::DirectoryAgain)),
+            Err(PathFlaw::Exists) if self.lookup(path.as_bytes()).is_some_and(|id| self.is_dir(id)) => {
+                Ok(Prepared::Nothing(Applied::DirectoryAgain))
+            }
             Err(flaw) => Err(flaw.into()),
         }
     }
@@ -276,26 +279,28 @@ impl Tree {
     ///
     /// # Errors
     /// [`PathFlaw::Parent`] if there is none, [`PathFlaw::Exists`] if the name is taken.
+    #[inline(never)]
     pub(crate) fn check_new(&self, path: &Path) -> Result<NodeId, PathFlaw> {
         let (parent, name) = path.split();
-        let parent = parent.unwrap_or(b"");
-        let parent = self.lookup(parent).filter(|_| self.is_dir(parent)).ok_or(PathFlaw::Parent)?;
+        let parent = self.lookup(parent.unwrap_or(b"")).filter(|id| self.is_dir(*id)).ok_or(PathFlaw::Parent)?;
         match self.child(parent, name) {
             Some(_) => Err(PathFlaw::Exists),
             None => Ok(parent),
         }
     }
 
-    fn is_dir(&self, path: &[u8]) -> bool {
-        self.lookup(path).and_then(|id| self.node(id)).is_some_and(|node| node.file().is_none())
+    fn is_dir(&self, id: NodeId) -> bool {
+        self.node(id).is_some_and(|node| node.file().is_none())
     }
 
+    #[inline(never)]
     fn add_file(&mut self, node: NewNode, read_only: bool, map: FileMap<Box<[Extent]>>) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
         let file = FileNode::new(id, self.keys.next_key(), read_only, map);
         self.add(node, Kind::File(Arc::new(file)))
     }
 
+    #[inline(never)]
     fn add(&mut self, node: NewNode, kind: Kind) -> NodeId {
         // Each entry of a log makes one at most, and a log with 2^32 of them would have 2 TiB.
         let id = NodeId(self.nodes.len() as u32);
@@ -321,6 +326,7 @@ impl Tree {
 
     /// The entry `name` of a directory.
     #[must_use]
+    #[inline(never)]
     pub fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
         // No file has a longer name, and a shortened one would find another file.
         if name.len() > 79 {
@@ -331,6 +337,7 @@ impl Tree {
 
     /// The file or directory at `path` from the root; empty for the root itself.
     #[must_use]
+    #[inline(never)]
     pub fn lookup(&self, path: &[u8]) -> Option<NodeId> {
         if path.is_empty() {
             return Some(NodeId::ROOT);

@@ -9,13 +9,10 @@ pub struct Uuid(pub [u8; 16]);
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        let number = u128::from_be_bytes(self.0);
+        let [low, mid, high, clock] = [96, 80, 64, 48].map(|place| number >> place);
+        let node = number as u64 & 0xffff_ffff_ffff;
+        write!(f, "{:08x}-{:04x}-{:04x}-{:04x}-{node:012x}", low as u32, mid as u16, high as u16, clock as u16)
     }
 }
 

@@ -69,11 +69,13 @@ const FEATURES: &str = "fuse-proto/experimental-famfs,virtiofs-mount/peers";
 const MOUNT_TEST: &str = "mount";
 /// The tests of stack and memory.
 const FOOTPRINT: &str = "footprint";
-/// Crates whose unit tests Miri runs in little time.
+/// Crates with unit tests that Miri runs in little time.
 const MIRI: [&str; 2] = ["virtio-shm", "fs-dax"];
-/// The window, whose explorations and random histories are for the host: Miri runs a short history of each kind.
+/// The window: its explorations and random histories are for the host: Miri runs a short history of each kind.
 const WINDOW: [&str; 6] = ["--package", "dax-window", "--features", "dax-window/alloc", "--test", "basics"];
-/// What reads and writes messages of either byte order, and a machine whose own order is big-endian.
+/// Files on shared memory, by their models: a few random histories each.
+const SHARED: [&str; 6] = ["--package", "famfs", "--test", "suite", "--", "models::"];
+/// What reads and writes messages of either byte order, and a machine that is big-endian itself.
 const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 /// Those of its tests that Miri runs there in less than a minute: messages of random bytes take as long again.
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
@@ -117,7 +119,7 @@ pub(super) const STEPS: [Step; 16] = [
     ),
     Step {
         name: "bench",
-        about: "every benchmark measures something, once",
+        about: "every benchmark measures something, once; what no clock measures keeps its limit",
         work: Work::Alone(bench_once),
         suite: false,
     },
@@ -280,8 +282,10 @@ fn miri(bench: &mut Bench) -> Result<Done> {
     reversed.args(["--package", wire]).args(WIRE_TESTS);
     let mut window = bench.cargo(["+nightly", "miri", "test", "--locked", "--no-fail-fast"]);
     window.args(WINDOW);
+    let mut shared = bench.cargo(["+nightly", "miri", "test", "--locked", "--no-fail-fast"]);
+    shared.args(SHARED);
     let mut tally = Tally::default();
-    for mut command in [command, window, reversed] {
+    for mut command in [command, window, shared, reversed] {
         // Random cases are for the host; Miri looks at each path once or twice.
         command.env("PROPTEST_CASES", "2").env("MIRIFLAGS", "-Zmiri-disable-isolation");
         tally = tally.plus(bench.count(command)?);

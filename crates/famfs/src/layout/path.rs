@@ -64,6 +64,7 @@ impl Path {
     }
 
     /// A path that is known to be short enough.
+    #[inline(never)]
     pub(crate) fn unchecked(path: &[u8]) -> Self {
         let mut bytes = [0; MAX_LEN];
         let len = path.len().min(MAX_LEN);

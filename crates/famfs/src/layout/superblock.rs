@@ -69,7 +69,7 @@ const _: () = assert!(size_of::<Raw48>() == Format::V48.superblock_len());
 const COVERED_46: usize = 64;
 const COVERED_48: usize = 96;
 
-/// A superblock whose numbers were checked.
+/// A superblock with numbers that were checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// The format.

@@ -60,6 +60,7 @@ pub enum AppendError {
 }
 
 /// Reads the counters as they are in the memory, with the rest of the header checked.
+#[inline(never)]
 pub(crate) fn read_counters<M: SharedMemory + ?Sized>(
     memory: &M,
     superblock: &Superblock,
@@ -72,6 +73,7 @@ pub(crate) fn read_counters<M: SharedMemory + ?Sized>(
     Ok(Counters { next_seqnum, next_index: at(NEXT_INDEX_AT)? })
 }
 
+#[inline(never)]
 fn store_counters<M: SharedMemory + ?Sized>(
     memory: &M,
     superblock: &Superblock,
@@ -115,6 +117,7 @@ pub(crate) fn append<M: SharedMemory + ?Sized>(
 }
 
 /// Whether the log is as this host left it.
+#[inline(never)]
 fn check_alone<M: SharedMemory + ?Sized>(memory: &M, superblock: &Superblock, known: u64) -> Result<(), AppendError> {
     forget(memory, 0, superblock.format.superblock_len())?;
     if !read_superblock(memory).is_ok_and(|there| there.is_same(superblock)) {
@@ -123,7 +126,7 @@ fn check_alone<M: SharedMemory + ?Sized>(memory: &M, superblock: &Superblock, kn
     match read_counters(memory, superblock)? {
         counters if counters == Counters::at_rest(known) => Ok(()),
         counters => {
-            // The larger of the two tells of an append that has only begun.
+            // The larger of the two counts an append that has only begun.
             let found = counters.next_index.max(counters.next_seqnum);
             Err(AppendError::SecondWriter { found, expected: known })
         }

@@ -141,6 +141,7 @@ pub fn format<M: SharedMemory + ?Sized>(memory: &M, options: &FormatOptions) -> 
 }
 
 /// Stores, and has the stores reach the memory before anything that follows.
+#[inline(never)]
 fn store<M: SharedMemory + ?Sized>(memory: &M, offset: u64, bytes: &[u8]) -> Result<(), fs_dax::Error> {
     memory.write(DeviceOffset(offset), bytes)?;
     memory.write_back(DeviceOffset(offset), bytes.len() as u64)?;

@@ -95,6 +95,7 @@ impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
     }
 
     /// Whether the superblock is the one that was mounted.
+    #[inline(never)]
     fn check_superblock(&self) -> Result<(), Error> {
         let first = self.devices.first();
         forget(first, 0, self.superblock.format.superblock_len())?;
@@ -105,6 +106,7 @@ impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
     }
 
     /// Takes over up to `limit` of the published entries, and stops at the first that is not whole.
+    #[inline(never)]
     pub(crate) fn take_over(&self, state: &mut State, published: u64, limit: u64) -> Followed {
         let mut followed = Followed::default();
         let end = published.min(state.next.saturating_add(limit));
