@@ -180,7 +180,7 @@ impl Error {
         }
     }
 
-    /// What became of a request whose reply says this.
+    /// What became of a request that this is the reply to.
     pub(crate) fn of_reply(opcode: Opcode, error: ReplyError) -> Self {
         match error {
             ReplyError::Refused(errno) => Self::Os(errno),

@@ -57,7 +57,7 @@
 //!
 //! # What works how
 //!
-//! A read or write inside a file goes through the window, whose state machine ([`dax_window`]) says which 2 MiB ranges to
+//! A read or write inside a file goes through the window; its state machine ([`dax_window`]) says which 2 MiB ranges to
 //! map and which to give up. What cannot be mapped goes by READ and WRITE requests: the last, partial page on hosts that
 //! map whole pages only, writes past the end of a file (always as a whole), files that the host refuses to map, and
 //! accesses for which mapping costs more than it brings. [`VirtioFs::stats`] counts each with its reason, and
@@ -66,8 +66,8 @@
 //! # Consistency
 //!
 //! READ, WRITE and the window all reach the same pages of the host's page cache, so it does not matter which way an access
-//! goes, and what the host or another guest writes is seen at once. Sizes and attributes are cached as long as the server
-//! vouches for them; a read at the end of a file asks again, so growth on the host is seen. A file that somebody *else*
+//! goes, and what the host or another guest writes is seen at once. Sizes and attributes are cached while `attr_valid`
+//! holds; a read at the end of a file asks again, so growth on the host is seen. A file that somebody *else*
 //! shrinks while it is mapped here is not safe on every host: QEMU dies of the access past the new end.
 //!
 //! # Without blocking

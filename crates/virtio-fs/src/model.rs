@@ -1,4 +1,4 @@
-//! The parts whose threads meet, under a scheduler that tries many orders: the code as it is, with a lock at which the
+//! The parts in which threads meet, under a scheduler that tries many orders: the code as it is, with a lock at which the
 //! scheduler may change threads.
 #![expect(unsafe_code, reason = "implements unsafe traits")]
 
@@ -34,7 +34,7 @@ const NEVER: Duration = Duration::MAX;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 
-/// A spin lock whose every try is a point where another thread may go on.
+/// A spin lock; every try is a point where another thread may go on.
 struct ModelMutex(AtomicBool);
 
 // SAFETY: only one thread at a time changes `false` to `true`, and that one has the lock until it changes it back.

@@ -29,13 +29,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
-use fuse_proto::{Errno, InitFlags, Opcode, Operation, Protocol, Unique};
+use fuse_proto::{EncodeError, Errno, InitFlags, Message, Opcode, Operation, Protocol, Unique};
 
 use self::connection::Connection;
 use self::counters::Counters;
 use self::credentials::Credentials;
 use self::in_flight::{GivenUp, InFlight};
-use self::reply::read_reply;
+use self::reply::{SHORT_HEAD, head_len, read_reply};
 use self::request::Request;
 use crate::queue::channel::REPLY_BYTES;
 use crate::wait::wait_for;
@@ -45,7 +45,7 @@ use crate::{Error, Lock, Platform};
 pub(crate) struct Rpc<R: Lock> {
     connection: Arc<Connection<R>>,
     protocol: Protocol,
-    /// In whose name the driver's own requests are made.
+    /// The credentials of the driver's own requests.
     credentials: Credentials,
     /// Bit per opcode: the server answered ENOSYS.
     unsupported: AtomicU64,
@@ -73,7 +73,7 @@ impl<R: Lock> Rpc<R> {
         self.protocol.has(feature)
     }
 
-    /// In whose name the driver's own requests are made.
+    /// The credentials of the driver's own requests.
     pub(crate) fn credentials(&self) -> Credentials {
         self.credentials
     }
@@ -109,7 +109,7 @@ impl<R: Lock> Rpc<R> {
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
         let unique = self.connection.next_unique();
-        let encoded = op.encode(&self.protocol, Unique(unique), who.into());
+        let encoded = encode(&self.protocol, unique, who, op);
         // Not moved: it is large.
         let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
         let request = Request::new(&op.shape(&self.protocol), unique, message);
@@ -128,7 +128,7 @@ impl<R: Lock> Rpc<R> {
         self.submit(channel, who, op, true)?.ok_or(Error::Dead)
     }
 
-    /// Sends a request whose answer is to be awaited by [`Rpc::answer`].
+    /// Sends a request; [`Rpc::answer`] waits for its answer.
     pub(crate) fn send<O: Operation>(&self, who: Credentials, op: &O) -> Result<InFlight<'_, R>, Error> {
         send(&self.connection, &self.protocol, who, op)
     }
@@ -270,7 +270,7 @@ fn send<'c, R: Lock, O: Operation>(
     op: &O,
 ) -> Result<InFlight<'c, R>, Error> {
     let unique = connection.next_unique();
-    let encoded = op.encode(protocol, Unique(unique), who.into());
+    let encoded = encode(protocol, unique, who, op);
     // Not moved: it is large.
     let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
     let request = Request::new(&op.shape(protocol), unique, message);
@@ -281,8 +281,18 @@ fn send<'c, R: Lock, O: Operation>(
     Ok(InFlight::new(connection, submitted))
 }
 
-/// Waits for the reply to a request and reads it. Apart, so that its first bytes are on the stack only now.
+/// Encodes a request. Apart, so that what it makes it of is off the stack while the request is sent.
 #[inline(never)]
+fn encode<'o, O: Operation>(
+    protocol: &Protocol,
+    unique: u64,
+    who: Credentials,
+    op: &'o O,
+) -> Result<Message<'o>, EncodeError> {
+    op.encode(protocol, Unique(unique), who.into())
+}
+
+/// Waits for the reply to a request and reads it.
 fn answer<R: Lock, O: Operation, T>(
     protocol: &Protocol,
     op: &O,
@@ -290,8 +300,24 @@ fn answer<R: Lock, O: Operation, T>(
     data: &mut [u8],
     read: impl FnOnce(O::Reply<'_>) -> T,
 ) -> Result<T, Error> {
+    if head_len(&op.shape(protocol)) <= SHORT_HEAD {
+        answer_of::<SHORT_HEAD, R, O, T>(protocol, op, in_flight, data, read)
+    } else {
+        answer_of::<REPLY_BYTES, R, O, T>(protocol, op, in_flight, data, read)
+    }
+}
+
+/// As [`answer`], with room for so many first bytes. Apart, so that they are on the stack only now.
+#[inline(never)]
+fn answer_of<const HEAD: usize, R: Lock, O: Operation, T>(
+    protocol: &Protocol,
+    op: &O,
+    in_flight: &mut InFlight<'_, R>,
+    data: &mut [u8],
+    read: impl FnOnce(O::Reply<'_>) -> T,
+) -> Result<T, Error> {
     let unique = Unique(in_flight.unique());
-    let mut head = [0; REPLY_BYTES];
+    let mut head = [0; HEAD];
     let received = in_flight.wait(&mut head, data)?;
     read_reply(protocol, op, unique, &received, data, read)
 }

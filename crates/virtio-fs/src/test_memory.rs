@@ -50,12 +50,12 @@ pub(crate) mod device {
     }
 
     pub(crate) fn read<T: Copy>(paddr: PhysAddr) -> T {
-        // SAFETY: tests read inside the ring whose addresses the driver gave.
+        // SAFETY: tests read inside the ring at the addresses that the driver gave.
         unsafe { at::<T>(paddr).read_volatile() }
     }
 
     pub(crate) fn write<T: Copy>(paddr: PhysAddr, value: T) {
-        // SAFETY: tests write inside the ring whose addresses the driver gave.
+        // SAFETY: tests write inside the ring at the addresses that the driver gave.
         unsafe { at::<T>(paddr).write_volatile(value) }
     }
 }

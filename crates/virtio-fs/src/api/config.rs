@@ -70,7 +70,7 @@ pub struct Config {
     /// counts as that.
     pub long_request_timeout: Duration,
     /// How long to wait for others to let go of the window: for a free range when all are in use, for views of bytes that are
-    /// to be cut. A wait for somebody whose request is under way lasts as long as that. Zero: nobody waits.
+    /// to be cut. A wait for a request that is under way lasts as long as the request. Zero: nobody waits.
     pub window_timeout: Duration,
     /// How many requests in a row may time out, with nothing answered between them, before the device is taken for dead and
     /// left alone for good. Long requests do not count, nor does what times out while one is under way.

@@ -142,7 +142,7 @@ impl<R: Lock> ReadDir<R> {
         let before = self.seen;
         if self.plus {
             match self.fetch_plus() {
-                // Attributes of one entry that cannot be had, as of one that vanished or of a mount whose server died, are no
+                // Attributes of one entry that cannot be had, as of one that vanished or of a mount after its server died, are no
                 // reason not to list the names.
                 Err(Error::Os(_)) => self.fetch_names()?,
                 result => result?,

@@ -1,6 +1,6 @@
 //! Page faults on file mappings.
 //!
-//! The embedder's fault handler asks [`File::fault`], installs what it says, and tells [`FaultGuard::installed`]. Its part of
+//! The embedder's fault handler asks [`File::fault`], installs what it says, and calls [`FaultGuard::installed`]. Its part of
 //! the bargain is [`fs_dax::Mappings`], given to [`crate::VirtioFs::set_mappings`] beforehand:
 //!
 //! 1. The handler finds the mapping of the address, drops its page-table lock, and calls [`File::fault`].
@@ -69,7 +69,7 @@ impl<R: Lock> File<R> {
         self.mounted.io.finish_sync(&self.open, fault, sync)
     }
 
-    /// Goes on with a synchronous fault whose blocks must be allocated first: FALLOCATE, then as [`File::finish_sync`].
+    /// Goes on with a synchronous fault that needs blocks allocated first: FALLOCATE, then as [`File::finish_sync`].
     pub fn finish_allocation(
         &self,
         fault: &Fault,

@@ -64,7 +64,7 @@ impl<R: Lock> File<R> {
         if self.open.options.is_writable() { Ok(call) } else { Err(NOT_FOR_WRITING) }
     }
 
-    /// Returns the file's size in bytes, fetched again when the server no longer vouches for it.
+    /// Returns the file's size in bytes, fetched again when `attr_valid` has ended.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl<R: Lock> File<R> {
         Ok(self.len()? == 0)
     }
 
-    /// Returns the file's attributes, fetched again when the server no longer vouches for them.
+    /// Returns the file's attributes, fetched again when `attr_valid` has ended.
     ///
     /// # Errors
     ///

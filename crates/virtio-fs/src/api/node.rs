@@ -1,4 +1,4 @@
-//! Operations on an inode, for embedders whose own file system layer resolves names.
+//! Operations on an inode, for embedders with a file system layer of their own that resolves names.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -144,7 +144,7 @@ impl<R: Lock> Node<R> {
         space::statfs(self.rpc(), self.who, self.inode.nodeid)
     }
 
-    /// Returns the attributes, from the cache while the server vouches for them.
+    /// Returns the attributes, from the cache while `attr_valid` holds.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl<R: Lock> Node<R> {
     pub fn open(&self, options: OpenOptions) -> Result<File<R>, Error> {
         let _call = self.mounted.check()?;
         let open = self.mounted.io.open_inode(self.who, &self.inode, options)?;
-        Ok(File::new(self.mounted.clone(), open))
+        Ok(File::new(self.mounted.clone(), *open))
     }
 }
 
@@ -248,7 +248,7 @@ impl<R: Lock> Node<R> {
     pub fn create(&self, name: impl AsRef<[u8]>, options: OpenOptions) -> Result<File<R>, Error> {
         let _call = self.mounted.check()?;
         let open = self.mounted.io.create(self.who, &self.inode, name.as_ref(), options)?;
-        Ok(File::new(self.mounted.clone(), open))
+        Ok(File::new(self.mounted.clone(), *open))
     }
 
     /// Creates a file in this directory that has no name and is gone when closed: TMPFILE.
@@ -259,7 +259,7 @@ impl<R: Lock> Node<R> {
     pub fn create_unnamed(&self, options: OpenOptions) -> Result<File<R>, Error> {
         let _call = self.mounted.check()?;
         let open = self.mounted.io.create_unnamed(self.who, &self.inode, options)?;
-        Ok(File::new(self.mounted.clone(), open))
+        Ok(File::new(self.mounted.clone(), *open))
     }
 
     /// Lists this directory.

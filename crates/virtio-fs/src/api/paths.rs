@@ -1,5 +1,6 @@
 //! The operations of a file system that take a path.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -62,7 +63,13 @@ impl<R: Lock> VirtioFs<R> {
     fn opened(&self, path: &[u8], options: OpenOptions) -> Result<File<R>, Error> {
         let start = self.mounted.volume().root()?;
         let open = self.mounted.io.open_path(self.credentials(), start, path, options)?;
-        Ok(File::new(self.mounted.clone(), open))
+        Ok(File::new(self.mounted.clone(), *open))
+    }
+
+    /// As [`VirtioFs::opened`], with the file off the stack of whoever goes on with it.
+    #[inline(never)]
+    fn opened_apart(&self, path: &[u8], options: OpenOptions) -> Result<Box<File<R>>, Error> {
+        self.opened(path, options).map(Box::new)
     }
 
     /// Reads a whole file, which has to fit into memory: it is as large as the server makes it. For files of a server that is
@@ -84,7 +91,7 @@ impl<R: Lock> VirtioFs<R> {
     /// As [`VirtioFs::read`]; EFBIG for a file that is larger.
     pub fn read_up_to(&self, path: impl AsRef<[u8]>, most: usize) -> Result<Vec<u8>, Error> {
         let call = self.mounted.check()?;
-        let file = self.opened(path.as_ref(), OpenOptions::new().read(true))?;
+        let file = self.opened_apart(path.as_ref(), OpenOptions::new().read(true))?;
         let mut bytes = Vec::new();
         self.mounted.volume().attr(self.credentials(), &file.open.inode, file.open.handle.fh)?;
         let stated = usize::try_from(file.open.inode.size()).unwrap_or(usize::MAX);
@@ -130,7 +137,7 @@ impl<R: Lock> VirtioFs<R> {
     /// As [`VirtioFs::open`] and [`File::write_at`].
     pub fn write(&self, path: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), Error> {
         let _call = self.mounted.check()?;
-        let file = self.opened(path.as_ref(), OpenOptions::new().write(true).create(true).truncate(true))?;
+        let file = self.opened_apart(path.as_ref(), OpenOptions::new().write(true).create(true).truncate(true))?;
         file.write_all_at(bytes, 0)?;
         file.close()
     }

@@ -78,7 +78,7 @@ impl<R: Lock> VirtioFs<R> {
     /// Sends a request and returns at once; the device is notified.
     ///
     /// Requests that change what the driver keeps (sizes, names, look-up counts) bypass it: after one of those, what is
-    /// cached is stale until the server no longer vouches for it, and an entry of a reply is a look-up that the caller owes
+    /// cached is stale until its timeout has passed, and an entry of a reply is a look-up that the caller owes
     /// a FORGET for.
     ///
     /// What would pull the window or the session from under the driver is refused, by what the encoded request says: INIT,

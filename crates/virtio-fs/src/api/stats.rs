@@ -15,9 +15,9 @@ pub struct Stats {
     pub dax: DaxStatus,
     /// Requests sent.
     pub requests: u64,
-    /// Requests whose answer did not come in time.
+    /// Requests that were not answered in time.
     pub timeouts: u64,
-    /// Replies that came after their request was given up, and whose look-ups and handles were given back.
+    /// Replies that came after their request was given up; their look-ups and handles were given back.
     pub late_replies: u64,
     /// Look-ups answered by the entry cache.
     pub entry_hits: u64,

@@ -12,7 +12,7 @@ use crate::dma_memory::Memory;
 
 /// A device that is not mounted yet.
 ///
-/// It exists so that interrupts can be connected before the device can raise any: a level-triggered line whose handler
+/// It exists so that interrupts can be connected before the device can raise any: a level-triggered line with a handler that
 /// cannot acknowledge the device yet never falls, and the processor does nothing else any more.
 ///
 /// ```no_run

@@ -321,7 +321,7 @@ impl<R: Lock> FileIo<R> {
         }
     }
 
-    /// Goes on with a synchronous fault whose blocks must be allocated first: FALLOCATE, then as [`FileIo::finish_sync`].
+    /// Goes on with a synchronous fault that needs blocks allocated first: FALLOCATE, then as [`FileIo::finish_sync`].
     pub(crate) fn finish_allocation(
         &self,
         file: &OpenFile<R>,

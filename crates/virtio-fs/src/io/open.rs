@@ -1,5 +1,6 @@
 //! Opening and creating files.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use fuse_proto::{Errno, InitFlags};
@@ -22,7 +23,7 @@ impl<R: Lock> FileIo<R> {
         start: Arc<Inode<R>>,
         path: &[u8],
         options: OpenOptions,
-    ) -> Result<OpenFile<R>, Error> {
+    ) -> Result<Box<OpenFile<R>>, Error> {
         options.check()?;
         // The server refuses a name that exists, so it need not be asked whether it does.
         let last = match (options.must_create(), options.creates(), options.follows()) {
@@ -53,7 +54,7 @@ impl<R: Lock> FileIo<R> {
         parent: &Inode<R>,
         name: &[u8],
         options: OpenOptions,
-    ) -> Result<OpenFile<R>, Error> {
+    ) -> Result<Box<OpenFile<R>>, Error> {
         // Without O_TRUNC: what has got this name since it was looked up may be mapped, and is cut the way of all cuts.
         let (flags, mode) = (options.flags(false), options.permissions());
         let (entry, opened) = handles::create(self.rpc(), who, parent.nodeid, name, flags, mode)?;
@@ -71,7 +72,7 @@ impl<R: Lock> FileIo<R> {
         who: Credentials,
         parent: &Inode<R>,
         options: OpenOptions,
-    ) -> Result<OpenFile<R>, Error> {
+    ) -> Result<Box<OpenFile<R>>, Error> {
         options.check()?;
         let (flags, mode) = (options.flags(true), options.permissions());
         let (entry, opened) = handles::tmpfile(self.rpc(), who, parent.nodeid, flags, mode)?;
@@ -85,7 +86,7 @@ impl<R: Lock> FileIo<R> {
         who: Credentials,
         inode: &Arc<Inode<R>>,
         options: OpenOptions,
-    ) -> Result<OpenFile<R>, Error> {
+    ) -> Result<Box<OpenFile<R>>, Error> {
         options.check()?;
         if inode.is_dir() {
             return Err(Error::refused(Errno::EISDIR, "a directory cannot be opened as a file"));

@@ -1,5 +1,6 @@
 //! The state of an open file.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -58,14 +59,16 @@ impl<R: Lock> Drop for OpenFile<R> {
 }
 
 impl<R: Lock> OpenFile<R> {
-    /// The state of a file that the server opened, or that needs no OPEN.
+    /// The state of a file that the server opened, or that needs no OPEN. On the heap until it is part of a file of the API:
+    /// each function on the way there would have a copy on its stack.
+    #[inline(never)]
     pub(crate) fn new(
         volume: &Arc<Volume<R>>,
         inode: Arc<Inode<R>>,
         opened: Option<Opened>,
         who: Credentials,
         options: OpenOptions,
-    ) -> Self {
+    ) -> Box<Self> {
         let lock_owner = LockOwner(volume.rpc.connection().next_unique());
         let unlinked = UnlinkedGuard::new(volume, &inode);
         let errors_returned = inode.commits.lock().opened();
@@ -74,7 +77,7 @@ impl<R: Lock> OpenFile<R> {
         let handle = Handle { node: inode.nodeid, fh, who, flags: options.flags(false), lock_owner };
         let stream = Mutex::new(Stream::new());
         let run = AtomicU8::new(Run::None as u8);
-        Self { volume: volume.clone(), inode, handle, options, errors_returned, locks, stream, run, unlinked }
+        Box::new(Self { volume: volume.clone(), inode, handle, options, errors_returned, locks, stream, run, unlinked })
     }
 
     /// Record locks are asked for in this file's name.

@@ -67,7 +67,7 @@ impl Look {
         Self { seen: inode.room.seen(), from: inode.room.end() }
     }
 
-    /// Ends it with the server's answer. One that cannot tell leaves the number of blocks to go by.
+    /// Ends it with the server's answer. Without a statement in it, the number of blocks decides.
     pub(super) fn end<R: Lock>(self, inode: &Inode<R>, found: Result<u64, Error>, now: Duration) {
         let first = found.map_or(inode.size(), |first| first.min(inode.size()));
         inode.room.found(self.seen, first, now.saturating_add(REFRESH));

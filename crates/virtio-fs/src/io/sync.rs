@@ -35,7 +35,7 @@ impl<R: Lock> FileIo<R> {
         result.and_then(|()| error.map_or(Ok(()), |errno| Err(Error::Os(errno))))
     }
 
-    /// After a write through the window to a file whose writes are to be durable when they return. Returns whether the server
+    /// After a write through the window to a file that needs its writes durable when they return. Returns whether the server
     /// makes anything durable.
     pub(super) fn sync_write(&self, file: &OpenFile<R>, bytes: FileRange) -> Result<bool, Error> {
         self.sync(file, bytes, !file.options.is_sync())?;

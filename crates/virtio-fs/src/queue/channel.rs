@@ -9,6 +9,7 @@
 //! handle. Such replies are kept until [`Channel::take_orphan`].
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
@@ -147,15 +148,12 @@ pub(crate) enum SubmitError {
     Broken(RingError),
 }
 
-/// The first bytes of a reply, for [`Channel::take`]: a header and the largest fixed body.
-pub(crate) type ReplyHead = [u8; REPLY_BYTES];
-
 /// What came back for a request, but for its first bytes.
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// Bytes that the device says it wrote, over both buffers.
     pub(crate) written: usize,
-    /// How many bytes of the [`ReplyHead`] count.
+    /// How many of the reply's first bytes there are.
     pub(crate) head_len: usize,
     /// The buffer in which the reply continues, and how many bytes of it count. Goes back to the pool after use.
     pub(crate) data: Option<(DmaBuf, usize)>,
@@ -334,18 +332,19 @@ impl<R: RawMutex> Channel<R> {
                 more
             };
             if let Some(error) = broken {
-                log::error!("virtio-fs: a queue is unusable from here on: {error}");
+                report_broken(error);
             }
             // Waking runs the embedder's code: not under the lock.
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.drain(..).for_each(Waker::wake);
             if !more {
                 return completions;
             }
         }
     }
 
-    /// Takes the reply to a request if [`Channel::process`] has found it, its first bytes to `head`; the slot is free again then.
-    pub(crate) fn take(&self, id: SlotId, head: &mut ReplyHead) -> Result<Option<Reply>, RingError> {
+    /// Takes the reply to a request if [`Channel::process`] has found it, its first bytes to `head`, which has room for as many as
+    /// the request said; the slot is free again then.
+    pub(crate) fn take(&self, id: SlotId, head: &mut [u8]) -> Result<Option<Reply>, RingError> {
         let mut waker = None;
         let taken = {
             let mut state = self.state.lock();
@@ -416,7 +415,7 @@ impl<R: RawMutex> Channel<R> {
         nodes.extend(state.slots.iter().filter(open).map(|slot| slot.meta.node));
     }
 
-    /// An orphaned reply whose side effects need undoing; its slot is free again.
+    /// An orphaned reply with side effects that need undoing; its slot is free again.
     pub(crate) fn take_orphan(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
         if self.orphans.load(Ordering::Acquire) == 0 {
             return None;
@@ -427,19 +426,20 @@ impl<R: RawMutex> Channel<R> {
     #[cold]
     #[inline(never)]
     fn take_first_orphan(&self, pool: &DataPool<R>) -> Option<OrphanReply> {
-        let mut head = [0; REPLY_BYTES];
+        // Not on the stack: whoever sends a request may get here.
+        let mut bytes = vec![0; REPLY_BYTES];
         let (meta, reply) = {
             let mut state = self.state.lock();
             let state = &mut *state;
             let late = |slot: &Slot| if let Phase::OrphanReply { written } = slot.phase { Some(written) } else { None };
             let (index, written) = (0..).zip(&*state.slots).find_map(|(index, slot)| Some((index, late(slot)?)))?;
             let slot = &mut state.slots[usize::from(index)];
-            let taken = (slot.meta, slot.take_reply(written, &mut head));
+            let taken = (slot.meta, slot.take_reply(written, &mut bytes));
             state.free.push(index);
             self.orphans.fetch_sub(1, Ordering::Release);
             taken
         };
-        let mut bytes = Vec::from(&head[..reply.head_len]);
+        bytes.truncate(reply.head_len);
         if let Some((buffer, len)) = reply.data {
             bytes.resize(reply.head_len + len, 0);
             buffer.read(0, &mut bytes[reply.head_len..]);
@@ -466,7 +466,7 @@ impl<R: RawMutex> Channel<R> {
         self.last_deadline(|slot| matches!(slot.phase, Phase::DetachedOrdered))
     }
 
-    /// Whether a request that was left by [`Channel::detach_ordered`] is in flight whose deadline is after `now`.
+    /// Whether a request that was left by [`Channel::detach_ordered`] is in flight with a deadline after `now`.
     pub(crate) fn has_ordered_after(&self, now: Duration) -> bool {
         self.ordered_until().is_some_and(|until| until > now)
     }
@@ -498,7 +498,7 @@ impl<R: RawMutex> Channel<R> {
         self.state.lock().slots.iter().filter(|slot| of(slot)).map(|slot| slot.deadline).max()
     }
 
-    /// Requests in flight, those whose caller gave up among them.
+    /// Requests in flight, given-up ones among them.
     pub(crate) fn in_flight(&self) -> usize {
         let state = self.state.lock();
         state.slots.len() - state.free.len()
@@ -513,6 +513,13 @@ impl<R: RawMutex> Channel<R> {
     pub(crate) fn set_interrupts(&self, on: bool) {
         self.state.lock().ring.set_interrupts(on);
     }
+}
+
+// Apart: what a message is made of takes more stack than the rest.
+#[cold]
+#[inline(never)]
+fn report_broken(error: RingError) {
+    log::error!("virtio-fs: a queue is unusable from here on: {error}");
 }
 
 /// Wakers collected under the lock, woken after it is released.
@@ -565,9 +572,9 @@ impl State {
 
 impl Slot {
     /// The reply that has come; the slot is free then, and its number to be noted as such.
-    fn take_reply(&mut self, written: u32, head: &mut ReplyHead) -> Reply {
+    fn take_reply(&mut self, written: u32, head: &mut [u8]) -> Reply {
         let written = written as usize;
-        let head_len = written.min(self.reply_len);
+        let head_len = written.min(self.reply_len).min(head.len());
         self.reply.read(0, &mut head[..head_len]);
         let rest = written - head_len;
         let data = self.data_in.take().map(|(buffer, len)| (buffer, rest.min(len)));

@@ -38,7 +38,7 @@ pub(crate) struct Segment {
     pub(crate) device_writes: bool,
 }
 
-/// The physical addresses that the transport tells the device.
+/// The physical addresses that the transport gives to the device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RingAddresses {
     pub(crate) descriptors: PhysAddr,
@@ -46,7 +46,7 @@ pub(crate) struct RingAddresses {
     pub(crate) device_area: PhysAddr,
 }
 
-/// A split virtqueue whose chains are named by slot, `0..slots()`.
+/// A split virtqueue with chains that are named by slot, `0..slots()`.
 pub(crate) struct Ring {
     /// Descriptor table, then available ring, then the indirect tables.
     driver: DmaBuf,

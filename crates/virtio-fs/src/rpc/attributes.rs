@@ -1,5 +1,6 @@
 //! Attributes: GETATTR, SETATTR, STATX, ACCESS.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use fuse_proto::{AccessMask, Attr, AttrReply, FileHandle, NodeId, SetattrValid, StatxMask, Timestamp, ops};
@@ -40,17 +41,25 @@ pub enum SetTime {
     },
 }
 
-/// Fetches attributes. Returns with them for how long the server vouches for them.
+/// Attributes, and how long `attr_valid` holds. On the heap: a round trip costs more, and each function on the way up would
+/// have a copy of them on its stack.
+pub(crate) type FreshAttr = Box<(Attr, Duration)>;
+
+fn fresh(reply: AttrReply) -> FreshAttr {
+    Box::new((reply.attr, reply.attr_valid))
+}
+
+/// Fetches attributes.
 pub(crate) fn getattr<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     node: NodeId,
     fh: Option<FileHandle>,
-) -> Result<(Attr, Duration), Error> {
-    rpc.call(who, &ops::Getattr { node, fh }, |reply: AttrReply| (reply.attr, reply.attr_valid))
+) -> Result<FreshAttr, Error> {
+    rpc.call(who, &ops::Getattr { node, fh }, fresh)
 }
 
-/// Changes attributes. Returns the new ones, as [`getattr`] does. A request without an answer comes into `given_up`.
+/// Changes attributes. Returns the new ones. A request without an answer comes into `given_up`.
 /// `kill`: the server takes away the bits by which programs run as the file's owner.
 pub(crate) fn setattr<R: Lock>(
     rpc: &Rpc<R>,
@@ -59,12 +68,12 @@ pub(crate) fn setattr<R: Lock>(
     fh: Option<FileHandle>,
     (changes, kill): (&SetAttr, bool),
     given_up: &mut GivenUp<R>,
-) -> Result<(Attr, Duration), Error> {
+) -> Result<FreshAttr, Error> {
     let mut op = setattr_op(node, fh, changes);
     if kill {
         op.valid |= SetattrValid::KILL_SUIDGID;
     }
-    rpc.call_keeping(who, &op, given_up, |reply: AttrReply| (reply.attr, reply.attr_valid))
+    rpc.call_keeping(who, &op, given_up, fresh)
 }
 
 /// The SETATTR of these changes.

@@ -17,7 +17,7 @@ use super::reply::Received;
 use super::request::Request;
 use crate::port::{Completion, DevicePort};
 use crate::queue::channel::{
-    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, ReplyHead, RequestMeta, SlotId, SubmitError,
+    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, RequestMeta, SlotId, SubmitError,
 };
 use crate::queue::notifications::NotificationQueue;
 use crate::wait::wait_for;
@@ -285,7 +285,7 @@ impl<R: Lock> Connection<R> {
     }
 
     /// Waits until the device has answered all requests that were left to it by [`Connection::detach_ordered`], but for those
-    /// whose deadline has passed: nobody waits for them a second time.
+    /// past their deadline: nobody waits for them a second time.
     pub(crate) fn drain_detached(&self) {
         let now = self.platform.now();
         let ordered = |channel: &Channel<R>| channel.ordered_until().filter(|&until| until > now);
@@ -401,7 +401,7 @@ impl<R: Lock> Connection<R> {
     }
 
     /// Takes the reply to a request if it has come, its first bytes to `head`.
-    pub(crate) fn look(&self, request: &Submitted, head: &mut ReplyHead) -> Result<Option<Reply>, RingError> {
+    pub(crate) fn look(&self, request: &Submitted, head: &mut [u8]) -> Result<Option<Reply>, RingError> {
         let channel = &self.queues.channels[request.channel];
         self.queues.complete_one(channel);
         channel.take(request.slot, head)
@@ -521,7 +521,7 @@ impl<R: Lock> Connection<R> {
     }
 
     /// Copies bulk data of a reply out of memory that the device can reach. `head` has its first bytes already.
-    pub(crate) fn receive<'h>(&self, reply: Reply, head: &'h ReplyHead, data: &mut [u8]) -> Received<'h> {
+    pub(crate) fn receive<'h>(&self, reply: Reply, head: &'h [u8], data: &mut [u8]) -> Received<'h> {
         let mut data_len = 0;
         if let Some((buffer, len)) = reply.data {
             let len = len.min(data.len());
@@ -531,7 +531,7 @@ impl<R: Lock> Connection<R> {
         Received { written: reply.written, head: &head[..reply.head_len], data_len }
     }
 
-    /// What becomes of a request whose wait ended without an answer: at its deadline, or before, if the embedder ended it.
+    /// What becomes of a request after a wait without an answer: at its deadline, or before, if the embedder ended it.
     pub(crate) fn given_up(&self, opcode: Opcode, deadline: Duration, hurried: bool) -> Error {
         if self.is_stopped() {
             Error::Unmounted

@@ -1,6 +1,6 @@
-//! In whose name requests are made.
+//! The user that requests are made for.
 
-/// In whose name a request is made.
+/// The user that a request is made for.
 ///
 /// What comes of it is up to the server. Those that run as root (libkrun, fuse-backend-rs) take the user's part when
 /// something is made, and answer ACCESS by the user's rights; a file that exists they open as root. A kernel that has users of

@@ -1,12 +1,15 @@
 //! Open files and directories on the server: OPEN, CREATE, TMPFILE, OPENDIR, RELEASE, FLUSH.
 
+use alloc::boxed::Box;
+
 use fuse_proto::{
-    Entry, FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenExtraFlags, OpenFlags, ReleaseFlags, ops,
+    FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenExtraFlags, OpenFlags, ReleaseFlags, ops,
 };
 
 use super::Rpc;
 use super::credentials::Credentials;
 use super::in_flight::GivenUp;
+use super::names::NewEntry;
 use crate::{Error, Lock};
 
 /// The kind of a regular file, in the mode of a new one.
@@ -18,7 +21,7 @@ pub(crate) struct Handle {
     pub(crate) node: NodeId,
     /// `None` where the server needs no OPEN.
     pub(crate) fh: Option<FileHandle>,
-    /// In whose name its requests are made.
+    /// The user that its requests are made for.
     pub(crate) who: Credentials,
     /// How it was opened.
     pub(crate) flags: OpenFlags,
@@ -96,7 +99,7 @@ pub(crate) fn create<R: Lock>(
     name: &[u8],
     flags: OpenFlags,
     mode: u32,
-) -> Result<(Entry, Opened), Error> {
+) -> Result<(NewEntry, Opened), Error> {
     let op = ops::Create {
         parent,
         name,
@@ -106,7 +109,7 @@ pub(crate) fn create<R: Lock>(
         extra: Default::default(),
         extensions: Default::default(),
     };
-    rpc.call(who, &op, |created| (created.entry, (created.opened.fh, created.opened.flags)))
+    rpc.call(who, &op, |created| (Box::new(created.entry), (created.opened.fh, created.opened.flags)))
 }
 
 /// Creates a file without a name and opens it. `mode` has the permission bits.
@@ -116,7 +119,7 @@ pub(crate) fn tmpfile<R: Lock>(
     parent: NodeId,
     flags: OpenFlags,
     mode: u32,
-) -> Result<(Entry, Opened), Error> {
+) -> Result<(NewEntry, Opened), Error> {
     let op = ops::Tmpfile {
         parent,
         flags: flags | OpenFlags::TMPFILE | OpenFlags::DIRECTORY,
@@ -125,7 +128,7 @@ pub(crate) fn tmpfile<R: Lock>(
         extra: Default::default(),
         extensions: Default::default(),
     };
-    rpc.call_known(who, &op, &mut [], |created| (created.entry, (created.opened.fh, created.opened.flags)))
+    rpc.call_known(who, &op, &mut [], |created| (Box::new(created.entry), (created.opened.fh, created.opened.flags)))
 }
 
 /// Sends RELEASE and does not wait: there is nothing to learn from the reply.

@@ -5,7 +5,6 @@ use core::task::Waker;
 
 use super::connection::{Connection, Submitted};
 use super::reply::Received;
-use crate::queue::channel::ReplyHead;
 use crate::{Error, Lock};
 
 /// A request in flight. Dropped without an answer, it is given up: the device keeps its buffers until it returns them.
@@ -88,7 +87,7 @@ impl<'c, R: Lock> InFlight<'c, R> {
 
     /// Waits for the reply; its first bytes are copied to `head`, bulk data to `data`. After an error the request is still with the device, and is given
     /// up when this is dropped.
-    pub(crate) fn wait<'h>(&mut self, head: &'h mut ReplyHead, data: &mut [u8]) -> Result<Received<'h>, Error> {
+    pub(crate) fn wait<'h>(&mut self, head: &'h mut [u8], data: &mut [u8]) -> Result<Received<'h>, Error> {
         let connection = self.connection.get();
         let mut found = None;
         // Sent without patience it has all of its class's time, of which the call that waits for it may have less.
@@ -120,7 +119,7 @@ impl<'c, R: Lock> InFlight<'c, R> {
     pub(crate) fn poll<'h>(
         &mut self,
         waker: Option<&Waker>,
-        head: &'h mut ReplyHead,
+        head: &'h mut [u8],
         data: &mut [u8],
     ) -> Result<Option<Received<'h>>, Error> {
         let connection = self.connection.get();

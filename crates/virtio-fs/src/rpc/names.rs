@@ -1,5 +1,6 @@
 //! Names: looking them up, making, moving and removing them, listing them.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,14 +13,17 @@ use crate::{Error, Lock};
 /// The longest target of a symbolic link, in bytes.
 const TARGET_MAX: usize = 4096;
 
+/// An entry. On the heap: a round trip costs more, and each function on the way up would have a copy of it on its stack.
+pub(crate) type NewEntry = Box<Entry>;
+
 /// Looks a name up; `None` if there is none and the server says nothing about how long that holds.
 pub(crate) fn lookup<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     parent: NodeId,
     name: &[u8],
-) -> Result<Option<Entry>, Error> {
-    match rpc.call(who, &ops::Lookup { parent, name }, |entry| entry) {
+) -> Result<Option<NewEntry>, Error> {
+    match rpc.call(who, &ops::Lookup { parent, name }, Box::new) {
         Err(Error::Os(Errno::ENOENT)) => Ok(None),
         result => result.map(Some),
     }
@@ -57,8 +61,8 @@ pub(crate) fn mkdir<R: Lock>(
     parent: NodeId,
     name: &[u8],
     mode: u32,
-) -> Result<Entry, Error> {
-    rpc.call(who, &ops::Mkdir { parent, name, mode, umask: 0, extensions: Default::default() }, |entry| entry)
+) -> Result<NewEntry, Error> {
+    rpc.call(who, &ops::Mkdir { parent, name, mode, umask: 0, extensions: Default::default() }, Box::new)
 }
 
 /// Makes a file of the kind that `mode` has.
@@ -69,8 +73,8 @@ pub(crate) fn mknod<R: Lock>(
     name: &[u8],
     mode: u32,
     rdev: u32,
-) -> Result<Entry, Error> {
-    rpc.call(who, &ops::Mknod { parent, name, mode, rdev, umask: 0, extensions: Default::default() }, |entry| entry)
+) -> Result<NewEntry, Error> {
+    rpc.call(who, &ops::Mknod { parent, name, mode, rdev, umask: 0, extensions: Default::default() }, Box::new)
 }
 
 /// Makes a symbolic link.
@@ -80,8 +84,8 @@ pub(crate) fn symlink<R: Lock>(
     parent: NodeId,
     name: &[u8],
     target: &[u8],
-) -> Result<Entry, Error> {
-    rpc.call(who, &ops::Symlink { parent, name, target, extensions: Default::default() }, |entry| entry)
+) -> Result<NewEntry, Error> {
+    rpc.call(who, &ops::Symlink { parent, name, target, extensions: Default::default() }, Box::new)
 }
 
 /// Gives an inode one more name.
@@ -91,8 +95,8 @@ pub(crate) fn link<R: Lock>(
     new_parent: NodeId,
     new_name: &[u8],
     target: NodeId,
-) -> Result<Entry, Error> {
-    rpc.call(who, &ops::Link { target, new_parent, new_name }, |entry| entry)
+) -> Result<NewEntry, Error> {
+    rpc.call(who, &ops::Link { target, new_parent, new_name }, Box::new)
 }
 
 /// Removes the name of a file.

@@ -5,7 +5,9 @@ use fuse_proto::{Operation, Protocol, ReplyHeader, Shape, Unique};
 use crate::Error;
 use crate::queue::channel::REPLY_BYTES;
 
-/// The largest reply whose body is a structure, not bulk data: it fits the slot's own buffer.
+/// A header and the fixed body of every reply but those to STATX and the like.
+pub(super) const SHORT_HEAD: usize = 176;
+/// The largest reply with a structure as its body, not bulk data: it fits the slot's own buffer.
 const SMALL: usize = REPLY_BYTES - ReplyHeader::LEN;
 
 /// A reply as bytes, copied out of memory that the device can reach.
@@ -29,7 +31,14 @@ pub(crate) fn is_bulk(reply_max: u32) -> bool {
     reply_max as usize > SMALL
 }
 
-/// Reads a reply; bulk data is in `data` already.
+/// How many of a reply's first bytes are wanted apart from bulk data.
+pub(super) fn head_len(shape: &Shape) -> usize {
+    let max = shape.reply.max;
+    ReplyHeader::LEN + if is_bulk(max) { 0 } else { max as usize }
+}
+
+/// Reads a reply; bulk data is in `data` already. Apart, so that it takes no stack while the caller waits.
+#[inline(never)]
 pub(crate) fn read_reply<O: Operation, T>(
     protocol: &Protocol,
     op: &O,

@@ -20,7 +20,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The request numbered `unique` whose encoding is `message`.
+    /// The request numbered `unique`, encoded as `message`.
     pub(crate) fn new(shape: &Shape, unique: u64, message: &'a Message<'_>) -> Self {
         let reply = shape.reply.max as usize;
         let (reply_len, reply_data) = match shape.rule {

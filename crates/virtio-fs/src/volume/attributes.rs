@@ -1,4 +1,4 @@
-//! Attributes, from the cache while the server vouches for them.
+//! Attributes, from the cache while `attr_valid` holds.
 
 use fuse_proto::{Attr, FileHandle, InitFlags};
 
@@ -37,9 +37,9 @@ impl<R: Lock> Volume<R> {
             self.settle_orphans();
         }
         let since = inode.size_changes();
-        let (attr, valid) = requests::getattr(&self.rpc, who, inode.nodeid, fh)?;
-        self.inodes.take_attr(inode, &attr, valid, since);
-        Ok(attr)
+        let fresh = requests::getattr(&self.rpc, who, inode.nodeid, fh)?;
+        self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
+        Ok(fresh.0)
     }
 
     /// Changes attributes, but not the size.
@@ -55,10 +55,9 @@ impl<R: Lock> Volume<R> {
             inode.take_times();
         }
         let since = inode.size_changes();
-        let (attr, valid) =
-            requests::setattr(&self.rpc, who, inode.nodeid, fh, (changes, false), &mut GivenUp::none())?;
-        self.inodes.take_attr(inode, &attr, valid, since);
-        Ok(attr)
+        let fresh = requests::setattr(&self.rpc, who, inode.nodeid, fh, (changes, false), &mut GivenUp::none())?;
+        self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
+        Ok(fresh.0)
     }
 
     /// Has the host's times show stores through the window, once for all of them: the host sees the first of them only.
@@ -100,7 +99,8 @@ impl<R: Lock> Volume<R> {
         Some(SetAttr { mode: Some(mode), ..SetAttr::default() })
     }
 
-    /// Refreshes attributes that the server does not vouch for any more, but not more than once in [`REFRESH`](super::inode::REFRESH).
+    /// Refreshes attributes after `attr_valid` has ended, but not more than once in
+    /// [`REFRESH`](super::inode::REFRESH).
     pub(crate) fn refresh_attr_sometimes(
         &self,
         who: Credentials,

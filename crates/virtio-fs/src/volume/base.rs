@@ -60,7 +60,7 @@ impl<R: Lock> Volume<R> {
 
     /// Fetches the root's attributes and makes it the first inode.
     pub(crate) fn open_root(&self) -> Result<(), Error> {
-        let (attr, attr_valid) = requests::getattr(&self.rpc, self.rpc.credentials(), NodeId::ROOT, None)?;
+        let (attr, attr_valid) = *requests::getattr(&self.rpc, self.rpc.credentials(), NodeId::ROOT, None)?;
         if !attr.is_dir() {
             return Err(Error::refused(Errno::ENOTDIR, "the root of the file system is no directory"));
         }

@@ -1,4 +1,4 @@
-//! A name in a directory, as far as the server vouches for it.
+//! A name in a directory, with its entry timeout.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -13,7 +13,7 @@ pub(crate) struct DirtyPages {
     chunks: BTreeMap<u64, Box<DirtyRange2M>>,
 }
 
-/// A write-back whose pages are taken and not yet write-protected.
+/// A write-back with pages that are taken and not yet write-protected.
 pub(crate) struct Taken {
     pub(crate) writeback: Writeback<fs_dax::Collecting>,
     /// The bytes to write-protect and clean: exactly the dirty pages, runs of them joined.

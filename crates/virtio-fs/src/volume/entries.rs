@@ -64,7 +64,7 @@ impl<R: Lock> Volume<R> {
         result?;
         parent.expire_attr();
         new_parent.expire_attr();
-        // Remembered, not vouched for: the next look-up asks the server.
+        // Remembered without a timeout: the next look-up asks the server.
         if moved.is_some() {
             self.inodes.keep_name(new_parent, new_name, moved, Duration::ZERO);
         }

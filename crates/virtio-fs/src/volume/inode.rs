@@ -42,7 +42,7 @@ fn nanos(time: Duration) -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct CachedAttr {
     pub(crate) attr: Attr,
-    /// Until when the server vouches for them.
+    /// Until when `attr_valid` holds.
     pub(crate) valid_until: Duration,
     /// When they were fetched.
     pub(crate) fetched: Duration,
@@ -107,7 +107,7 @@ pub(crate) struct Inode<R: Lock> {
     size_changes: AtomicU64,
     /// Grows with each operation that cuts the file, before and after it.
     truncate_seq: AtomicU64,
-    /// Changes of the size whose answers are not known.
+    /// Changes of the size with answers that are not known.
     unsettled: AtomicUsize,
     /// Tells a fault that the file was cut or punched while it was looked up.
     pub(crate) layout: Layout,
@@ -115,7 +115,7 @@ pub(crate) struct Inode<R: Lock> {
     pub(crate) epoch: MetadataEpoch,
     /// Pages stored to through page tables.
     pub(crate) dirty_pages: Mutex<R, DirtyPages>,
-    /// Who waits for an FSYNC, and whose errors.
+    /// Who waits for an FSYNC, and the errors for each.
     pub(crate) commits: Mutex<R, Commits>,
     /// Once failed, always failed.
     pub(crate) failure: FailureState,
@@ -258,7 +258,7 @@ impl<R: Lock> Inode<R> {
         *self.written.lock() = Some(seen);
     }
 
-    /// Whether nobody vouches for the attributes any more and they were fetched longer ago than [`REFRESH`].
+    /// Whether `attr_valid` has ended and the attributes were fetched longer ago than [`REFRESH`].
     #[inline]
     pub(crate) fn attr_is_old(&self, now: Duration) -> bool {
         nanos(now) >= self.fresh_until.load(Ordering::Acquire)
@@ -295,7 +295,7 @@ impl<R: Lock> Inode<R> {
         (attr.size < before).then_some(before)
     }
 
-    /// Counts what attributes show of changes on the host, or of the driver's own whose outcome was a guess.
+    /// Counts what attributes show of changes on the host, or of the driver's own with an outcome that was a guess.
     fn notice(&self, before: &Attr, now: &Attr) {
         if now.size < before.size || now.blocks < before.blocks {
             // Not only past the end, perhaps.
@@ -309,7 +309,7 @@ impl<R: Lock> Inode<R> {
         }
     }
 
-    /// Marks the attributes as no longer vouched for.
+    /// Marks the attributes as expired.
     pub(crate) fn expire_attr(&self) {
         let mut cached = self.attr.lock();
         cached.valid_until = Duration::ZERO;
@@ -429,7 +429,7 @@ impl<R: Lock> Inode<R> {
         Some(cached.nodeid)
     }
 
-    /// The last known inode of a name, whether the server still vouches for it or not.
+    /// The last known inode of a name, whether its entry timeout has passed or not.
     pub(crate) fn last_known(&self, name: &[u8]) -> Option<NodeId> {
         self.names.lock().get(name).and_then(|cached| cached.0.nodeid)
     }

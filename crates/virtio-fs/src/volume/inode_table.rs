@@ -15,7 +15,7 @@ use crate::Lock;
 /// All inodes that the driver holds, by node id.
 pub(crate) struct InodeTable<R: Lock> {
     inodes: BTreeMap<u64, Arc<Inode<R>>>,
-    /// Those whose node ids the server gave to other files while somebody still held them.
+    /// Those with node ids that the server gave to other files while somebody still held them.
     replaced: Vec<Weak<Inode<R>>>,
     keys: FileKeys,
     /// Where the search for an inode to drop goes on.
@@ -37,8 +37,8 @@ impl<R: Lock> InodeTable<R> {
         Some(inode.clone())
     }
 
-    /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for `entry`s
-    /// whose node id is in use by a file that is gone (other generation): then the old one is returned as second.
+    /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for entries
+    /// with a node id that is in use by a file that is gone (other generation): then the old one is returned as second.
     ///
     /// A new one is on the same file system of the host's as its parent, on `device`, unless another begins with it.
     pub(crate) fn insert(
@@ -115,7 +115,7 @@ impl<R: Lock> InodeTable<R> {
             .collect()
     }
 
-    /// All inodes, also those whose node ids were reused.
+    /// All inodes, also those with node ids that were reused.
     pub(crate) fn all(&self) -> Vec<Arc<Inode<R>>> {
         self.inodes.values().cloned().chain(self.replaced.iter().filter_map(Weak::upgrade)).collect()
     }

@@ -72,7 +72,7 @@ impl<R: Lock> Inodes<R> {
         self.table.lock().get(nodeid)
     }
 
-    /// All inodes, also those whose node ids were reused.
+    /// All inodes, also those with node ids that were reused.
     pub(crate) fn all(&self) -> Vec<Arc<Inode<R>>> {
         self.table.lock().all()
     }
@@ -123,13 +123,13 @@ impl<R: Lock> Inodes<R> {
         }
     }
 
-    /// Keeps a name for as long as the server vouches for it; `None`: there is no such name.
+    /// Keeps a name for its entry timeout; `None`: there is no such name.
     pub(crate) fn keep_name(&self, parent: &Inode<R>, name: &[u8], nodeid: Option<NodeId>, valid: Duration) {
         if valid.is_zero() && nodeid.is_none() {
             self.names.forget(parent, name);
             return;
         }
-        // A name that nobody vouches for is kept all the same: when it is removed, it says which inode to let go.
+        // A name without a timeout is kept all the same: when it is removed, it says which inode to let go.
         let until = self.rpc.now().saturating_add(valid);
         let name = CachedName::new(parent.nodeid, name, nodeid, until);
         self.names.keep(parent, name, |dir| self.table.lock().get(dir));

@@ -1,4 +1,4 @@
-//! Changes of a file's size whose answer did not come in time: the bytes stay frozen until it comes.
+//! Changes of a file's size that were not answered in time: the bytes stay frozen until it comes.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! The cache of names, as far as the server vouches for them. Each directory keeps its own; here they are counted, and those go
+//! The cache of names, each with its entry timeout. Each directory keeps its own; here they are counted, and those go
 //! that were not looked up lately.
 
 use alloc::collections::VecDeque;

@@ -2,7 +2,7 @@
 //!
 //! - Components are separated by one or more `/`; a leading `/` changes nothing, every path starts at the root of the
 //!   file system. The empty path is an error (ENOENT), `/` is the root.
-//! - `.` is skipped. As the last component of a path whose last entry is made, removed or renamed, `.`, `..` and `/` are
+//! - `.` is skipped. As the last component of a path, if its last entry is made, removed or renamed, `.`, `..` and `/` are
 //!   the errors of the host's own calls. `..` is the directory that the walk came from, as in POSIX, not a cut of the text: after a symbolic
 //!   link it is the parent of the link's target. At the root `..` stays at the root, so no path leaves the file system.
 //! - Symbolic links are followed, except the last component where an operation says so. An absolute target starts at the

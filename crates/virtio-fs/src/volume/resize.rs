@@ -94,9 +94,9 @@ impl<R: Lock> Volume<R> {
         }
         let changes = (changes, self.kills_set_id(who, inode));
         let send = |given_up: &mut GivenUp<R>| requests::setattr(&self.rpc, who, inode.nodeid, fh, changes, given_up);
-        let ((attr, valid), since) = self.changing_size(inode, size, send)?;
-        self.inodes.take_attr(inode, &attr, valid, since);
-        Ok(attr)
+        let (fresh, since) = self.changing_size(inode, size, send)?;
+        self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
+        Ok(fresh.0)
     }
 
     /// Allocates, punches, zeroes, collapses or inserts bytes. Returns whether bytes moved.

@@ -20,7 +20,7 @@ const MAKE: OpenOptions = OpenOptions::new().read(true).write(true).create(true)
 const BASE: u64 = 1 << 40;
 
 /// A store at an offset of a mapping.
-fn store(offset: u64, sharing: Sharing, sync: SyncMode) -> Fault {
+pub(crate) fn store(offset: u64, sharing: Sharing, sync: SyncMode) -> Fault {
     Fault {
         area: Area::new(VirtAddr(BASE), 1 << 30, 0).unwrap(),
         at: VirtAddr(BASE + offset),
