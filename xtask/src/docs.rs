@@ -143,10 +143,25 @@ fn examples_hide_nothing() {
     }
 }
 
+/// The first example of a page's chapter, and its lines.
+fn glue<'p>(page: &'p str, chapter: &str) -> (&'p str, usize) {
+    let glue = page.split_once(chapter).map(|(_, rest)| rest).and_then(|rest| examples(rest).next()).unwrap();
+    (glue, glue.lines().filter(|line| !line.trim().is_empty()).count())
+}
+
 #[test]
 fn a_kernel_of_less_than_sixty_lines_mounts() {
     let porting = read(&root().join("docs/porting.md"));
-    let glue = porting.split_once("## The glue").map(|(_, rest)| rest).and_then(|rest| examples(rest).next()).unwrap();
-    let lines = glue.lines().filter(|line| !line.trim().is_empty()).count();
-    assert!(glue.contains("VirtioFs::mount") && lines < 60, "{lines} lines");
+    for (chapter, mount) in [("## The glue", "VirtioFs::mount"), ("## Files on shared memory", "Mount::open")] {
+        let (glue, lines) = glue(&porting, chapter);
+        assert!(glue.contains(mount) && lines < 60, "{chapter}: {lines} lines");
+    }
+}
+
+/// One screen and a half.
+#[test]
+fn the_readme_is_short() {
+    const LINES: usize = 85;
+    let lines = read(&root().join("README.md")).lines().count();
+    assert!(lines <= LINES, "{lines} lines: what is not for a newcomer's first minutes belongs in docs/");
 }

@@ -102,11 +102,13 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_readme_names_commands_that_there_are() {
-        let readme = include_str!("../../README.md");
-        let named = readme.lines().filter_map(|line| line.strip_prefix("| `cargo xtask ")?.split([' ', '`']).next());
-        let named: Vec<_> = named.collect();
+    fn the_documentation_names_commands_that_there_are() {
+        let page = include_str!("../../docs/commands.md");
+        let named = page.lines().filter_map(|line| line.strip_prefix("| `cargo xtask ")?.split([' ', '`']).next());
+        let mut named: Vec<_> = named.collect();
         assert!(named.len() >= 6, "{named:?}");
+        let readme = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("cargo xtask "));
+        named.extend(readme.filter_map(|rest| rest.split(' ').next()));
         for name in named {
             assert!(Cli::command().find_subcommand(name).is_some(), "{name}");
         }
