@@ -18,5 +18,10 @@ pub(super) fn check(one: &Crate, files: &Files) -> BTreeSet<Offence> {
 
 fn named(files: &Files, name: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    files.iter().flat_map(|(_, file)| &file.lines).any(|line| line.split(|c| !is_word(c)).any(|word| word == name))
+    // Found as bytes first: looking at each word of each line takes a third of all the checks.
+    let is_named = |line: &String| {
+        line.match_indices(name)
+            .any(|(at, _)| !line[..at].ends_with(is_word) && !line[at + name.len()..].starts_with(is_word))
+    };
+    files.iter().flat_map(|(_, file)| &file.lines).any(is_named)
 }
