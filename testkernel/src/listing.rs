@@ -16,7 +16,7 @@ pub(crate) fn list(fs: &Fs, path: &str) -> Result<Vec<(DirEntry, Attr)>, Error> 
 /// An entry, and its attributes or why there are none.
 pub(crate) type Listed = (DirEntry, Result<Attr, Error>);
 
-/// As [`list`], with an error for each entry whose attributes cannot be had.
+/// As [`list`], with an error for each entry without attributes.
 ///
 /// # Errors
 /// When the folder cannot be listed.

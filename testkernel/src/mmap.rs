@@ -1,4 +1,4 @@
-//! File mappings: programs' address spaces whose pages come by page faults through a file system.
+//! File mappings: programs' address spaces with pages that come by page faults through a file system.
 //!
 //! This is the embedder's side of `fs_dax`, as small as it can be and still right on several processors. Files are those of
 //! virtio-fs and of famfs, behind one trait:

@@ -24,7 +24,7 @@ pub(crate) fn find(machine: &Machine) -> Result<Place, Stop> {
     places.first().copied().ok_or_else(|| Stop::Fail("there is no virtio file system device".into()))
 }
 
-/// Mounts the first file system device, with interrupts as the command line says, and tells the host about the session.
+/// Mounts the first file system device, with interrupts as the command line says, and reports the session to the host.
 ///
 /// # Errors
 /// When there is none, or it cannot be mounted.

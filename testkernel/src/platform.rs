@@ -30,7 +30,7 @@ pub(crate) struct KernelPlatform {
 }
 
 // SAFETY: the window is mapped one to one, write-back, outside RAM, until it is unmapped, and nothing else maps it; the
-// copies copy what they are told.
+// copies copy what they are asked to.
 unsafe impl Platform for KernelPlatform {
     fn now(&self) -> Duration {
         Duration::from_nanos(Clock::now_ns())

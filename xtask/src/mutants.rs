@@ -20,7 +20,7 @@ pub(crate) struct MutantsArgs {
     /// Only the mutations of this crate
     #[arg(long = "crate", value_name = "NAME")]
     of: Option<String>,
-    /// Only the mutations whose names contain this
+    /// Only the mutations with this in their names
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Print the mutations only

@@ -32,7 +32,7 @@ pub(crate) struct QemuTestArgs {
     /// Print the tests' names only
     #[arg(long)]
     list: bool,
-    /// Run the tests whose names contain this
+    /// Run the tests with this in their names
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Run on this machine only (`--machine help` lists them)

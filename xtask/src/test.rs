@@ -29,7 +29,7 @@ use steps::{STEPS, Step, Work};
 /// `cargo xtask test`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
-    /// Run the steps whose names contain this
+    /// Run the steps with this in their names
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Print the steps' names only

@@ -11,10 +11,10 @@ pub const MIN_RANGE_SHIFT: u32 = fs_dax::RANGE_SIZE.trailing_zeros();
 /// What the host does with a SETUPMAPPING that overlaps a mapping of *another* file or file offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// The new mapping takes the old one's place: evicting needs no request of its own, and a range whose state is
+    /// The new mapping takes the old one's place: evicting needs no request of its own, and a range of which the state is
     /// unknown can be mapped over.
     Replace,
-    /// The request is refused: the old mapping must be removed first, and a range whose state is unknown stays out of
+    /// The request is refused: the old mapping must be removed first, and a range of which the state is unknown stays out of
     /// use until an exact removal of it succeeds.
     Refuse,
 }

@@ -97,7 +97,7 @@
 //! it still had page-table entries or unwritten stores, its chunk stays closed until a ticket has seen to them.
 //!
 //! # How chunks are found
-//! By a hash of (file, chunk) whose buckets lie in the ranges' entries themselves: a hit costs two cache lines however large
+//! By a hash of (file, chunk) with its buckets in the ranges' entries themselves: a hit costs two cache lines however large
 //! the window is, and a [`Stream`] remembers its last range, which makes it one. By an ordered tree (AVL) over (file,
 //! chunk), for questions about byte ranges: the first range that touches `[a, b)` in O(log n), each further one in O(1)
 //! amortised. The chunks of a file are neighbours in that order, so one tree is every file's ordered set of disjoint
@@ -119,7 +119,7 @@
 //!
 //! # The thrash guard
 //! Bringing a range in under pressure costs as much as several READ requests ([`GuardConfig::ratio`], or measured:
-//! [`Window::note_cost`]). While the guard is on, small random accesses whose chunk is not mapped go round the window when
+//! [`Window::note_cost`]). While the guard is on, small random accesses to chunks that are not mapped go round the window when
 //! nothing is free ([`Bypass::Guard`]), unless the chunk has lately been asked for so often that a mapping would have paid,
 //! and more often than the one it would push out. It is on from the start: what a chunk costs until it has earned a range is
 //! what the range costs, so being wrong costs at most twice as much as having known. The window counts how many accesses each

@@ -58,19 +58,19 @@ pub struct Stats {
     pub upgrades: u64,
     /// Set-ups that the server refused.
     pub setups_refused: u64,
-    /// Set-ups whose outcome stayed unknown (dropped and lost ones included).
+    /// Set-ups with an outcome that stayed unknown (dropped and lost ones included).
     pub setups_unknown: u64,
     /// Ranges evicted to make room.
     pub evictions: u64,
     /// Ranges that the eviction looked at to find those.
     pub hand_steps: u64,
-    /// Ranges whose removal was reported done.
+    /// Ranges that were reported removed.
     pub removals: u64,
     /// Removal tickets handed out.
     pub batches: u64,
     /// Removal tickets handed out by background reclaim.
     pub reclaim_batches: u64,
-    /// Ranges whose removal was refused or stayed unknown.
+    /// Ranges with a removal that was refused or stayed unknown.
     pub removals_failed: u64,
     /// Removals called off.
     pub removals_aborted: u64,

@@ -148,7 +148,7 @@ impl SetupTicket {
         }
     }
 
-    /// The file whose bytes are mapped.
+    /// The file that the mapped bytes belong to.
     pub fn file(&self) -> FileKey {
         self.file
     }
@@ -175,7 +175,7 @@ impl SetupTicket {
     }
 }
 
-/// A request that was given up, whose answer may still come: to be kept with it, and handed to [`crate::Window::late`] then.
+/// A request that was given up and may still be answered: to be kept with it, and handed to [`crate::Window::late`] then.
 ///
 /// Its ranges are out of use until then, and for good if it is dropped.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ fn at(chunk: u64) -> Request {
     Request::read(A, chunk * RANGE, 4096, END)
 }
 
-/// Carries an access out on a host that does what it is told: the hold, how many set-ups, how many removals.
+/// Carries an access out on a host that does what is asked of it: the hold, how many set-ups, how many removals.
 fn get(window: &mut Window, stream: &mut Stream, req: &Request) -> (RangeRef, usize, usize) {
     let (mut setups, mut removals) = (0, 0);
     for _ in 0..16 {
@@ -136,7 +136,7 @@ fn who_waits_for_one_mapping_of_a_ticket_need_not_wait_for_all() {
     let second = Request::read(A, RANGE, 4096, END);
     let Access::Wait(wait) = window.access(&mut Stream::new(), &second) else { panic!() };
     assert!(window.report_setup(&mut ticket, 1, Outcome::Done).is_none());
-    assert_ne!(wait.seq, window.event_seq(), "told as soon as its mapping is there");
+    assert_ne!(wait.seq, window.event_seq(), "notified as soon as its mapping is there");
     let hold = window.hit(&mut Stream::new(), &second).unwrap();
     window.release(hold);
     // Nobody waits any more: there is nobody to tell.

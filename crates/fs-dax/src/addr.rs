@@ -57,7 +57,7 @@ address! {
     DeviceOffset
 }
 
-/// A range of bytes in a file whose end fits in 64 bits.
+/// A range of bytes in a file; its end fits in 64 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FileRange {
     start: u64,

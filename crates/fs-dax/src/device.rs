@@ -35,7 +35,7 @@ pub struct DirectRange {
     pub len: u64,
 }
 
-/// A device, or a window, whose memory can be reached directly.
+/// A device, or a window, with memory that can be reached directly.
 ///
 /// Implementors write [`len`](Self::len) and [`locate`](Self::locate); callers call
 /// [`direct_access`](Self::direct_access), which applies the rules that are the same for all.

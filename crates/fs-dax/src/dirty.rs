@@ -150,7 +150,7 @@ impl Iterator for PageRuns<'_> {
 
 impl core::iter::FusedIterator for PageRuns<'_> {}
 
-/// The dirty state of one mapped range of a file. It belongs to the inode, under whose lock it is changed.
+/// The dirty state of one mapped range of a file. It belongs to the inode, and is changed under the inode's lock.
 ///
 /// An page is clean, dirty (stored to, or may be at any time, being mapped writable), or being written back; one that
 /// is stored to again while it is written back is both.

@@ -76,7 +76,7 @@ impl EpochSeen {
 }
 
 impl MetadataEpoch {
-    /// An inode of whose metadata nothing is known: dirty.
+    /// An inode with unknown metadata: dirty.
     #[must_use]
     pub const fn new() -> Self {
         Self { all: Changes::new(1), moves: Changes::new(0), durable: AtomicUsize::new(0) }
@@ -100,7 +100,7 @@ impl MetadataEpoch {
     /// This moment: to be taken before FUSE_FSYNC is sent, and in a fault before the page is looked up.
     #[must_use]
     pub fn seen(&self) -> EpochSeen {
-        // Of a change that ends between the two loads each half tells the safe thing: blocks moved, metadata dirty.
+        // Of a change that ends between the two loads each half says the safe thing: blocks moved, metadata dirty.
         let moves = self.moves.seen();
         EpochSeen { all: self.all.seen(), moves }
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, each with the numbers that tell why.
+//! What can go wrong, each with the numbers that explain it.
 
 use crate::{DeviceOffset, Errno, FileRange, MapError, OwnerId};
 
@@ -149,7 +149,7 @@ pub enum Error {
     /// A writeback ticket that was abandoned, or that is another inode's.
     #[error("this writeback is not the one in flight")]
     StaleWriteback,
-    /// Bytes to be marked dirty are not all in the range whose bitmap was asked.
+    /// Bytes to be marked dirty are not all in the range of the bitmap.
     #[error("{marked:?} is not inside {covered:?}")]
     OutsideRange {
         /// The bytes to be marked.

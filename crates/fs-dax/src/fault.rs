@@ -96,7 +96,7 @@ impl Page {
     /// The bytes of the file that the page shows. The last page of a file may show bytes past its end.
     #[must_use]
     pub const fn range(&self) -> FileRange {
-        // A page is placed so that its last base page begins before the end of a file, whose size fits in 64 bits.
+        // A page is placed so that its last base page begins before the end of a file, and a file's size fits in 64 bits.
         match FileRange::new(self.file_offset, self.len) {
             Ok(range) => range,
             Err(_) => FileRange::between(self.file_offset, u64::MAX),

@@ -2,7 +2,7 @@
 
 use crate::{Errno, Error, Extent, FailureState, FileMap};
 
-/// A file whose map arrives once and is never replaced, and which fails for ever if its size changes behind its map's
+/// A file with a map that arrives once and is never replaced, and which fails for ever if its size changes behind its map's
 /// back.
 #[derive(Debug)]
 pub struct MappedFile<S> {

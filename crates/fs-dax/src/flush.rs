@@ -43,7 +43,7 @@ pub trait CacheFlush {
     fn fence(&self);
 }
 
-/// Flushes nothing: for windows whose host keeps the file in its page cache, where FUSE_FSYNC does everything.
+/// Flushes nothing: for windows of a host that keeps the file in its page cache, where FUSE_FSYNC does everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoFlush;
 

@@ -69,11 +69,11 @@
 //! Synced --finish(epoch, page now)--> InstallWritable | Retry
 //! ```
 //!
-//! FUSE cannot tell whether a file's metadata is durable. [`MetadataEpoch`] counts what makes it not so, and calls the
+//! FUSE does not report whether a file's metadata is durable. [`MetadataEpoch`] counts what makes it not so, and calls the
 //! inode clean only if nothing changed from before the FSYNC was sent until it was answered.
 //!
 //! # Writeback
-//! [`Writeback`] is a ticket whose phases come in one order: take what is dirty; write-protect it everywhere, TLBs
+//! [`Writeback`] is a ticket with phases in one order: take what is dirty; write-protect it everywhere, TLBs
 //! included; flush its lines, where the host maps persistent memory; send one FUSE_FSYNC; only then is what was taken
 //! clean, and after an error it is dirty again. What is stored to meanwhile faults, and is marked anew. A range that
 //! leaves the window leaves its dirt to the inode ([`InodeDirt::fold`]), so that an fsync after a reclaim still sends

@@ -251,7 +251,7 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
         Self::checked(extents, None, size, capacity)
     }
 
-    /// The map of a file of `size` bytes whose chunk number k lies in strip k modulo their number, after that strip's
+    /// The map of a file of `size` bytes; its chunk number k lies in strip k modulo their number, after that strip's
     /// earlier chunks. `chunk` is in bytes: a power of two and a multiple of the rules' unit.
     ///
     /// # Errors
@@ -389,7 +389,7 @@ impl<S: AsRef<[Extent]>> FileMap<S> {
 
 impl Extent {
     fn segment(&self, within: u64, len: u64) -> Segment {
-        // `within` is less than the extent's length, whose end was checked to fit.
+        // `within` is less than the extent's length, and the extent's end was checked to fit.
         Segment { device: self.device, offset: DeviceOffset(self.offset.0 + within), len }
     }
 

@@ -199,7 +199,7 @@ impl<'a, F: CacheFlush> MappedMemory<'a, F> {
     /// The first of `len` bytes at `offset`, all of which are inside.
     fn at(&self, offset: DeviceOffset, len: u64) -> Result<NonNull<u8>, Error> {
         check_inside(offset, len, self.len as u64)?;
-        // SAFETY: the check keeps the offset inside the memory, whose length is a usize.
+        // SAFETY: the check keeps the offset inside the memory, and its length is a usize.
         Ok(unsafe { self.base.add(offset.0 as usize) })
     }
 }

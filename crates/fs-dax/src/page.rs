@@ -74,7 +74,7 @@ impl PageSizes {
     /// multiples of its size, all of it is physically contiguous in `run`, and its last base page still holds a byte of
     /// the file. Otherwise a base page, for which `run` must cover the whole page and the file at least its first byte.
     ///
-    /// - `area`: the mapping in whose addresses the fault happened
+    /// - `area`: the mapping that the faulting address is in
     /// - `at`: the address that faulted
     /// - `eof`: the file's size in bytes
     /// - `run`: what of the file is in memory around the fault, contiguously; `None` if nothing is

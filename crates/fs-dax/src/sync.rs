@@ -54,7 +54,7 @@ pub struct MetadataState {
 }
 
 impl MetadataState {
-    /// For files whose blocks and metadata are durable by construction, so that no fault ever needs a sync.
+    /// For files with blocks and metadata that are durable by construction, so that no fault ever needs a sync.
     pub const DURABLE: Self = Self { seen: EpochSeen::NEVER, dirty: false, may_be_hole: false };
 
     /// The state by the inode's epoch. The page is taken to be a possible hole; see [`allocated`](Self::allocated).
@@ -70,7 +70,7 @@ impl MetadataState {
         Self { seen, dirty: epoch.is_dirty(), may_be_hole: true }
     }
 
-    /// The same, for a page whose blocks are known to be allocated on the host.
+    /// The same, for a page with blocks that are known to be allocated on the host.
     #[must_use]
     pub const fn allocated(self) -> Self {
         Self { may_be_hole: false, ..self }
@@ -97,7 +97,7 @@ impl MetadataState {
     }
 }
 
-/// A write fault whose blocks must be allocated before it can be synced: send FUSE_FALLOCATE (mode "keep size") for
+/// A write fault that needs blocks allocated before it can be synced: send FUSE_FALLOCATE (mode "keep size") for
 /// [`range`](Self::range), then go on with [`allocated`](Self::allocated).
 ///
 /// Move-only; `G` keeps the memory from being reclaimed and is dropped with it.
@@ -174,7 +174,7 @@ impl<G> SyncFault<G> {
     }
 }
 
-/// A synchronous fault whose FUSE_FSYNC is under way.
+/// A synchronous fault with its FUSE_FSYNC under way.
 #[derive(Debug)]
 #[must_use = "the fault is not answered until the protocol is finished"]
 pub struct Syncing<G> {
@@ -205,7 +205,7 @@ impl<G> Syncing<G> {
     }
 }
 
-/// A synchronous fault whose metadata is durable. What is left is to see whether the page is still the same one.
+/// A synchronous fault with durable metadata. What is left is to see whether the page is still the same one.
 #[derive(Debug)]
 #[must_use = "the fault is not answered until the protocol is finished"]
 pub struct Synced<G> {

@@ -87,7 +87,7 @@ impl InodeDirt {
         Ok(Settled { ticket: writeback.ticket, reply })
     }
 
-    /// Gives up a writeback whose ticket was lost (dropped on an error path). What it took is dirty again.
+    /// Gives up a writeback after its ticket was lost (dropped on an error path). What it took is dirty again.
     pub fn abandon(&mut self) {
         self.in_flight = None;
     }
@@ -190,7 +190,7 @@ impl Writeback<Protected> {
 
 /// The end of a writeback, to be applied to each range that took part.
 #[derive(Debug)]
-#[must_use = "each range has to be told"]
+#[must_use = "each range has to learn the outcome"]
 pub struct Settled {
     ticket: u64,
     reply: Result<(), Errno>,

@@ -79,7 +79,7 @@ fn a_failed_device_fails_with_all_its_partitions() {
     }
 }
 
-/// A device that answers what it is told to, and remembers the flags.
+/// A device with scripted answers, and remembers the flags.
 struct Scripted(Mutex<Vec<AccessFlags>>, Option<DirectRange>);
 
 impl MemoryDevice for Scripted {

@@ -83,7 +83,7 @@ impl<'a> Directory<'a> {
     /// # Errors
     /// The iterator gives [`DecodeError`] for an entry that overruns the reply, a name that is empty, too long, or has a
     /// zero byte or a slash in it, and for an offset of zero, which would begin the listing again. Offsets are the
-    /// server's cookies: they come in no order, and file systems whose names collide in a hash give one to several
+    /// server's cookies: they come in no order, and file systems with names that collide in a hash give one to several
     /// entries. So a server can go round in circles over several replies: whoever reads on looks out for that.
     #[must_use]
     pub const fn entries(&self, protocol: &Protocol) -> DirEntries<'a> {
@@ -205,7 +205,7 @@ pub struct DirectoryWriter<'b> {
 }
 
 impl<'b> DirectoryWriter<'b> {
-    /// A writer into `buffer`, whose length is the size that the client asked for.
+    /// A writer into `buffer`, as long as the client asked for.
     #[must_use]
     pub const fn new(protocol: &Protocol, buffer: &'b mut [u8]) -> Self {
         Self { buffer, len: 0, order: protocol.byte_order() }

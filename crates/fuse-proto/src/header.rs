@@ -2,7 +2,7 @@
 
 use crate::{ByteOrder, DecodeError, Errno, NodeId, Opcode, Unique, raw, raw::Layout};
 
-/// On whose behalf a request is made.
+/// Who a request is made for.
 ///
 /// Linux sends all bits set for `uid` and `gid` in requests that make no inode when user ids are mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub struct RequestHeader {
     pub unique: Unique,
     /// The inode it is about.
     pub node: NodeId,
-    /// On whose behalf.
+    /// Who it is made for.
     pub context: Context,
     /// Length of the extensions at the end of the request, in units of 8 bytes (7.38).
     pub extensions: u16,
@@ -91,10 +91,10 @@ impl ReplyHeader {
 
     /// Reads a reply's header, wherever its body is.
     ///
-    /// `used` is the length of the whole reply in bytes as the transport tells it: the used length of a virtio
+    /// `used` is the length of the whole reply in bytes as the transport reports it: the used length of a virtio
     /// descriptor chain. The header's own length must agree, so that nothing is taken for a reply that the device did not
     /// write. With a virtio queue, look for the request by [`ReplyHeader::unique`] among those in flight on that queue, or
-    /// check that it is the one whose descriptors came back.
+    /// check that its descriptors are the ones that came back.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] for fewer than 16 bytes, [`DecodeError::Length`] if the lengths differ,

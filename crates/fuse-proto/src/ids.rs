@@ -54,7 +54,7 @@ impl FileHandle {
 id! {
     /// The number that ties a reply to its request, chosen by the client.
     ///
-    /// Linux counts in steps of two, since the lowest bit tells an `INTERRUPT` from the request it interrupts, and uses
+    /// Linux counts in steps of two, since the lowest bit distinguishes an `INTERRUPT` from the request it interrupts, and uses
     /// the highest one for requests that are sent again. Zero is not a request: a message from the server with `unique`
     /// zero is a [`Notification`](crate::Notification).
     Unique

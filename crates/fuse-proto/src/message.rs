@@ -112,7 +112,7 @@ impl<'a> Message<'a> {
         self.data = data;
     }
 
-    /// Adds extensions, which end the message. `counted` says whether the header tells their length, as it does from
+    /// Adds extensions, which end the message. `counted` says whether the header has their length, as it does from
     /// 7.38 on.
     pub(crate) fn set_extensions(&mut self, extensions: &'a [u8], counted: bool) -> Result<(), EncodeError> {
         self.extensions = if counted { extensions.len() } else { 0 };

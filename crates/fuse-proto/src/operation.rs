@@ -165,7 +165,7 @@ pub trait Operation {
     /// The sizes that the reply's body can have.
     fn reply_size(&self, protocol: &Protocol) -> ReplySize;
 
-    /// Reads the body of a reply that did what was asked, and whose length is one of
+    /// Reads the body of a reply that did what was asked, and has one of the lengths of
     /// [`reply_size`](Self::reply_size).
     ///
     /// # Errors
@@ -196,7 +196,7 @@ pub trait Operation {
 
     /// Checks a reply and reads it.
     ///
-    /// `used` is the length of the whole reply as the transport tells it (the used length of a virtio descriptor chain).
+    /// `used` is the length of the whole reply as the transport reports it (the used length of a virtio descriptor chain).
     /// `head` begins with the reply's header; `body` begins with its body, which may be in another buffer. What lies
     /// beyond the reply's length in either is not looked at.
     ///

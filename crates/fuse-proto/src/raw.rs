@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{ByteOrder, DecodeError};
 
-/// A structure with a fixed layout whose integers can change their byte order.
+/// A structure with a fixed layout and integers that can change their byte order.
 pub trait Layout: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {
     /// The structure's name in `linux/fuse.h`.
     const NAME: &'static str;

@@ -111,7 +111,7 @@ fn a_compressed_capture_that_breaks_off() {
 fn a_capture_without_its_beginning() {
     let text = capture();
     let rest: Vec<&str> = text.lines().skip(1).collect();
-    // Nothing in it depends on what was agreed on, but the requests of SETXATTR, whose length is right by chance or not.
+    // Nothing in it depends on what was agreed on, but the requests of SETXATTR: their length is right by chance or not.
     let (_, summary) = print(rest.join("\n").as_bytes());
     assert_eq!(summary.decoded + summary.failed, 340);
     assert!(summary.failed <= 1, "{summary}");

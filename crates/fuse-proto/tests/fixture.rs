@@ -142,7 +142,7 @@ fn every_reply_decodes_and_re_encodes_to_the_same_bytes() {
     assert!(refused >= least, "only {refused} refusals");
 }
 
-/// A caller whose ids do not matter to the request.
+/// A caller with ids that do not matter to the request.
 const ANYBODY: Context = Context { uid: u32::MAX, gid: u32::MAX, pid: 103 };
 /// A caller that makes a file.
 const ROOT: Context = Context { uid: 0, gid: 0, pid: 103 };

@@ -319,7 +319,7 @@ fn sizes_of_old_versions() {
         let other = self::protocol(if minor < 9 { 45 } else { 8 });
         invalid(lookup.decode_whole(&other, UNIQUE, all[0].0.len(), &all[0].0));
     }
-    // Requests, whose headers have 40 bytes.
+    // Requests: their headers have 40 bytes.
     let write = ops::Write::new(NodeId(5), FileHandle(0), 0, b"12345");
     let mknod = ops::Mknod { parent: NodeId::ROOT, name: b"name", ..Default::default() };
     let setxattr = ops::Setxattr { node: NodeId(5), name: b"user.k", value: b"v", ..Default::default() };

@@ -1,5 +1,5 @@
 //! Registers at an address: the only unsafe code of this crate.
-#![expect(unsafe_code, reason = "registers are accessed through a pointer that the embedder vouches for")]
+#![expect(unsafe_code, reason = "registers are accessed through a pointer that the embedder guarantees to be valid")]
 
 use core::ptr::NonNull;
 
@@ -8,7 +8,7 @@ use virtio_transport::VolatileRegisters;
 use crate::{MmioError, MmioTransport};
 
 impl MmioTransport<VolatileRegisters<'_>> {
-    /// The device whose `size` bytes of registers are at `base`: 0x100 and the device configuration, so usually 0x200,
+    /// The device with `size` bytes of registers at `base`: 0x100 and the device configuration, so usually 0x200,
     /// or a page.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl MmioTransport<VolatileRegisters<'_>> {
         if !addr.is_multiple_of(4) {
             return Err(MmioError::Unaligned { addr });
         }
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller promises it.
         let registers = unsafe { VolatileRegisters::new(base, size) };
         Self::new(registers)
     }

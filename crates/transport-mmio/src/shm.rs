@@ -8,7 +8,7 @@ use crate::{
     registers::{SHM_BASE, SHM_LEN, SHM_SEL},
 };
 
-/// How many regions of one device an enumeration tells apart.
+/// How many regions of one device an enumeration distinguishes.
 pub const MAX_REGIONS: usize = 16;
 
 impl<R: Registers> MmioTransport<R> {

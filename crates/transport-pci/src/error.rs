@@ -157,7 +157,7 @@ pub enum PciError {
         /// The length of the notification structure in bytes.
         len: u64,
     },
-    /// The device has no usable MSI-X; [`PciTransport::notes`](crate::PciTransport::notes) tells if there is a
+    /// The device has no usable MSI-X; [`PciTransport::notes`](crate::PciTransport::notes) says if there is a
     /// malformed one.
     #[error("the device has no usable MSI-X")]
     NoMsix,

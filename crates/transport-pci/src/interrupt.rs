@@ -101,7 +101,7 @@ impl<R: Registers> PciTransport<R> {
         accepted(vector, answer)
     }
 
-    /// Sets by which vector `queue` tells of used buffers, if by any, before it is set up. A reset makes it none.
+    /// Sets by which vector `queue` signals used buffers, if by any, before it is set up. A reset makes it none.
     ///
     /// # Errors
     ///

@@ -72,7 +72,7 @@ impl Regions {
         }
     }
 
-    /// Decides which capability counts for each id: the first one that is well-formed and whose region overlaps neither
+    /// Decides which capability counts for each id: the first one that is well-formed and has a region that overlaps neither
     /// one of the `structures` nor a region that counts; where there is none, the first one, with its error.
     pub(crate) fn settle(&mut self, structures: &[(Neighbour, Option<Span>)], notes: &mut Notes) {
         for index in 0..WITH_ID {

@@ -48,7 +48,7 @@ impl<R: Registers> PciTransport<R> {
     /// `poll_limit` reads of the status.
     ///
     /// A shared-memory capability that is malformed doesn't keep the device from being used; asking for its region gives
-    /// the error. Nor does MSI-X that can't be used. [`PciTransport::notes`] tells about both.
+    /// the error. Nor does MSI-X that can't be used. [`PciTransport::notes`] reports both.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     /// The largest size of a queue; 0 if there is no such queue, or if it could not be notified, which
-    /// [`PciTransport::check_queue`] tells apart.
+    /// [`PciTransport::check_queue`] distinguishes.
     fn max_queue_size(&mut self, queue: u16) -> u32 {
         match self.check_queue(queue) {
             Ok(size) => size.into(),
@@ -257,8 +257,8 @@ impl<R: Registers> Transport for PciTransport<R> {
         self.structures.write_status(0);
     }
 
-    /// Sets up a queue, with the MSI-X vector assigned to it, and enables it. One that could not be notified, whose
-    /// vector the device refuses, or with a size of more than 16 bits stays disabled, which [`Transport::queue_used`]
+    /// Sets up a queue, with the MSI-X vector assigned to it, and enables it. One that could not be notified, with a
+    /// vector that the device refuses, or with a size of more than 16 bits stays disabled, which [`Transport::queue_used`]
     /// shows.
     fn queue_set(
         &mut self,

@@ -148,7 +148,7 @@ fn requests_and_interrupts_over_pci() {
     qemu.borrow_mut().wait_for('w', USED + 2, 1);
     qemu.borrow_mut().wait_for('l', MESSAGE, 0x1234);
 
-    // What comes while the vector is masked is told when it no longer is.
+    // What comes while the vector is masked is delivered when it no longer is.
     qemu.borrow_mut().write_memory(MESSAGE, &[(0, 0, 'l')]);
     transport.mask_msix(0, true).expect("there is a vector");
     qemu.borrow_mut().offer_buffer(2);

@@ -8,7 +8,7 @@ use crate::ShmId;
 
 /// What is wrong with a shared-memory region, with the numbers that the device gave.
 ///
-/// A region's error says nothing about the rest of the device: a file system whose window is malformed still works
+/// A region's error says nothing about the rest of the device: a file system with a malformed window still works
 /// without DAX, if its owner wants that.
 ///
 /// `capability` is the offset of the PCI capability in configuration space, `bar` the index of a base address register.

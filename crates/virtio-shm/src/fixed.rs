@@ -1,4 +1,4 @@
-//! Regions that the embedder gives, for platforms whose transport has none.
+//! Regions that the embedder gives, for platforms with a transport that has none.
 
 use crate::{Neighbour, ShmError, ShmId, ShmRegion, ShmTransport};
 

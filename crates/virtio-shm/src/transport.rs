@@ -1,4 +1,4 @@
-//! What a transport tells about shared memory.
+//! What a transport reports of shared memory.
 
 use crate::{ShmError, ShmId, ShmRegion};
 

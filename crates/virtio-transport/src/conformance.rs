@@ -158,7 +158,7 @@ pub fn s_2_1_2_a_reset_can_be_begun_without_waiting<S: Subject>() {
     transport.begin_reset();
     let resets = device.resets();
     drop(transport);
-    assert_eq!(device.resets(), resets, "it was told to reset already");
+    assert_eq!(device.resets(), resets, "it was asked to reset already");
     clean(&device);
 }
 

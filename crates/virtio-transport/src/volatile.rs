@@ -1,5 +1,5 @@
 //! Registers in memory: the only unsafe code of this crate that accesses memory.
-#![expect(unsafe_code, reason = "registers are accessed through a pointer that the embedder vouches for")]
+#![expect(unsafe_code, reason = "registers are accessed through a pointer that the embedder guarantees to be valid")]
 
 use core::{fmt, ops::Deref, ptr::NonNull};
 
@@ -26,7 +26,7 @@ impl VolatileRegisters<'_> {
     /// Registers that change by being read may be among them if nobody but their driver reads them.
     pub const unsafe fn new(base: NonNull<u8>, size: usize) -> Self {
         let block = NonNull::slice_from_raw_parts(base, size);
-        // SAFETY: the caller vouches for the memory and for its being ours alone; bytes need no alignment.
+        // SAFETY: the caller promises that the memory is valid and ours alone; bytes need no alignment.
         let base = unsafe { UniqueMmioPointer::new(block) };
         Self { base }
     }
@@ -50,7 +50,7 @@ impl VolatileRegisters<'_> {
         let place = self.at::<T>(offset)?;
         // SAFETY: `place` is inside the block that `base` stands for, and aligned.
         let register = unsafe { self.base.deref().child(place) };
-        // SAFETY: the block is a device's registers, for which the caller of `new` vouched.
+        // SAFETY: the block is a device's registers, as the caller of `new` promised.
         Some(unsafe { register.read_unsafe() })
     }
 

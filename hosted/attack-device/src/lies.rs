@@ -34,7 +34,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer that the header and the ring tell the truth about.
+    /// The answer that the header and the ring describe truthfully.
     pub(crate) fn new(head: u16, unique: u64, answer: Result<Vec<u8>, i32>) -> Self {
         let (error, body) = match answer {
             Ok(body) => (0, body),

@@ -23,7 +23,7 @@ impl Log for Watching {
 
 static TELLING: AtomicBool = AtomicBool::new(false);
 
-/// Has sessions tell what they do, on standard error.
+/// Has sessions log what they do, on standard error.
 pub(crate) fn tell_all() {
     TELLING.store(true, Ordering::Relaxed);
 }

@@ -48,7 +48,7 @@ impl Embedder {
     }
 }
 
-// SAFETY: the window's memory lives as long as the process, and the copies copy what they are told to.
+// SAFETY: the window's memory lives as long as the process, and the copies copy what they are asked to.
 unsafe impl Platform for Embedder {
     fn now(&self) -> Duration {
         lock::embedder("Platform::now");

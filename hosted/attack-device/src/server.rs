@@ -52,7 +52,7 @@ pub(crate) struct Server {
     sizes: BTreeMap<u64, u64>,
     /// The size of files that have none yet.
     pub(crate) size: u64,
-    /// For how long entries and attributes are vouched for, in seconds.
+    /// The entry and attribute timeouts, in seconds.
     pub(crate) valid: u64,
     /// FUSE_INIT's flags and more, and its largest write.
     pub(crate) flags: u64,

@@ -53,7 +53,7 @@ pub(crate) fn run(seed: u64, first: u64, count: u64) {
     if count == 1 {
         logger::tell_all();
     }
-    // A panic is told with its session.
+    // A panic is reported with its session.
     std::panic::set_hook(Box::new(|info| {
         crate::rules::broken(|| format!("a panic: {}", info.to_string().replace('\n', " ")));
     }));

@@ -106,7 +106,7 @@ impl BackendRs {
     }
 }
 
-/// Starts the thread of a queue; returns what to tell it by that there are requests.
+/// Starts the thread of a queue; returns what wakes it when there are requests.
 fn serve(shared: Arc<Shared>, queue: u16) -> std::io::Result<Sender<()>> {
     let (kick, kicks) = channel();
     std::thread::Builder::new().name("backend-rs queue".into()).spawn(move || {

@@ -87,7 +87,7 @@ impl LocalDevice {
     ///
     /// When the driver refuses the device.
     pub fn mount(&self, config: Config) -> Result<VirtioFs<HostLock>> {
-        // Both map what is past the end of a file, whose last page is zeros there.
+        // Both map what is past the end of a file; its last page is zeros there.
         let config = config.tail(TailMapping::PartialPage);
         let no_device = "the device in this process has no registers that fit";
         match &self.device {

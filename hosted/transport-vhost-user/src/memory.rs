@@ -75,7 +75,7 @@ impl GuestMemory {
         self.0.base
     }
 
-    /// What the back end is told of it. The address "in the front end" is the guest-physical one too: it is a name that
+    /// What the back end learns of it. The address "in the front end" is the guest-physical one too: it is a name that
     /// only occurs in messages, and so both meanings of protocol feature 21 come out the same.
     pub(crate) fn region(&self) -> VhostUserMemoryRegionInfo {
         VhostUserMemoryRegionInfo {

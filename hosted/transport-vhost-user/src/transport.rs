@@ -30,7 +30,7 @@ struct Device {
     session: Arc<Session>,
     status: DeviceStatus,
     features: u64,
-    /// Which queues the back end was told of.
+    /// Which queues the back end knows of.
     queues: Vec<bool>,
 }
 

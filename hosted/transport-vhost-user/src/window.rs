@@ -144,7 +144,7 @@ mod tests {
 
     fn byte(window: &Window, offset: u64) -> u8 {
         let place = window.pointer(WINDOW_BASE + offset, 1).unwrap();
-        // SAFETY: the place is in a window whose unmapped pages read as zeros.
+        // SAFETY: the place is in a window, and its unmapped pages read as zeros.
         unsafe { place.as_ptr().read_volatile() }
     }
 

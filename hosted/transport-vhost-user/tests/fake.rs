@@ -34,7 +34,7 @@ fn refusal(offer: Offer) -> ConnectError {
 
 const READY: DeviceStatus = DeviceStatus::ACKNOWLEDGE.union(DeviceStatus::DRIVER).union(DeviceStatus::FEATURES_OK);
 
-/// A device whose two queues run.
+/// A device with two running queues.
 fn running(connection: &Connection) -> impl Transport {
     let mut transport = connection.transport();
     let features = transport.read_device_features();

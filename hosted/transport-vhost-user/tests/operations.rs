@@ -202,7 +202,7 @@ mod access {
     pub(super) fn load(subject: &mut Subject<'_>, range: (u64, u64)) -> Vec<u8> {
         let mut bytes = vec![0; range.1 as usize];
         subject.pages(range, false, |from: NonNull<u8>, start, len| {
-            // SAFETY: the page tables say that a page of the file is mapped there, and nobody else is at it.
+            // SAFETY: the page tables say that a page of the file is mapped there, and nobody else uses it.
             unsafe { from.copy_to_nonoverlapping(NonNull::from(&mut bytes[start..start + len]).cast(), len) };
         });
         bytes

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) strict_window: bool,
 
-    /// Store into holes of files through the window too: faster, for hosts whose disks never run full
+    /// Store into holes of files through the window too: faster, for hosts with disks that never run full
     #[arg(long)]
     pub(crate) trust_holes: bool,
 

@@ -10,7 +10,7 @@ use crate::driver::{Attr, Error};
 
 /// The bits of a mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
-/// Flags of an open file that the server is told of: the others are the kernel's affair.
+/// Flags of an open file that the server gets: the others are the kernel's affair.
 const PASSED_ON: i32 = libc::O_SYNC | libc::O_DSYNC | libc::O_NOATIME;
 
 pub(crate) fn errno(error: &Error) -> Errno {

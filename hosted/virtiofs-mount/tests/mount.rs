@@ -280,7 +280,7 @@ fn bad_input_is_one_sentence() {
         ("share", "nothing", "cannot be used"),
         ("share", "file", "is no folder"),
     ] {
-        // Who cannot mount at all is told that before anybody connects.
+        // Who cannot mount at all gets an error before anybody connects.
         let says = if usable || point != "mnt" { says } else { "/dev/fuse" };
         refused(programme().arg("-f").arg(path(source)).arg(path(point)), folder.path(), says);
         refused(programme().arg(path(source)).arg(path(point)), folder.path(), says);

@@ -109,7 +109,7 @@ fn each_file(check: impl Fn(&Path, u64) -> Outcome) -> Outcome {
     tolerate(errors)
 }
 
-/// Whether Linux uses DAX where it was told to, and nowhere else.
+/// Whether Linux uses DAX where it was asked to, and nowhere else.
 fn dax_in_use(task: &Task) -> Outcome {
     let path = make("in-use", 14, 8192)?;
     let odd = make("odd", 14, 8191)?;
@@ -176,7 +176,7 @@ fn map_and_read() -> Outcome {
     })
 }
 
-/// A file outside the share through which a child tells what was wrong.
+/// A file outside the share through which a child reports what was wrong.
 fn trouble_file() -> io::Result<File> {
     File::create("/map-trouble")
 }

@@ -1,6 +1,6 @@
 //! What a Linux guest runs as its only process, to try a virtio-fs share from Linux's side.
 //!
-//! It is told what to do by the kernel's command line, mounts the share, and says what it found on the console: a
+//! It takes what to do from the kernel's command line, mounts the share, and says what it found on the console: a
 //! line `GUEST {...}` of JSON for each thing tried. Then it turns the machine off.
 //!
 //! On the command line: `dax=always|inode|never` (how to mount), `tag=TAG`, and `run=check` (does it work),

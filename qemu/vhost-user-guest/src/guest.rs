@@ -356,7 +356,7 @@ impl Guest {
         self.poke(ring(queue) + u64::from(index) * 16, &bytes)
     }
 
-    /// Makes chains available that begin at these descriptors, all before the daemon is told.
+    /// Makes chains available that begin at these descriptors, all before the daemon is notified.
     ///
     /// # Errors
     ///
@@ -447,7 +447,7 @@ impl Guest {
         Ok(back)
     }
 
-    /// Puts raw requests into a queue, all before the daemon is told, and waits for what comes back: the used length
+    /// Puts raw requests into a queue, all before the daemon is notified, and waits for what comes back: the used length
     /// and the reply's bytes of each.
     ///
     /// # Errors

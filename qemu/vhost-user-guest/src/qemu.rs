@@ -39,7 +39,7 @@ pub struct Qemu {
     pub asked: Vec<Asked>,
     /// Whether every mapping is refused.
     pub refuse_maps: bool,
-    /// A file whose size is looked at in every barrier.
+    /// A file; every barrier looks at its size.
     pub watched: Option<PathBuf>,
     /// Size of the window in bytes, once it was asked for.
     pub window: u64,

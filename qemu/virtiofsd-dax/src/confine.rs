@@ -76,7 +76,7 @@ fn has_namespaces(shared: &str) -> bool {
         let listener = SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
         let Ok(listener) = listener else { return false };
         let mut trial = Sandbox::new(shared.to_owned(), SandboxKind::Namespace.into(), Vec::new(), Vec::new());
-        // What goes wrong here is told by the outcome.
+        // The outcome says what goes wrong here.
         log::set_max_level(log::LevelFilter::Off);
         trial.enter(Listener::from(listener)).is_ok()
     };

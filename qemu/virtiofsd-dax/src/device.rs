@@ -87,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<F: HostFs + 'static> Device<F> {
-    /// A device whose requests `worker` carries out, but for `faults`.
+    /// A device; `worker` carries out its requests, but for `faults`.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! What is mapped where: the daemon's own exact table of the window, and the rules by which it changes.
 //!
-//! A *claim* is a range of the window that the guest was told is mapped, until it removes it. A *piece* is a range
+//! A *claim* is a range of the window that was reported to the guest as mapped, until it removes it. A *piece* is a range
 //! that the front end really maps, by one request. A claim's pieces lie one after another from its start. They cover
 //! it all, or as much of it as the file is long: a guest may claim a range that reaches past the end of a file that
 //! ends with a page. When such a file grows by whole pages, they are mapped before the guest hears of the growth; a
-//! growth that ends within a page is an error of the request that tells of it, since no page that the file fills only
+//! growth that ends within a page is an error of the request that reports it, since no page that the file fills only
 //! in part can be mapped. When a file is about to shrink, pages past its new end are unmapped first, since a touch
 //! there would kill the front end; the page in which it ends stays.
 //!
@@ -336,7 +336,7 @@ impl<F: MapFile> Mapper<F> {
     /// # Errors
     ///
     /// What the front end or the host says, and [`SetupError::OutsideFile`] if the file ends within a page that the
-    /// guest believes is mapped: then the guest must not be told of the growth.
+    /// guest believes is mapped: then the guest must not learn of the growth.
     pub fn grown<W: Window<F>>(&mut self, window: &mut W, key: FileKey) -> Result<(), SetupError> {
         if !self.incomplete.contains(&key) {
             return Ok(());

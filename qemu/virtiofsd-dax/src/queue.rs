@@ -1,6 +1,6 @@
 //! One virtqueue: requests are taken from it, and given back, each time under its lock and never longer.
 //!
-//! What the guest writes into the ring is not trusted: a queue whose available index is more than its size ahead is
+//! What the guest writes into the ring is not trusted: a queue with an available index more than its size ahead is
 //! left alone until it is set up anew, and so is one that lies outside the guest's memory.
 
 use std::io;

@@ -76,7 +76,7 @@ impl<F> Clone for Share<F> {
 }
 
 impl<F: HostFs> Share<F> {
-    /// Wraps a file system whose files `table` maps. No DAX is offered until [`offer`](Self::offer) says so.
+    /// Wraps a file system; `table` maps its files. No DAX is offered until [`offer`](Self::offer) says so.
     pub fn new(fs: F, policy: Policy, table: Arc<Table>, record: Arc<Record>) -> Self {
         Share(Arc::new(Inner {
             fs,
@@ -205,7 +205,7 @@ impl<F: HostFs> Share<F> {
         Ok(())
     }
 
-    /// Whether the guest is told to use DAX for a file, and so has no other way to read it.
+    /// Whether the guest is asked to use DAX for a file, and so has no other way to read it.
     fn is_announced(&self, ctx: Context, node: u64, attributes: &Attributes) -> bool {
         access::qualifies(attributes)
             && self.0.policy.maps_mode(attributes.mode)

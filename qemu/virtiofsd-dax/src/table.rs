@@ -170,7 +170,7 @@ pub struct Shrink<'a> {
 
 impl Shrink<'_> {
     /// From now on nothing that lies past `size` bytes of the file is mapped, as long as this lives. Only then can be
-    /// told whether anything is.
+    /// informed whether anything is.
     ///
     /// # Errors
     ///

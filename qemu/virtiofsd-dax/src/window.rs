@@ -32,7 +32,7 @@ pub struct FileKey {
 /// One mapping as the front end is asked for it. Everything is in bytes.
 #[derive(Debug)]
 pub struct Mapping<'a, F> {
-    /// The file whose pages appear in the window.
+    /// The file with pages in the window.
     pub file: &'a F,
     /// FUSE's name of that file, for the record only.
     pub node: u64,

@@ -19,7 +19,7 @@ use crate::window::PAGE;
 /// `FUSE_MAP_ALIGNMENT` of INIT's `flags`.
 const MAP_ALIGNMENT: u32 = 1 << 26;
 /// `FUSE_ALLOW_IDMAP` of INIT's `flags2`. With it Linux no longer says who asks, and who may have a file mapped
-/// could not be told.
+/// could not be notified.
 const ALLOW_IDMAP: u32 = 1 << 8;
 /// Where the body of READ has the size, in bytes.
 const READ_SIZE: usize = 16;
@@ -51,7 +51,7 @@ impl<F: HostFs> std::fmt::Debug for Worker<F> {
 }
 
 impl<F: HostFs> Worker<F> {
-    /// Serves `share`, whose files are mapped by `table`.
+    /// Serves `share`; `table` maps its files.
     pub fn new(share: Share<F>, table: Arc<Table>, record: Arc<Record>) -> Self {
         Worker { server: Server::new(share.clone()), share, table, record, session: Mutex::new(()) }
     }

@@ -138,11 +138,11 @@ struct World {
     files: Vec<Arc<FakeFile>>,
     qemu: FakeQemu,
     mapper: Mapper<FakeFile>,
-    /// What the guest was told is mapped.
+    /// What was reported to the guest as mapped.
     believed: Pages,
     /// The sizes that the files were given.
     sizes: [u64; FILES],
-    /// The sizes that the guest was told of: a growth of which it must not be told leaves it at the old one.
+    /// The sizes that the guest knows: a growth that it must not learn of leaves it at the old one.
     told: [u64; FILES],
 }
 
@@ -356,7 +356,7 @@ fn a_range_past_the_end_of_a_whole_file_grows_with_it() {
     world.files[0].size.store(5 * PAGE + 5, Ordering::Relaxed);
     let grown = world.mapper.grown(&mut world.qemu, key(0));
     assert!(matches!(grown, Err(SetupError::OutsideFile { .. })), "its last page cannot be mapped: {grown:?}");
-    assert_eq!(world.qemu.visible.len(), 5, "the whole pages are, and the guest is not told of the rest");
+    assert_eq!(world.qemu.visible.len(), 5, "the whole pages are, and the guest does not learn of the rest");
     assert_eq!(world.files[0].bytes(), 5 * PAGE + 5);
 }
 

@@ -80,7 +80,7 @@ pub(super) fn read_random(file: &File, name: &str, count: u32) -> Outcome {
     each(name, count, read)
 }
 
-/// Touches mapped bytes for the first time, whose ranges are in the window: each touch is a page fault.
+/// Touches mapped bytes for the first time, with their ranges in the window: each touch is a page fault.
 fn faults(fs: &Fs, file: &Arc<File>, len: u64) -> Outcome {
     fs.set_mappings(Some(Arc::new(PageTables::default())));
     traps::handle_page_faults(mmap::handle);

@@ -60,7 +60,7 @@ impl StartInfo {
     /// `address` must be what the boot loader left in `ebx`; the first 4 GiB must be mapped one to one and the start
     /// information still untouched.
     pub(crate) unsafe fn copy(address: u64) -> Result<Self, &'static str> {
-        // SAFETY: the caller vouches for the address, which is mapped; the structure is plain old data.
+        // SAFETY: the caller promises that the address is right; it is mapped; the structure is plain old data.
         let raw = unsafe { ptr::read_unaligned(address as *const RawStartInfo) };
         if raw.magic != MAGIC {
             return Err("the start information has a wrong magic number: not started by PVH?");

@@ -41,7 +41,7 @@ impl FrameBits {
         }
     }
 
-    /// Allocates `count` contiguous frames whose first is a multiple of `align` frames (a power of two); gives the
+    /// Allocates `count` contiguous frames, the first at a multiple of `align` frames (a power of two); gives the
     /// physical address of the first. The frames hold whatever they held.
     pub(crate) fn allocate(&mut self, count: usize, align: usize) -> Option<u64> {
         debug_assert!(align.is_power_of_two());
@@ -93,7 +93,7 @@ impl FrameBits {
         self.free.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
-    /// Sets a frame's state; tells whether it changed.
+    /// Sets a frame's state; returns whether it changed.
     fn set(&mut self, index: usize, free: bool) -> bool {
         let mask = 1 << (index % 64);
         let word = &mut self.free[index / 64];

@@ -34,7 +34,7 @@ struct Heap {
     bytes: AtomicU64,
 }
 
-// SAFETY: `talc` does everything, and is told what this is told.
+// SAFETY: `talc` does everything, with the arguments of these functions.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.allocations.fetch_add(1, Ordering::Relaxed);

@@ -46,7 +46,7 @@ fn mark(world: &World, name: &str) -> Outcome {
 }
 
 /// Machine: a window. A program that asks for a synchronous view is refused with EOPNOTSUPP, unless the kernel states more
-/// than the default; one that asks in the old way is told that it did not get it.
+/// than the default; one that asks in the old way learns that it did not get it.
 pub(crate) fn refused_by_default(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;
     let file = create(&world, "sync-refused", 2 * MIB)?;
@@ -196,7 +196,7 @@ pub(crate) fn truth_table(machine: &Machine) -> Outcome {
     world.finish()
 }
 
-/// Machine: a window, whose daemon answers the first FSYNC with EIO and the second one with ENOSYS, each with nothing done.
+/// Machine: a window, with a daemon that answers the first FSYNC with EIO and the second one with ENOSYS, each with nothing done.
 /// Both are bus errors; the page stays read-only and clean, and the store is nowhere. The third FSYNC succeeds.
 pub(crate) fn fsync_error_is_bus_error(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;

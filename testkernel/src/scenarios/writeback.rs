@@ -127,7 +127,7 @@ pub(crate) fn store_during(machine: &Machine) -> Outcome {
     world.finish()
 }
 
-/// Machine: a window, whose daemon answers the first FSYNC with EIO. All that was to be written back is dirty again, and the
+/// Machine: a window, with a daemon that answers the first FSYNC with EIO. All that was to be written back is dirty again, and the
 /// next sync has it.
 pub(crate) fn fsync_fails(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;
@@ -138,7 +138,7 @@ pub(crate) fn fsync_fails(machine: &Machine) -> Outcome {
     }
     let result = file.sync_data();
     let errno = result.as_ref().map_err(virtio_fs::Error::errno);
-    ensure!(errno == Err(Errno::EIO), "a sync whose FSYNC fails gives {result:?}");
+    ensure!(errno == Err(Errno::EIO), "a sync with an FSYNC that fails gives {result:?}");
     ensure!(file.dirty_pages() == 3, "{} pages are dirty after a sync that failed, not 3", file.dirty_pages());
     // Stores to them are faults still: they were write-protected, and must not be missed.
     store(SMALL + PAGE, 10)?;

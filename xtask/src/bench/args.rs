@@ -21,7 +21,7 @@ pub(crate) struct BenchArgs {
     /// unit, ours, host, value, bound, wanted, met}
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
-    /// Only the benchmarks whose names contain this
+    /// Only the benchmarks with this in their names
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Option<String>,
     /// Boots of each guest for each window; results are medians

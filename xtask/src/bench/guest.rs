@@ -166,7 +166,7 @@ fn checked<'a>(
     let checked = outcome.and_then(|measured| complete(&measured, names).map(|()| measured));
     checked.map_err(|error| {
         eprint!("{}", logs::ends(folder));
-        error.context(format!("the boot whose logs are in {} failed", folder.display()))
+        error.context(format!("the boot with its logs in {} failed", folder.display()))
     })
 }
 

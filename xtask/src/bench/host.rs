@@ -34,7 +34,8 @@ impl Versions {
     /// When QEMU or the daemon does not say.
     pub(super) fn find(context: &Context, tools: &Tools, linux: Option<&Linux>, args: &BenchArgs) -> Result<Self> {
         let qemu = setup::qemu::find(context)?.context("QEMU is gone")?.version;
-        let daemon = process::version_line(&mut tools.daemons.dax.command()).context("the daemon tells no version")?;
+        let daemon =
+            process::version_line(&mut tools.daemons.dax.command()).context("the daemon reports no version")?;
         let model = args.cpu.as_deref().unwrap_or(if args.accel == "kvm" { "host" } else { "default" });
         Ok(Self {
             host: host(),

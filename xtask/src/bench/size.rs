@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Code whose size is of interest.
+/// Code that is measured.
 struct Part {
     /// The name of the measurement.
     name: &'static str,

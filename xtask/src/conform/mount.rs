@@ -140,7 +140,7 @@ impl Mount {
     /// What is wrong.
     pub(super) fn end(mut self) -> Result<()> {
         let pid = Pid::from_raw(self.process.id().cast_signed()).context("a process has a number")?;
-        kill_process(pid, Signal::TERM).context("the mount's process cannot be told to end")?;
+        kill_process(pid, Signal::TERM).context("the mount's process cannot be asked to end")?;
         let Some(status) = self.process.wait(PATIENCE)? else {
             bail!("the mount did not end within {} s: {}", PATIENCE.as_secs(), self.last_words());
         };

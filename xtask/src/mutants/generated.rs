@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Result, bail};
 use std::{process::Stdio, time::Duration};
 
-/// The crates whose tests run in little time.
+/// The crates with tests that run in little time.
 const SMALL: [&str; 3] = ["virtio-shm", "fs-errno", "fs-dax"];
 /// One crate may take this long.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);

@@ -5,7 +5,7 @@
 pub(super) struct Mutation {
     /// What it breaks.
     pub(super) name: &'static str,
-    /// The crate whose source it changes.
+    /// The crate that it changes.
     pub(super) of: &'static str,
     /// The changes, all made at once: more than one where each alone would be caught by the other's code.
     pub(super) edits: &'static [Edit],

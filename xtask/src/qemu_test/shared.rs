@@ -106,7 +106,7 @@ impl Guests<'_> {
             let mut guests: Vec<_> = (0..script.guests().min(FIRST)).map(start).collect();
             let outcome = conduct(script, &mut region, &mut guests, &start);
             for (number, guest) in guests.iter().enumerate() {
-                // If it cannot be told, its own deadline ends it.
+                // If it cannot be reached, its own deadline ends it.
                 let _ = region.tell(number, guest.told + 1, stepping::END);
             }
             let reports: Result<Vec<_>> = guests

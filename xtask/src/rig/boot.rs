@@ -346,7 +346,7 @@ impl Running {
         }
         let told = self.serial.as_mut().map(|serial| serial.write_all(format!("{}\n", console::go(name)).as_bytes()));
         if !matches!(told, Some(Ok(()))) {
-            self.complaints.push(format!("at `{name}`: the kernel cannot be told to go on"));
+            self.complaints.push(format!("at `{name}`: the kernel cannot be asked to go on"));
         }
     }
 
@@ -367,8 +367,8 @@ impl Running {
             Some(Command::End) => console::end().to_owned(),
         };
         self.prompt = None;
-        let serial = self.serial.as_mut().context("the kernel has no console to be told a command")?;
-        writeln!(serial, "{line}").context("the kernel cannot be told a command")
+        let serial = self.serial.as_mut().context("the kernel has no console for a command")?;
+        writeln!(serial, "{line}").context("the kernel cannot be given a command")
     }
 
     /// Takes what was under way when QEMU ended.

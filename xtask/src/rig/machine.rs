@@ -82,7 +82,7 @@ const fn sharing(name: &'static str, about: &'static str, device: Device) -> Mac
     Machine { name, about, board: Board::Q35, device, interrupts: interrupts::POLL, processors: 2, model: None }
 }
 
-/// The device whose BAR is memory that machines share.
+/// The device with a BAR that is memory that machines share.
 const IVSHMEM: &str = "ivshmem-plain,memdev=shared";
 
 /// Bytes of the memory that machines share: a power of two, as a BAR must be, larger than every device in it.
@@ -233,7 +233,7 @@ impl Machine {
         arguments
     }
 
-    /// QEMU's arguments for the device, whose daemon listens at a socket, or whose memory is shared.
+    /// QEMU's arguments for the device, with a daemon that listens at a socket, or memory that is shared.
     pub(crate) fn device_arguments(&self, socket: &Path, memory: Option<SharedMemory<'_>>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if self.has_share() {

@@ -25,7 +25,7 @@ pub(crate) fn registers(stream: &UnixStream) -> String {
     });
     match asked {
         Ok(parts) => parts.join("\n"),
-        Err(error) => format!("QEMU's monitor does not tell the registers: {error}"),
+        Err(error) => format!("QEMU's monitor does not show the registers: {error}"),
     }
 }
 
@@ -69,6 +69,6 @@ mod tests {
         });
         assert_eq!(registers(&ours), "RIP=1\n\nnop");
         monitor.join().unwrap();
-        assert!(registers(&ours).contains("does not tell"));
+        assert!(registers(&ours).contains("does not show"));
     }
 }

@@ -42,7 +42,7 @@ impl Scratch {
         }
     }
 
-    /// For sockets, whose paths must be short, and have no end of a line in them.
+    /// For sockets: their paths must be short, and have no end of a line in them.
     ///
     /// # Errors
     /// As [`Scratch::new`].

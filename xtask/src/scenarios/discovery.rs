@@ -33,7 +33,7 @@ pub(crate) fn region_over_4g() -> Scenario {
 
 /// The window has the size that was offered, is aligned to it, and is no RAM.
 pub(super) fn window_is_as_offered(stage: &Stage, report: &Report) -> Result<()> {
-    let told = report.info("window").context("the kernel told no window")?;
+    let told = report.info("window").context("the kernel reported no window")?;
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     let numbers: Vec<u64> = told.split_whitespace().filter_map(hex).collect();
     let [address, length] = numbers[..] else { bail!("the kernel's window is `{told}`, not an address and a length") };

@@ -23,7 +23,7 @@ pub(crate) struct Scenario {
     pub(crate) daemon: &'static [&'static str],
     /// Further arguments of ours, which an unmodified daemon does not know.
     pub(crate) our_daemon: &'static [&'static str],
-    /// Whether the host kills the daemon, whose end and record then say nothing.
+    /// Whether the host kills the daemon: its end and record then say nothing.
     pub(crate) daemon_dies: bool,
     /// Whether a second guest with a daemon of its own has the same share, and each waits for the other at every point.
     pub(crate) twins: bool,
@@ -77,7 +77,7 @@ pub(crate) struct Script {
     pub(crate) read_only: &'static [usize],
     /// Who does what, one after the other.
     pub(crate) steps: &'static [Step],
-    /// What the host checks when all guests have ended, whose reports are in the order of their numbers.
+    /// What the host checks when all guests have ended; their reports are in the order of their numbers.
     pub(crate) witness: fn(&Region, &[Report]) -> Result<()>,
 }
 

@@ -17,10 +17,10 @@ pub(crate) fn interrupts() -> Scenario {
     PLAIN
 }
 
-/// The kernel told what the session negotiated.
+/// The kernel reported what the session negotiated.
 pub(super) fn session_is_described(_: &Stage, report: &Report) -> Result<()> {
     for name in ["fuse_version", "flags"] {
-        ensure!(report.info(name).is_some_and(|value| !value.is_empty()), "the kernel did not tell `{name}`");
+        ensure!(report.info(name).is_some_and(|value| !value.is_empty()), "the kernel did not report `{name}`");
     }
     Ok(())
 }

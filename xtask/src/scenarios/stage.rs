@@ -146,13 +146,14 @@ impl Stage {
         same(name, &self.read(name)?, expected)
     }
 
-    /// Fails unless the kernel told the right SHA-256 of a file.
+    /// Fails unless the kernel reported the right SHA-256 of a file.
     ///
     /// # Errors
-    /// When it told none, or another.
+    /// When it reported none, or another.
     pub(crate) fn hash_is_the_hosts(&self, report: &Report, name: &str) -> Result<()> {
-        let told =
-            report.info(&format!("sha256 {name}")).with_context(|| format!("the kernel told no SHA-256 of {name}"))?;
+        let told = report
+            .info(&format!("sha256 {name}"))
+            .with_context(|| format!("the kernel reported no SHA-256 of {name}"))?;
         let ours = sha256(regular::open(&self.share, Path::new(name))?)?;
         ensure!(told == ours, "{name}: the kernel read bytes with the SHA-256 {told}, the host has {ours}");
         Ok(())

@@ -11,15 +11,15 @@ pub(crate) fn unknown(name: &str) -> Result<()> {
     bail!("the kernel waits for `{name}`, of which the host knows nothing")
 }
 
-/// What the kernel told under a name.
+/// What the kernel reported under a name.
 pub(crate) fn told<'r>(report: &'r Report, name: &str) -> Result<&'r str> {
-    report.info(name).with_context(|| format!("the kernel did not tell `{name}`"))
+    report.info(name).with_context(|| format!("the kernel did not report `{name}`"))
 }
 
-/// Fails unless the kernel told one of these words.
+/// Fails unless the kernel reported one of these words.
 pub(crate) fn told_one_of(report: &Report, name: &str, words: &[&str]) -> Result<()> {
     let word = told(report, name)?;
-    ensure!(words.contains(&word), "the kernel told `{word}` as `{name}`, not one of {words:?}");
+    ensure!(words.contains(&word), "the kernel reported `{word}` as `{name}`, not one of {words:?}");
     Ok(())
 }
 

@@ -174,7 +174,7 @@ impl Apt {
         Ok(parse_candidate(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    /// The packages whose names match a pattern.
+    /// The packages with names that match a pattern.
     ///
     /// # Errors
     /// When apt fails.
@@ -263,7 +263,7 @@ fn source_line(archive: &Source, suite: &str, keys: Option<&Path>, old: &[String
     format!("deb [{options}] {} {suite} main\n", archive.uri)
 }
 
-/// Read after the machine's own configuration, whose proxies it keeps and whose hooks it drops.
+/// Read after the machine's own configuration: it keeps the proxies and drops the hooks.
 fn configuration(dir: &Path, user: Option<&Sandbox>) -> String {
     let user = user.map_or("root", |user| user.name.as_str());
     let dir = dir.display();

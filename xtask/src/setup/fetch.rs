@@ -62,7 +62,7 @@ pub(crate) fn debian_packages(
     from_debian(context, &what, &get, place, check)
 }
 
-/// Fetches one Debian package whose name isn't known but chosen among those that match a pattern, without what it
+/// Fetches one Debian package; its name isn't known but chosen among those that match a pattern, without what it
 /// depends on; else as [`debian_packages`].
 ///
 /// # Errors

@@ -95,7 +95,7 @@ fn version_of(path: &Path) -> Result<String> {
     let text = image.get(0x200 + at..).unwrap_or_default();
     let text: Vec<u8> = text.iter().copied().take_while(|byte| byte.is_ascii_graphic()).collect();
     if at == 0 || text.is_empty() {
-        bail!("its boot header tells no version");
+        bail!("its boot header has no version");
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -18,7 +18,7 @@ const BELOW: [(&str, &[&str]); 10] = [
     ("famfs", &["fs-dax"]),
 ];
 
-/// The folder whose crates are published.
+/// The folder of the crates that are published.
 const PUBLISHED: &str = "crates";
 
 /// Finds the dependencies that ought not to be, those of tests included.

@@ -109,7 +109,7 @@ impl<'a> Visit<'a> for Functions {
 struct Names {
     /// The innermost module comes last; there is always one.
     scopes: Vec<Scope>,
-    /// The type whose `impl` block this is, and whether the block is that of a trait.
+    /// The type that this `impl` block is for, and whether the block is that of a trait.
     implemented: Vec<(Vec<String>, bool)>,
 }
 

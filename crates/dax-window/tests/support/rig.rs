@@ -1,4 +1,4 @@
-//! A reference model: a host that does what it is told (or fails at it), and naive books of who uses what.
+//! A reference model: a host that does what is asked of it, or fails, and naive books of who uses what.
 //!
 //! The rig plays every party: many callers, the embedder with its page tables, and the host. After each step it compares
 //! what the window says with what the books say. Nothing here shares a line of logic with the window: a range is a cell
@@ -94,7 +94,7 @@ pub(crate) struct SetupOut {
     pub(crate) owner: usize,
 }
 
-/// A request that was given up and whose answer may come.
+/// A request that was given up and may still be answered.
 #[derive(Debug)]
 pub(crate) struct LateOut {
     late: Late,
@@ -426,7 +426,7 @@ impl Rig {
                     }
                 }
                 assert!(!self.cells[i].poisoned, "a range that may change by itself was used again");
-                assert!(!self.awaited(i), "a range whose request may still be carried out was used again");
+                assert!(!self.awaited(i), "a range was used again while its request may still be carried out");
                 self.cells[i] = Cell {
                     book: Book::SettingUp,
                     map,
@@ -1002,7 +1002,7 @@ impl Rig {
         }
     }
 
-    /// Everybody finishes, then the window is torn down: nothing is left, and everyone who waited was told.
+    /// Everybody finishes, then the window is torn down: nothing is left, and everyone who waited was notified.
     pub(crate) fn wind_down(mut self) {
         while !self.holds.is_empty() {
             self.release(0);
@@ -1035,7 +1035,7 @@ impl Rig {
         }
         self.check();
         for wait in &self.waits {
-            assert_ne!(wait.seq, self.window.event_seq(), "{wait:?} was never told");
+            assert_ne!(wait.seq, self.window.event_seq(), "{wait:?} was never notified");
         }
         self.begin_drain();
         for _ in 0..10_000 {

@@ -99,7 +99,7 @@ fn offsets_are_cookies() {
     // Names that collide in a hash have one offset.
     let twice = [record(10, 1, b"a"), record(10, 1, b"b"), record(11, 1, b"c")].concat();
     assert_eq!(offsets(&twice), [Ok(10), Ok(10), Ok(11)]);
-    // They come in no order: file systems whose offsets fall are real.
+    // They come in no order: file systems with falling offsets are real.
     let falling = [record(9, 1, b"a"), record(4, 1, b"b"), record(u64::MAX, 1, b"c")].concat();
     assert_eq!(offsets(&falling), [Ok(9), Ok(4), Ok(u64::MAX)]);
     // Zero would begin the listing again.

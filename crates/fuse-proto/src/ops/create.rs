@@ -278,7 +278,7 @@ impl<'a> ParseRequest<'a> for Create<'a> {
 /// 144 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tmpfile<'a> {
-    /// The directory whose file system the file is on.
+    /// The directory that is on the file's file system.
     pub parent: NodeId,
     /// How to open it.
     pub flags: OpenFlags,

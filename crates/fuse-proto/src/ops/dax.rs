@@ -66,7 +66,7 @@ impl<'a> ParseRequest<'a> for Setupmapping {
 /// Since 7.31. Reply: no body. An error can come after some of the parts were unmapped: what is mapped then is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removemapping<'a> {
-    /// The inode whose mappings they are; servers go by the window's offsets alone.
+    /// The inode that is mapped; servers go by the window's offsets alone.
     pub node: NodeId,
     /// The parts, [`Removemapping::MAX_ENTRIES`] at most.
     pub ranges: List<'a, MappingRange>,

@@ -1,6 +1,6 @@
 //! The shapes of replies that most requests share.
 
-/// A request whose reply has no body.
+/// A request with a reply that has no body.
 macro_rules! empty_reply {
     () => {
         type Reply<'r> = ();
@@ -15,7 +15,7 @@ macro_rules! empty_reply {
     };
 }
 
-/// A request whose reply is a structure with one size in each version.
+/// A request with a reply that is a structure with one size in each version.
 macro_rules! sized_reply {
     ($reply:ty, $read:path) => {
         type Reply<'r> = $reply;

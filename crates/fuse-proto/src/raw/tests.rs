@@ -153,7 +153,7 @@ fn named<F: bitflags::Flags>(prefix: &str) -> Vec<(String, i64)>
 where
     F::Bits: TryInto<i64>,
 {
-    // Not `iter_names`, which leaves out a flag whose bits another has.
+    // Not `iter_names`, which leaves out a flag if another has its bits.
     F::FLAGS
         .iter()
         .filter(|flag| flag.is_named())

@@ -169,7 +169,7 @@ fn a_future_returns_while_the_device_works() {
     peer.finish(fs);
 }
 
-/// A mapping whose future is dropped is finished by whoever comes next, and costs no range.
+/// After its future is dropped, a mapping is finished by whoever comes next, and costs no range.
 #[test]
 fn a_future_dropped_during_a_set_up_leaves_nothing() {
     let peer = Peer::new(Kind::Strict);

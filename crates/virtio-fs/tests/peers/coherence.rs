@@ -1,7 +1,7 @@
 //! One file, seen by everybody: threads that read, store, map, fault, cut, append, rename and truncate, and the host beside them,
 //! against a model of what the file holds.
 //!
-//! Each page belongs to a thread, whose stores and looks need no agreement with others: all of them share the model. Whoever
+//! Each page belongs to a thread: its stores and looks need no agreement with others: all of them share the model. Whoever
 //! changes the size has it alone. `COHERENCE_SEED` repeats what a failure prints, `COHERENCE_ROUNDS` makes it long.
 
 use std::fs::OpenOptions as HostOptions;

@@ -356,7 +356,7 @@ fn the_same_file_is_the_same_node(peer: Peer) {
 }
 
 fn what_the_host_changes_is_seen_after_a_while(peer: Peer) {
-    // Both servers vouch for names for five seconds. What was never looked at is seen at once.
+    // Both servers give names a timeout of five seconds. What was never looked at is seen at once.
     let fs = peer.mount();
     peer.put("new", b"contents");
     assert_eq!(fs.read("new").unwrap(), b"contents");

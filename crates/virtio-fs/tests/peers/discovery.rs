@@ -245,7 +245,7 @@ fn krun_answers_shm_id_1_as_id_0() {
     assert_eq!(transport.shm_region(ShmId(2)), Ok(None), "base 0 and all ones as length");
     let mut regions = Vec::new();
     transport.for_each_shm_region(&mut |region| regions.push(region.unwrap()));
-    assert_eq!(regions, [first], "told once");
+    assert_eq!(regions, [first], "reported once");
     drop(transport);
     peer.end();
 }

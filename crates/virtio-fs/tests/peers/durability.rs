@@ -250,7 +250,7 @@ impl<'a> History<'a> {
         unsafe { byte.write_volatile((self.random >> 20) as u8) };
     }
 
-    /// A sync whose FSYNC takes its time, and a write and a second sync meanwhile.
+    /// A sync with a slow FSYNC, and a write and a second sync meanwhile.
     fn sync_late(&mut self) {
         lock(self.shared).as_mut().expect("a disk").failures = 0;
         lock(self.shared).as_mut().expect("a disk").keeps = true;

@@ -153,7 +153,7 @@ pub(crate) fn load(window: &Window, page: &Page, offset: u64, len: usize) -> Vec
     unsafe { std::slice::from_raw_parts(memory(window, page, offset), len) }.to_vec()
 }
 
-/// Stores bytes, as a program does whose page tables have the page for writing.
+/// Stores bytes, as a program does that has the page for writing in its page tables.
 pub(crate) fn store(window: &Window, page: &Page, offset: u64, bytes: &[u8]) {
     // SAFETY: the page is in the tables for writing and shows these bytes of the file; nobody takes it away meanwhile.
     unsafe { memory(window, page, offset).copy_from(bytes.as_ptr(), bytes.len()) };

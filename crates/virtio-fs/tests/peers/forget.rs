@@ -179,7 +179,7 @@ const COUNTED: [Counted; 10] = [
     (op::TMPFILE, |fs| failed(fs.root().unwrap().create_unnamed(READ.write(true)))),
 ];
 
-/// A device that keeps a request whose caller has given up.
+/// A device that keeps a request after its caller has given up.
 fn given_up((opcode, operation): Counted) -> (Peer, VirtioFs, Option<ReadDir>) {
     let peer = Peer::new(Kind::Strict).with_skipping_clock();
     peer.put("file", b"contents");

@@ -114,7 +114,7 @@ fn a_device_that_answers_nothing_is_given_up() {
     peer.leaks();
     let _ = fs.unmount();
     drop(fs);
-    assert_eq!(peer.strict().device().resets(), resets, "a device whose daemon is gone is not even reset");
+    assert_eq!(peer.strict().device().resets(), resets, "a device without its daemon is not even reset");
     peer.end_expecting(|_| true);
 }
 

@@ -1,7 +1,7 @@
 //! The driver against devices and servers that others wrote, in this process, without a virtual machine.
 //!
 //! There are two: libkrun's virtio-fs device, and one of our own around the server of fuse-backend-rs, which is strict
-//! with the driver and can be told to misbehave. Both fill the DAX window with real mappings of real files.
+//! with the driver and can be made to misbehave. Both fill the DAX window with real mappings of real files.
 //! `PEERS_LOG=debug` shows what everybody logs.
 #![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "memory, mappings and system calls are the tests' own"))]
 

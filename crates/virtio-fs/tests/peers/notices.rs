@@ -17,7 +17,7 @@ const PRUNE: i32 = 9;
 const ROOT: u64 = 1;
 const BUFFER: u32 = 512;
 
-/// A device with a queue for notifications and a server that vouches for everything it says for an hour: what is stale stays
+/// A device with a queue for notifications and a server with timeouts of an hour: what is stale stays
 /// so until the device speaks.
 fn peer() -> Peer {
     Peer::new(Kind::Strict).with_options(|options| {
@@ -207,7 +207,7 @@ fn a_queue_that_the_device_breaks_is_not_used_any_more() {
     assert!(peer.strict().notify(&stale_inode(number), Some(BUFFER + 1)));
     assert_eq!(fs.read("file").unwrap(), b"contents");
     assert_eq!(fs.stats().notifications, 0);
-    // Nothing is heard from it, everything else works.
+    // It sends nothing, everything else works.
     say(&peer, &stale_inode(number));
     fs.poll();
     assert_eq!(fs.stats().notifications, 0);

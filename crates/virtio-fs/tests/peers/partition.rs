@@ -93,7 +93,7 @@ fn the_rest_is_the_embedders(peer: Peer) {
     assert!(window.readable(8 * MIB) && window.readable(12 * MIB - 1), "not where the device counts it");
     assert!(!window.readable(4 * MIB) && !window.readable(12 * MIB), "a neighbour has been mapped");
     assert_same(&load(&window, &device, 4 << 20, 4 << 20), &image[2 << 20..], "through the part");
-    // SAFETY: mapped above, writable, and nobody else is at it.
+    // SAFETY: mapped above, writable, and nobody else uses it.
     unsafe { window.pointer_to(window.address + 8 * MIB + 100).write(0x5a) };
     assert_eq!(std::fs::read(&image_path).unwrap()[(2 << 20) + 100], 0x5a, "the host does not see the store");
     // The driver's own part is reclaimed again and again beside it.

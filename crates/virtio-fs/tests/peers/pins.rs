@@ -104,7 +104,7 @@ fn with_everything_pinned_a_fault_ends(peer: Peer) {
     peer.finish(fs);
 }
 
-/// A mount whose host cannot widen a mapping in its place, and nobody waits long for anybody.
+/// A mount on a host that cannot widen a mapping in its place, and nobody waits long for anybody.
 fn mount_strict(peer: &Peer) -> VirtioFs {
     let config = peer.config().host(HostRules::STRICT).window_timeout(std::time::Duration::from_millis(300));
     peer.mount_with(config).unwrap()

@@ -40,7 +40,7 @@ pub struct Spec {
     pub manners: Manners,
 }
 
-/// A region of shared memory as a device tells it.
+/// A region of shared memory as a device reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Its id.
@@ -62,7 +62,7 @@ pub struct Manners {
     pub refuses_features: bool,
     /// How many more times the configuration changes between any two reads of its generation; `u32::MAX` for ever.
     pub config_changes: u32,
-    /// The base that virtio-mmio registers tell of a region that doesn't exist: all ones says the specification.
+    /// The base that virtio-mmio registers have for a region that doesn't exist: all ones says the specification.
     pub absent_base: u64,
 }
 

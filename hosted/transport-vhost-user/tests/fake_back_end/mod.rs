@@ -1,4 +1,4 @@
-//! A back end that answers each request as it was told to, and has no device behind it.
+//! A back end that answers each request by a script, and has no device behind it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Raw requests whose names lead out of the share: each is refused, and nothing outside is touched.
+//! Raw requests with names that lead out of the share: each is refused, and nothing outside is touched.
 
 use std::ffi::CStr;
 use std::fs;

@@ -15,8 +15,8 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_virtiofsd-dax"))
 }
 
-/// A programme in a folder that runs some words of the shell before it becomes the daemon, whose arguments are `"$@"` and
-/// which is `$daemon`.
+/// A programme in a folder that runs some words of the shell before it becomes the daemon: that is `$daemon`, and its
+/// arguments are `"$@"`.
 pub(crate) fn becomes_the_daemon(folder: &Path, words: &str) -> PathBuf {
     // Whoever it becomes may read and run it there.
     let copy = folder.join("daemon");

@@ -61,7 +61,7 @@ pub(crate) fn frequency() -> u64 {
     ((1_000_000_000u128 << 32) / u128::from(SCALE.load(Ordering::Relaxed).max(1))) as u64
 }
 
-/// The frequency of the time-stamp counter, by channel 0 of the interval timer, whose count can be read everywhere
+/// The frequency of the time-stamp counter, by channel 0 of the interval timer: its count can be read everywhere
 /// (microvm has no port 0x61 to watch channel 2 with). `None` when the count doesn't move, or has passed zero, which
 /// it does when the host leaves this processor aside for more than 55 ms.
 fn measure() -> Option<u64> {

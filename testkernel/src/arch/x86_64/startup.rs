@@ -1,7 +1,7 @@
 //! Starting the further processors.
 //!
 //! Each begins in real mode, at a page below 1 MiB, and goes from there to long mode in one step, on the page tables of the
-//! boot code, whose pages can all be executed.
+//! boot code: all of its pages can be executed.
 
 use super::{
     apic::{self, Message},

@@ -140,7 +140,7 @@ const STORES: u64 = 16;
 /// file, so that the file system's half is reclaimed without rest, the neighbour loads and stores: nothing of it moves, and
 /// nobody gets past the end of his part. Of all who want to own a part at once one does. Sync `stored`: the host has the
 /// stores.
-// Long: one scenario, told in the order in which it happens.
+// Long: one scenario, in the order in which it happens.
 pub(crate) fn partition(machine: &Machine) -> Outcome {
     let count = processors::start(1)?;
     let region = devices::open(mount::find(machine)?)?.shm_region(ShmId::FS_DAX_WINDOW)?;

@@ -15,7 +15,7 @@ use famfs::{Interleave, NodeId};
 use testkernel_protocol::shared_memory::{CHUNK, PLAIN, SMALL, STRIP_COUNT, STRIPS};
 
 /// Machine: shared memory, with an image that the tools of others made. One guest reads every file, the other one maps every
-/// file: both tell the host what they found.
+/// file: both report to the host what they found.
 pub(crate) fn golden_image(machine: &Machine) -> Outcome {
     play(machine, |guest, step| {
         guest.join()?;

@@ -17,7 +17,7 @@ use alloc::{format, vec, vec::Vec};
 use fs_dax::Errno;
 use spin::Mutex;
 
-/// The address space whose faults are handled, and what was asked for.
+/// The address space in which faults are handled, and what was asked for.
 static PROGRAM: Mutex<Option<Program>> = Mutex::new(None);
 
 struct Program {

@@ -1,4 +1,4 @@
-//! Files whose memory has failed.
+//! Files on memory that has failed.
 
 use crate::{
     machine::Machine,

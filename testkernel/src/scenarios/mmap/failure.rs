@@ -1,4 +1,4 @@
-//! A file, and then the whole file system, marked failed while every processor is at it.
+//! A file, and then the whole file system, marked failed while every processor uses it.
 
 use crate::{
     arch::{clock::Clock, cpu, smp, user},
@@ -194,7 +194,7 @@ fn rounds_more(stage: &Stage, round: Round, random: &mut Random, more: u64) -> O
 }
 
 /// The scenario, with what every processor does meanwhile.
-// Long: one scenario, told in the order in which it happens.
+// Long: one scenario, in the order in which it happens.
 fn fail_while(machine: &Machine, round: Round, rounds: u64) -> Outcome {
     let count = processors::start(1)?;
     // An operation that waits longer is stuck.
@@ -273,7 +273,7 @@ fn fail_while(machine: &Machine, round: Round, rounds: u64) -> Outcome {
 
 /// Machine: a window, any number of processors. Every processor loads from and stores to the same few pages, so that it
 /// remembers them, while a file is marked failed, and then the file system: no mapping of the window changes at that, so that
-/// nothing but the other processors' being told makes them forget. From then on each access is a bus error with EIO, on every
+/// nothing but an interrupt to the other processors makes them forget. From then on each access is a bus error with EIO, on every
 /// processor and in every program, and only there.
 pub(crate) fn failure_is_everywhere(machine: &Machine) -> Outcome {
     fail_while(machine, same_pages, 100)

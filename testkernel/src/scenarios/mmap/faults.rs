@@ -17,7 +17,7 @@ use fs_dax::Errno;
 use testkernel_protocol::{content::Content, share};
 use virtio_fs::Config;
 
-/// Machine: a window. A file that is no multiple of 2 MiB, and one whose view is one page off, come in pages of 4 KiB: as many
+/// Machine: a window. A file that is no multiple of 2 MiB, and one with a view that is one page off, come in pages of 4 KiB: as many
 /// faults as pages that are touched, each once. The daemon sees no READ.
 pub(crate) fn read_fault_4k(machine: &Machine) -> Outcome {
     const NAME: &str = "files/size-2097151";

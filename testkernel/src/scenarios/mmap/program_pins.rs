@@ -32,7 +32,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// is while everything else is reclaimed, out of the page tables or not. To cut it off is refused with EBUSY when it stays
 /// pinned, and then nothing has happened (sync `uncut`: says the host, too): private copies are there still. With another
 /// processor that gives the pin up, the cut waits for that.
-// Long: one scenario, told in the order in which it happens.
+// Long: one scenario, in the order in which it happens.
 pub(crate) fn pinned_by_a_program(machine: &Machine) -> Outcome {
     let count = processors::start(1)?;
     let world = World::new(machine, Config::default().window_timeout(LONG))?;

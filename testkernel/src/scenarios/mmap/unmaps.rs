@@ -17,7 +17,7 @@ use virtio_fs::{Config, OpenOptions};
 
 /// Machine: a window. Cutting a file takes exactly the pages behind its new end from every program, private copies too; what
 /// is before it stays. A file that is opened to be cut to nothing loses all.
-// Long: one scenario, told in the order in which it happens.
+// Long: one scenario, in the order in which it happens.
 pub(crate) fn truncate_unmaps(machine: &Machine) -> Outcome {
     let world = World::new(machine, Config::default())?;
     let file = world.open(MAP, true)?;

@@ -66,7 +66,7 @@ pub(crate) fn create_write_truncate(machine: &Machine) -> Outcome {
 }
 
 /// A file is allocated, written, punched and zeroed; sync `holes`: the host looks at size, contents, allocated blocks and
-/// the holes. Info `map ops/holes`: data and holes as the driver is told, which must be the host's.
+/// the holes. Info `map ops/holes`: data and holes as the driver learns them, which must be the host's.
 pub(crate) fn fallocate_holes(machine: &Machine) -> Outcome {
     const NAME: &str = "ops/holes";
     let fs = begin(machine)?;

@@ -1,4 +1,4 @@
-//! Devices whose interrupts are lost, and that are reset while they work.
+//! Devices that lose interrupts, and that are reset while they work.
 
 use crate::{
     devices,

@@ -38,7 +38,7 @@ const LAST: Duration = Duration::from_secs(150);
 /// files; every byte that is read is checked. The window is so small that reclaim never rests. Infos `sha256 NAME`. How much is
 /// done in that time decides nothing: it fails of a wrong byte, a stuck processor, a page that a processor may still use after
 /// it was taken away, or mappings that do not balance.
-// Long: one scenario, told in the order in which it happens.
+// Long: one scenario, in the order in which it happens.
 pub(crate) fn stress(machine: &Machine) -> Outcome {
     let seconds = match machine.command_line.parameter("seconds").map(str::parse) {
         None => SECONDS,
@@ -86,7 +86,7 @@ pub(crate) fn stress(machine: &Machine) -> Outcome {
     }
     work(0)();
     let joined = (1..processors).try_for_each(|processor| processors::join(processor, LAST));
-    // What a processor found wrong tells more than that another one is stuck since.
+    // What a processor found wrong says more than that another one is stuck since.
     for (processor, result) in results.iter().enumerate() {
         if let Some(Err(Stop::Fail(message))) = &*result.lock() {
             return Err(Stop::Fail(format!("processor {processor}: {message}")));

@@ -20,7 +20,7 @@ pub(crate) fn read_all(fs: &Fs) -> Outcome {
     Ok(())
 }
 
-/// Reads a file from begin to end in blocks, checks every byte and tells the host its SHA-256.
+/// Reads a file from begin to end in blocks, checks every byte and reports its SHA-256 to the host.
 pub(crate) fn check_whole(fs: &Fs, name: &str, size: u64, block: usize) -> Outcome {
     let content = Content::of(name);
     let file = fs.open(name, OpenOptions::new().read(true))?;

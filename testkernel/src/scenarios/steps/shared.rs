@@ -37,7 +37,7 @@ pub(crate) struct Guest {
     pub(crate) number: usize,
     /// The memory.
     pub(crate) memory: Memory,
-    /// Whose memory is whose in this kernel.
+    /// Which mount has which memory in this kernel.
     pub(crate) claims: Arc<Claims<Lock>>,
     /// The page tables of its programs.
     pub(crate) tables: PageTables,
@@ -165,7 +165,7 @@ impl Guest {
         Ok(file)
     }
 
-    /// A program, whose addresses this processor uses from now on.
+    /// A program; this processor uses its addresses from now on.
     pub(crate) fn program(&self) -> Result<Arc<Process>, Stop> {
         traps::handle_page_faults(mmap::handle);
         let process = Process::new()?;

@@ -29,7 +29,7 @@ pub(crate) const OTHER: &str = share::GUEST_WRITE.name;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// A file system whose files programs map, and one program.
+/// A file system with files that programs map, and one program.
 pub(crate) struct World {
     pub(crate) fs: Fs,
     pub(crate) tables: Arc<PageTables>,

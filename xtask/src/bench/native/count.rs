@@ -50,7 +50,7 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, Counted>> {
     Ok(counts)
 }
 
-/// The function after whose call the file was written, and what it took; `None` if it was written for another reason.
+/// The function that the file was written after, and what it took; `None` if it was written for another reason.
 fn parse(text: &str) -> Result<Option<(String, Counted)>> {
     let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
     let trigger = line("desc: Trigger: --dump-after=").and_then(|name| name.trim().strip_prefix(MODULE));

@@ -13,7 +13,7 @@ struct Line {
     unit: String,
 }
 
-/// Values by benchmark and by whose they are, with their units.
+/// Values by benchmark and by owner, with their units.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values(BTreeMap<(String, String), (f64, String)>);
 

@@ -85,7 +85,7 @@ pub(super) const MUTATIONS: [Mutation; 14] = [
         tests: FAMFS,
     },
     Mutation {
-        name: "memory is told apart by its first byte",
+        name: "memory is distinguished by its first byte",
         of: "famfs",
         edits: &[Edit { old: "owned.phys < end && *phys < owned.end", new: "owned.phys == *phys && *phys < end" }],
         tests: FAMFS,

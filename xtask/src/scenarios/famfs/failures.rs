@@ -7,7 +7,7 @@ use crate::scenarios::{
 use anyhow::Result;
 use testkernel_protocol::shared_memory::NEIGHBOURS;
 
-/// What one guest was told to be lost is still there.
+/// What was reported to one guest as lost is still there.
 fn intact(region: &Region) -> Result<()> {
     let checked = region.check()?;
     NEIGHBOURS.iter().try_for_each(|file| region.holds(&checked, file.name, file.name))

@@ -1,4 +1,4 @@
-//! Page faults: how many, and of whose memory.
+//! Page faults: how many, and of which memory.
 
 use crate::scenarios::{
     region,

@@ -37,7 +37,7 @@ pub(crate) fn follow_while_appending() -> Scenario {
     })
 }
 
-/// The guest that came late tells the same as the one that was there.
+/// The guest that came late reports the same as the one that was there.
 pub(crate) fn late_client() -> Scenario {
     const STEPS: &[Step] = &[
         Step::Guests(&[(0, "make")]),

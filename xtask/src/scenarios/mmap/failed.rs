@@ -1,4 +1,4 @@
-//! Files whose memory has failed.
+//! Files on memory that has failed.
 
 use crate::scenarios::scenario::{PLAIN, Scenario};
 

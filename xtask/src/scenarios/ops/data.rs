@@ -118,10 +118,10 @@ pub(crate) fn tmpfile() -> Scenario {
     }
 }
 
-/// The kernel was told the data and the holes of a file that the host has.
+/// The kernel knows the data and the holes of a file that the host has.
 fn map_is_the_hosts(stage: &Stage, report: &Report, name: &str) -> Result<()> {
     let (told, ours) = (told(report, &format!("map {name}"))?, map(&stage.share, name)?);
-    ensure!(told == ours, "{name}: the kernel was told `{told}`, the host has `{ours}`");
+    ensure!(told == ours, "{name}: the kernel has `{told}`, the host has `{ours}`");
     Ok(())
 }
 

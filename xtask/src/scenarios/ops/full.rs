@@ -43,9 +43,9 @@ pub(crate) fn full_disk() -> Scenario {
             let (told_written, written) = (told(report, "written")?.parse::<usize>()?, stage.noted("written")?);
             ensure!(
                 (told_written..told_written + 200_000).contains(&written),
-                "{written} bytes on the host, the kernel told {told_written}"
+                "{written} bytes on the host, the kernel reported {told_written}"
             );
-            // The unmodified daemon has to be told to announce mounts.
+            // The unmodified daemon announces mounts only if it is asked to.
             ensure!(report.record.is_none() || told(report, "submount")? == "true", "the mount was not announced");
             Ok(())
         },

@@ -127,9 +127,9 @@ pub(crate) struct Ledger {
     pub(crate) most_mappings: usize,
     /// The most removals in one request.
     pub(crate) largest_removal: usize,
-    /// Whether the driver was to tell apart what it cannot: after a request that it gave up, debts are not its fault.
+    /// Whether the driver was to distinguish what it cannot: after a request that it gave up, debts are not its fault.
     pub(crate) forgiving: bool,
-    /// Whether the device tells the driver what is not so.
+    /// Whether the device lies to the driver.
     pub(crate) lies: bool,
 }
 

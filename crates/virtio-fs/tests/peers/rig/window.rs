@@ -37,7 +37,7 @@ impl Window {
     pub(crate) fn pointer_to(&self, address: u64) -> NonNull<u8> {
         let into = address - self.address;
         assert!(into < self.len, "{address:#x} is not in the window");
-        // SAFETY: the place is inside the window, whose addresses are this object's own.
+        // SAFETY: the place is inside the window, and its addresses are this object's own.
         unsafe { self.pointer().add(into as usize) }
     }
 
