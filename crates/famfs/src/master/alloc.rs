@@ -81,7 +81,8 @@ impl<'t> Room<'t> {
             if first.checked_sub(at).is_some_and(|gap| gap >= len) {
                 break;
             }
-            at = at.max(last.next_multiple_of(self.unit));
+            // What is occupied was checked to be whole units.
+            at = at.max(last);
         }
         (at.checked_add(len)? <= end).then_some(at)
     }

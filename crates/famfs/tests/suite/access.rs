@@ -3,8 +3,8 @@
 use famfs::layout::Format;
 use famfs::{Claims, Coherence, Error, File, Mount, MountOptions, NewFile, NodeId, PathFlaw, Room};
 use fs_dax::{
-    Area, DeviceIndex, Errno, Fault, FaultAccess, FaultOutcome, FileRange, PageSize, PageSizes, Sharing, SyncMode,
-    VirtAddr, Wanted,
+    Area, DeviceIndex, DeviceOffset, Errno, Fault, FaultAccess, FaultOutcome, FileRange, PageSize, PageSizes,
+    SharedMemory, Sharing, SyncMode, VirtAddr, Wanted,
 };
 
 use crate::fixture::{Lock, MIB, OTHER, OWNER, SYSTEM, TestMount, claims, client, file, formatted, master};
@@ -300,6 +300,12 @@ fn memory_belongs_to_one_mount_whatever_its_name() {
     for same in [host.other(), host.other().cut(20 * MIB)] {
         let busy = open(&same).unwrap_err();
         assert_eq!(busy.errno(), Errno::EBUSY, "{busy}");
+    }
+    // Memory that begins inside the first mount's, and memory that ends there.
+    let phys = host.phys(DeviceOffset(0), 8).unwrap().0;
+    for place in [phys + 2 * MIB, phys - 2 * MIB] {
+        let overlapping = Host::on(host.medium().clone(), LEN, place);
+        assert_eq!(open(&overlapping).unwrap_err().errno(), Errno::EBUSY, "{place:#x}");
     }
     let elsewhere = Host::on(host.medium().clone(), LEN, 0x20_0000_0000);
     let second = open(&elsewhere).unwrap();

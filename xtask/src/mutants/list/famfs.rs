@@ -105,7 +105,10 @@ pub(super) const MUTATIONS: [Mutation; 14] = [
     Mutation {
         name: "the allocator does not keep to units",
         of: "famfs",
-        edits: &[Edit { old: "at = at.max(last.next_multiple_of(self.unit));", new: "at = at.max(last);" }],
+        edits: &[Edit {
+            old: "let len = size.max(1).checked_next_multiple_of(self.unit)?;",
+            new: "let len = size.max(1);",
+        }],
         tests: FAMFS,
     },
 ];
