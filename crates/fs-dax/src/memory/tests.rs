@@ -198,7 +198,7 @@ fn a_loop_through_the_words_in_view_meets_each_once() {
     }
     for (offset, len) in [(0, 168), (0, 64), (8, 64), (0, 56), (1, 167), (16, 128), (160, 8), (168, 0)] {
         let view = memory.view(DeviceOffset(offset), len).unwrap();
-        let expected: Vec<u64> = (offset.div_ceil(8) + 1..=(offset + len as u64) / 8).collect();
+        let expected: Vec<u64> = (offset.div_ceil(8) + 1..=(offset + len) / 8).collect();
         let mut seen = Vec::new();
         view.words().for_each(|word| seen.push(word));
         assert_eq!(seen, expected);
