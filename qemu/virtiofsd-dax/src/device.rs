@@ -241,7 +241,7 @@ fn garble(scratch: &Scratch, unique: u64, len: usize) {
     for offset in (OUT_HEADER..len.min(MOST)).step_by(4).filter(|offset| offset + 4 <= len) {
         // Small numbers pass more checks than large ones; the smallest are those of nodes and open files, which a guest would
         // take for what it asked for.
-        let word = if noise() % 2 == 0 { 4096 + noise() % 4096 } else { noise() };
+        let word = if noise().is_multiple_of(2) { 4096 + noise() % 4096 } else { noise() };
         scratch.amend(offset, |_| word);
     }
     match kind {
