@@ -14,6 +14,7 @@ mod late;
 mod parts;
 mod remove;
 mod setup;
+mod whose;
 mod writeback;
 
 pub use check::Violation;

@@ -13,7 +13,7 @@ pub enum UnmapCause {
     Punch,
     /// The file became shorter.
     Truncate,
-    /// The device or file is marked failed.
+    /// The device or file is marked failed, or these pages of it are damaged.
     Failure,
     /// Bytes of the file became others by a request: what shows the file's own memory shows that, what was filled by reading
     /// does not.

@@ -2,6 +2,7 @@
 
 pub(crate) mod asynchronous;
 pub(crate) mod config;
+mod damage;
 pub(crate) mod dir;
 pub mod fault;
 pub(crate) mod file;

@@ -6,6 +6,7 @@
 mod ask_room;
 mod ask_size;
 mod clear_set_id;
+mod damage;
 pub(crate) mod fault;
 mod mapped;
 pub(crate) mod open;
@@ -59,7 +60,8 @@ pub enum DaxMode {
 /// room for stores anywhere, and the host's tmpfs, which needs it for loads from holes too.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HoleStores {
-    /// The host is asked: writes to such a file go by WRITE, and what is mapped for writing is allocated first (FALLOCATE).
+    /// The host is asked: writes to such a file go by WRITE, and what is mapped for writing is allocated first (FALLOCATE). On a
+    /// host without FALLOCATE mapping a hole for writing is EOPNOTSUPP, until it is written to.
     #[default]
     AskHost,
     /// They go through the window like any other: faster for sparse files, on hosts that never run out of room.

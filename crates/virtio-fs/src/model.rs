@@ -2,19 +2,23 @@
 //! scheduler may change threads.
 #![expect(unsafe_code, reason = "implements unsafe traits")]
 
+mod together;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use fs_dax::PAGE_SIZE;
 use fuse_proto::{NodeId, Opcode};
 use lock_api::{GuardSend, Mutex, RawMutex};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 use shuttle::thread;
-use virtio_shm::ShmTransport;
-use virtio_transport::{ConfigError, DeviceStatus, InterruptStatus, PhysAddr, Transport};
+use virtio_shm::{ShmRegion, ShmTransport};
+use virtio_transport::{ConfigError, DeviceStatus, DmaDirection, InterruptStatus, PhysAddr, Transport};
 
 use crate::device::port::Port;
 use crate::queue::channel::{Channel, DataPool, REPLY_BYTES, REQUEST_BYTES, RequestMeta};
@@ -29,6 +33,8 @@ use crate::wait::wait_for;
 use crate::{Error, Lock, Platform};
 
 const ROUNDS: usize = 1000;
+/// Looks after which a wait is one for something that never comes.
+const MOST_LOOKS: usize = 200_000;
 /// A deadline that never comes.
 const NEVER: Duration = Duration::MAX;
 const NEXT: u16 = 1;
@@ -66,14 +72,24 @@ impl Lock for ModelMutex {
 #[derive(Default)]
 struct ModelPlatform(AtomicU64);
 
-// SAFETY: it maps nothing.
+// SAFETY: the window that it maps is memory of the process's own, of which nothing is taken back.
 unsafe impl Platform for ModelPlatform {
+    fn map_window(&self, region: &ShmRegion) -> Option<NonNull<u8>> {
+        static MEMORY: OnceLock<usize> = OnceLock::new();
+        let address = MEMORY.get_or_init(|| {
+            let pages = usize::try_from(region.len()).expect("a small window") / virtio_transport::PAGE_SIZE;
+            let memory = TestMemory::new().allocate(pages, DmaDirection::Both).expect("memory");
+            memory.1.as_ptr().expose_provenance()
+        });
+        NonNull::new(core::ptr::with_exposed_provenance_mut(*address))
+    }
+
     fn now(&self) -> Duration {
         Duration::from_millis(self.0.fetch_add(1, SeqCst))
     }
 
     fn wait(&self, deadline: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
-        loop {
+        for _ in 0..MOST_LOOKS {
             if ready() {
                 // Once too often: what was found must not be looked for again.
                 return ready();
@@ -83,6 +99,7 @@ unsafe impl Platform for ModelPlatform {
             }
             thread::yield_now();
         }
+        panic!("nobody ends this wait");
     }
 }
 
@@ -141,18 +158,27 @@ impl Transport for ModelTransport {
     }
 }
 
-/// A connection with a request queue of four slots and some buffers of 64 bytes, and the device of that queue.
-fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, TestDevice) {
+/// The queue for FORGETs and one for requests, of four slots, and their devices.
+fn queues() -> ([Channel<ModelMutex>; 2], [TestDevice; 2]) {
     let hiprio = Channel::new(&TestMemory::new(), 0, 4, false, false).expect("memory");
     let requests = Channel::new(&TestMemory::new(), 1, 16, false, false).expect("memory");
-    let device = TestDevice::new(requests.layout());
+    let devices = [TestDevice::new(hiprio.layout()), TestDevice::new(requests.layout())];
+    ([hiprio, requests], devices)
+}
+
+/// A connection with these queues and some buffers of 64 bytes.
+fn connection_of(channels: [Channel<ModelMutex>; 2], buffers: usize, timeout: Duration) -> Connection<ModelMutex> {
     let pool = DataPool::new(&TestMemory::new(), buffers, 64).expect("memory");
     let deadlines = Deadlines { short: timeout, long: timeout };
     let limits = Limits { data_buffer_size: 64, deadlines, max_timeouts: u32::MAX };
-    let channels = Box::new([hiprio, requests]);
     let port = Arc::new(Port::<ModelMutex>::new(Box::new(ModelTransport)));
-    let connection = Connection::new(Arc::new(ModelPlatform::default()), port, channels, None, pool, limits);
-    (connection, device)
+    Connection::new(Arc::new(ModelPlatform::default()), port, Box::new(channels), None, pool, limits)
+}
+
+/// A connection, and the device of its requests.
+fn connection(buffers: usize, timeout: Duration) -> (Connection<ModelMutex>, TestDevice) {
+    let (channels, [_, device]) = queues();
+    (connection_of(channels, buffers, timeout), device)
 }
 
 /// Answers requests with their own numbers, in reverse order, until `stop` is set; then those that are left.

@@ -25,6 +25,7 @@ mod settle;
 pub(crate) mod setup;
 pub(crate) mod views;
 mod waiting;
+mod whose;
 pub(crate) mod writeback;
 
 pub(crate) use self::base::{DaxWindow, Settings};

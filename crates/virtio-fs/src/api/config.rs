@@ -141,8 +141,8 @@ impl Config {
         inodes::Limits { max_inodes: self.max_inodes, max_names: self.max_entries }
     }
 
-    pub(crate) fn window(&self) -> window::Settings {
-        window::Settings { range_size: self.range_size, tail: self.tail, timeout: self.window_timeout }
+    pub(crate) fn window(&self, alignment: u64) -> window::Settings {
+        window::Settings { range_size: self.range_size, tail: self.tail, alignment, timeout: self.window_timeout }
     }
 
     pub(crate) fn io(&self) -> io::Settings {

@@ -279,8 +279,9 @@ fn window<R: Lock>(
     };
     // Mapped before it is described: what cannot be mapped costs no memory.
     let memory = WindowMemory::map(rpc.platform(), whole, region, owned)?;
+    let alignment = settings.map_alignment.max(PAGE_SIZE as u64);
     match allocator(settings, ranges) {
-        Ok(window) => Ok(Arc::new(DaxWindow::new(rpc.clone(), window, memory, config.window()))),
+        Ok(window) => Ok(Arc::new(DaxWindow::new(rpc.clone(), window, memory, config.window(alignment)))),
         Err(error) => {
             memory.unmap(rpc.platform());
             Err(DaxStatus::Unusable(error))

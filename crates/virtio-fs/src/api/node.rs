@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use fs_dax::FileRange;
 use fuse_proto::{AccessMask, Attr, Entry, Errno, NodeId, RenameFlags, StatxMask, XattrFlags, ops};
 
 use super::mounted::Mounted;
@@ -115,6 +116,11 @@ impl<R: Lock> Node<R> {
     /// and its pages are taken out of the page tables.
     pub fn mark_failed(&self) {
         self.volume().mark_failed(&self.inode);
+    }
+
+    /// As [`File::mark_damaged`].
+    pub fn mark_damaged(&self, bytes: FileRange) {
+        self.volume().mark_damaged(&self.inode, bytes);
     }
 
     /// Returns which of the host's file systems it is on, as far as the server says: 0 for the share's own, another number

@@ -9,6 +9,7 @@ use fs_dax::{
 };
 use fuse_proto::{Errno, FallocateMode};
 
+use super::damage::undamaged_run;
 use super::open_file::OpenFile;
 use super::{FileIo, HoleStores};
 use crate::rpc::space;
@@ -105,6 +106,10 @@ impl<R: Lock> FileIo<R> {
             self.volume.attr(file.handle.who, inode, file.handle.fh)?;
         }
         let eof = inode.size();
+        if page_start < eof {
+            // Not the rest of a page that the file ends in: all of it is gone.
+            self.undamaged(inode, page_start, 1)?;
+        }
         let held = match self.window_for(file) {
             Some(window) if window.can_be_viewed() => self.hold_chunk(window, file, fault, page_start, eof)?,
             _ => None,
@@ -113,7 +118,7 @@ impl<R: Lock> FileIo<R> {
             // The host was asked by a size that the file no longer has: its refusal says nothing about the file as it is.
             return Ok(FaultOutcome::Retry);
         }
-        let (run, range) = held.unzip();
+        let (run, range) = held.map(|(run, range)| (undamaged_run(inode, page_start, run), range)).unzip();
         let writable = range.as_ref().is_some_and(RangeRef::is_writable);
         self.volume.begin_view();
         let mut guard = FaultGuard {
@@ -177,6 +182,8 @@ impl<R: Lock> FileIo<R> {
     /// which comes after the FSYNC.
     fn have_written(&self, file: &OpenFile<R>, sync: &SyncFault<FaultGuard<R>>) -> Result<(), Error> {
         let (bytes, guard) = (sync.range(), sync.guard());
+        // It may have been marked since the fault was looked up.
+        self.undamaged(&file.inode, bytes.start(), bytes.len() as usize)?;
         let end = bytes.end().min(file.inode.size());
         let asks = self.settings.holes == HoleStores::AskHost && !guard.has_room;
         if asks && !self.is_written(file, bytes.start(), end) {

@@ -54,7 +54,8 @@ impl<R: Lock> FileIo<R> {
         let fresh = !file.inode.attr_is_old(self.rpc().platform().coarse_now());
         // What comes unasked has to be looked for, and whether a file is marked for DAX is asked of its attributes.
         let plain = self.settings.dax_mode == DaxMode::Always && volume.rpc.connection().notifications().is_none();
-        let usable = volume.check_mounted().is_ok() && volume.check_alive(&file.inode).is_ok();
+        let whole = volume.check_alive(&file.inode).is_ok() && file.inode.damage.is_none();
+        let usable = volume.check_mounted().is_ok() && whole;
         (plain && fresh && usable && file.inode.is_regular()).then_some(&**window)
     }
 }

@@ -4,6 +4,10 @@ use fuse_proto::{Errno, OpenFlags};
 
 use crate::Error;
 
+/// The flags that options of their own say: what is open for what, O_CREAT, O_EXCL, O_TRUNC and O_APPEND.
+const OWN_FLAGS: u32 =
+    0o3 | OpenFlags::CREAT.bits() | OpenFlags::EXCL.bits() | OpenFlags::TRUNC.bits() | OpenFlags::APPEND.bits();
+
 /// How a file is opened, in the manner of `std::fs::OpenOptions`.
 ///
 /// ```
@@ -99,10 +103,17 @@ impl OpenOptions {
 
     /// Further open flags of the protocol (O_DSYNC, O_NOATIME, ...), in the numbers of x86 Linux.
     ///
-    /// With O_DSYNC or O_SYNC each write is durable when it returns; stores through mapped views are not.
+    /// With O_DSYNC or O_SYNC each write is durable when it returns; stores through mapped views are not. O_TRUNC, O_APPEND and
+    /// O_CREAT (with O_EXCL) are as [`truncate`](Self::truncate), [`append`](Self::append), [`create`](Self::create) and
+    /// [`create_new`](Self::create_new); what is open for reading and writing these flags do not say.
     #[must_use]
     pub const fn custom_flags(mut self, flags: u32) -> Self {
-        self.extra = flags;
+        let creates = flags & OpenFlags::CREAT.bits() != 0;
+        self.truncate |= flags & OpenFlags::TRUNC.bits() != 0;
+        self.append |= flags & OpenFlags::APPEND.bits() != 0;
+        self.create |= creates;
+        self.create_new |= creates && flags & OpenFlags::EXCL.bits() != 0;
+        self.extra = flags & !OWN_FLAGS;
         self
     }
 

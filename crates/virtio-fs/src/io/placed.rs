@@ -1,9 +1,10 @@
 //! Files at places of the embedder's choice, in parts of the window that are not the driver's.
 
-use fs_dax::DeviceOffset;
+use fs_dax::{DeviceOffset, FileRange};
 use fuse_proto::Errno;
 
 use super::FileIo;
+use super::damage::DAMAGED;
 use super::open_file::OpenFile;
 use crate::window::DaxWindow;
 use crate::window::part::PartClaim;
@@ -22,11 +23,17 @@ impl<R: Lock> FileIo<R> {
         self.volume.check_alive(&file.inode)?;
         let window = self.some_window()?;
         let window_offset = window.place(claim, at, len)?;
+        if file.inode.damage.first_in(FileRange::between(offset, offset.saturating_add(len))).is_some() {
+            return Err(DAMAGED);
+        }
         let end = offset.checked_add(len);
         if end.is_none_or(|end| end > window.mappable_end(file.inode.size())) {
             return Err(Error::refused(Errno::ENXIO, "past the last byte that the host can map"));
         }
         let writable = file.options.is_writable();
+        if writable {
+            self.volume.clear_set_id(file.handle.who, &file.inode)?;
+        }
         if writable && self.needs_prealloc(file, offset.saturating_add(len)) {
             self.preallocate(file, offset, len)?;
         }

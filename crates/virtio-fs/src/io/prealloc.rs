@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use fs_dax::{MetadataChange, PAGE_SIZE};
-use fuse_proto::FallocateMode;
 use fuse_proto::ops::Whence;
+use fuse_proto::{Errno, FallocateMode};
 
 use super::open_file::OpenFile;
 use super::{FileIo, HoleStores};
@@ -22,7 +22,7 @@ impl<R: Lock> FileIo<R> {
         let start = offset & !(PAGE_SIZE - 1);
         let end = offset.saturating_add(len).next_multiple_of(PAGE_SIZE).min(inode.size());
         let len = end.saturating_sub(start).max(1);
-        space::fallocate(self.rpc(), &file.handle, FallocateMode::KEEP_SIZE, start, len)?;
+        space::fallocate(self.rpc(), &file.handle, FallocateMode::KEEP_SIZE, start, len).map_err(say_how)?;
         inode.room.filled(start, start + len);
         inode.expire_attr();
         Ok(())
@@ -53,6 +53,14 @@ impl<R: Lock> FileIo<R> {
         self.settings.holes == HoleStores::AskHost && (inode.has_holes() || inode.room.end() < end.min(inode.size()))
     }
 }
+
+/// A host without FALLOCATE has no way to set room aside before a store.
+fn say_how(error: Error) -> Error {
+    if error.errno() == Errno::EOPNOTSUPP { NO_FALLOCATE } else { error }
+}
+
+const NO_FALLOCATE: Error =
+    Error::refused(Errno::EOPNOTSUPP, "the host has no FALLOCATE: write to the hole first, or trust it (HoleStores)");
 
 /// A look for the first hole of a file.
 pub(super) struct Look {

@@ -26,6 +26,8 @@ impl<R: Lock> FileIo<R> {
     /// read.
     pub(crate) fn read(&self, file: &OpenFile<R>, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         self.volume.check_alive(&file.inode)?;
+        let whole = self.undamaged(&file.inode, offset, buffer.len())?;
+        let buffer = &mut buffer[..whole];
         let Some(window) = self.window_for(file) else {
             return data::read(self.rpc(), &file.handle, buffer, offset);
         };

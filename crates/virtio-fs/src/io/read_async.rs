@@ -94,6 +94,8 @@ impl<'f, R: Lock> Read<'f, R> {
     /// Begins the next piece of the read.
     fn next(&mut self, rest: &mut [u8], waker: &Waker) -> Result<More, Error> {
         let (io, file) = (self.io, self.file);
+        let whole = io.undamaged(&file.inode, self.at(), rest.len())?;
+        let rest = &mut rest[..whole];
         let Some(window) = io.window_for(file).filter(|_| !self.was_cut) else {
             return self.request(rest.len(), waker);
         };

@@ -25,6 +25,8 @@ impl<R: Lock> FileIo<R> {
                 Err(_) => break,
             }
         }
+        // A page may have been overwritten by two requests.
+        file.inode.note_overwritten(offset, offset.saturating_add(done as u64));
         Ok(done)
     }
 

@@ -28,6 +28,8 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<u64, Error> {
         self.volume.check_alive(&from.inode)?;
         self.volume.check_alive(&to.inode)?;
+        let len = self.undamaged(&from.inode, offset, usize::try_from(len).unwrap_or(usize::MAX))?;
+        let len = self.past_damage(&to.inode, to_offset, len)?.0 as u64;
         self.volume.clear_set_id(to.handle.who, &to.inode)?;
         let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
         let cuts = to.inode.truncate_seq();

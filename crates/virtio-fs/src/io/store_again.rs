@@ -24,7 +24,7 @@ impl<R: Lock> FileIo<R> {
         let Some(window) = self.window() else { return Ok(()) };
         // A page that the host has cut off since must not be touched.
         self.volume.refresh_attr(file.handle.who, inode, file.handle.fh)?;
-        for run in runs {
+        for run in runs.iter().flat_map(|run| inode.damage.pieces(*run)) {
             let mut at = run.start();
             loop {
                 let mappable = window.mappable_end(inode.size());
@@ -53,7 +53,10 @@ impl<R: Lock> FileIo<R> {
         // A store to a hole would take room on the host.
         let (Some(window), Some(ranges)) = (self.window(), ranges) else { return };
         if inode.has_sync_failed() && !self.may_lack_room(inode, u64::MAX) {
-            window.touch_dirty(ranges, window.mappable_end(inode.size()));
+            let end = window.mappable_end(inode.size());
+            window.touch_dirty(ranges, |bytes| {
+                inode.damage.pieces(FileRange::between(bytes.start(), bytes.end().min(end)))
+            });
         }
     }
 }

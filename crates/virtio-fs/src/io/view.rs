@@ -96,6 +96,7 @@ impl<R: Lock> FileIo<R> {
             .filter(|window| window.can_be_viewed())
             .ok_or(Error::refused(Errno::EOPNOTSUPP, "the file cannot be mapped"))?;
         self.volume.refresh_attr_sometimes(file.handle.who, inode, file.handle.fh)?;
+        let len = self.undamaged(inode, offset, len)?;
         if writable {
             self.volume.clear_set_id(file.handle.who, inode)?;
         }

@@ -19,6 +19,9 @@ impl<R: Lock> FileIo<R> {
         if buffer.is_empty() {
             return Ok(0);
         }
+        let at = if file.options.is_append() { inode.size() } else { offset };
+        let (whole, replaces) = self.past_damage(inode, at, buffer.len())?;
+        let buffer = &buffer[..whole];
         let end = write_end(buffer.len(), offset)?;
         self.volume.clear_set_id(file.handle.who, inode)?;
         if file.options.is_append() {
@@ -29,6 +32,10 @@ impl<R: Lock> FileIo<R> {
         };
         self.volume.refresh_attr_sometimes(file.handle.who, inode, file.handle.fh)?;
         let size = inode.size();
+        if replaces {
+            window.counters.bypass(Reason::Damaged);
+            return self.write_by_requests(file, buffer, offset);
+        }
         let why = self.cannot_store(file, end, size);
         if let Some(why) = why.or_else(|| self.needs_prealloc(file, end).then_some(Reason::Holes)) {
             window.counters.bypass(why);

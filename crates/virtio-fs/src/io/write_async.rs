@@ -34,6 +34,10 @@ pub(crate) struct Write<'f, R: Lock> {
     sized: bool,
     /// The host has cut the file: the rest goes by requests.
     was_cut: bool,
+    /// How many bytes come before a damaged page of which they are only a part.
+    most: usize,
+    /// It takes the place of damaged pages, and goes by requests.
+    replaces: bool,
     step: Step<'f, R>,
 }
 
@@ -98,24 +102,29 @@ impl<R: Lock> Drop for Write<'_, R> {
 impl<'f, R: Lock> Write<'f, R> {
     /// A write of bytes at `offset`, or at the end of a file that is open for appending, which begins when it is polled.
     pub(crate) fn new(io: &'f FileIo<R>, file: &'f OpenFile<R>, offset: u64) -> Self {
-        Self { io, file, offset, done: 0, cleared: false, sized: false, was_cut: false, step: Step::Next }
+        let (most, replaces, step) = (usize::MAX, false, Step::Next);
+        Self { io, file, offset, done: 0, cleared: false, sized: false, was_cut: false, most, replaces, step }
     }
 
     /// Goes on as far as that is possible without waiting. Returns how many bytes were written once all were, or the server
     /// took fewer; `None`: not yet, and `waker` is woken when there is something to do. An error after the first bytes is
     /// returned as the number of those.
     pub(crate) fn poll(&mut self, buffer: &[u8], waker: &Waker) -> Result<Option<usize>, Error> {
-        match self.go_on(buffer, waker) {
+        let result = match self.go_on(buffer, waker) {
             Err(_) if self.done > 0 => Ok(Some(self.done)),
             result => result,
+        };
+        if self.replaces && matches!(result, Ok(Some(_))) {
+            self.file.inode.note_overwritten(self.offset, self.at());
         }
+        result
     }
 
     fn go_on(&mut self, buffer: &[u8], waker: &Waker) -> Result<Option<usize>, Error> {
         self.io.volume.check_mounted()?;
         self.io.volume.check_alive(&self.file.inode)?;
         write_end(buffer.len(), self.offset)?;
-        while self.done < buffer.len() {
+        while self.done < buffer.len().min(self.most) {
             let rest = &buffer[self.done..];
             let more = match core::mem::replace(&mut self.step, Step::Next) {
                 Step::Next => self.next(rest, waker)?,
@@ -150,6 +159,12 @@ impl<'f, R: Lock> Write<'f, R> {
         if !self.cleared {
             return self.clear_set_id(waker);
         }
+        if !self.replaces {
+            let at = if file.options.is_append() { file.inode.size() } else { self.at() };
+            let (whole, replaces) = io.past_damage(&file.inode, at, rest.len())?;
+            (self.most, self.replaces) = (self.done + whole, replaces);
+        }
+        let rest = &rest[..rest.len().min(self.most - self.done)];
         // What is to be durable when it is written goes by WRITE, which the server makes so.
         if file.options.is_append() || file.options.is_dsync() {
             return self.request(rest, waker);
@@ -163,6 +178,7 @@ impl<'f, R: Lock> Write<'f, R> {
         let mappable = window.mappable_end(size);
         let end = self.at().saturating_add(rest.len() as u64);
         let why = match io.cannot_store(file, end, size) {
+            _ if self.replaces => Some(Reason::Damaged),
             None if self.at() >= mappable => Some(Reason::Tail),
             None if io.may_lack_room(&file.inode, end) => {
                 if io.may_look(file) {

@@ -82,7 +82,7 @@ pub(crate) struct RequestMeta {
 impl RequestMeta {
     const NOTHING: Self = Self { opcode: Opcode(0), node: NodeId(0), unique: 0 };
 
-    /// Whether a reply has side effects that need undoing, or says what became of mappings or sizes.
+    /// Whether a reply has side effects that need undoing, or says what became of mappings, sizes or names.
     fn has_side_effects(&self) -> bool {
         matches!(
             self.opcode,
@@ -100,6 +100,12 @@ impl RequestMeta {
                 | Opcode::REMOVEMAPPING
                 | Opcode::SETATTR
                 | Opcode::FALLOCATE
+                | Opcode::WRITE
+                | Opcode::COPY_FILE_RANGE
+                | Opcode::UNLINK
+                | Opcode::RMDIR
+                | Opcode::RENAME
+                | Opcode::RENAME2
         )
     }
 }
@@ -146,6 +152,8 @@ pub(crate) enum SubmitError {
     Full,
     /// The device broke the rules of the queue earlier.
     Broken(RingError),
+    /// The session is about to end.
+    Closed,
 }
 
 /// What came back for a request, but for its first bytes.
@@ -195,6 +203,8 @@ struct State {
     slots: Box<[Slot]>,
     free: Vec<u16>,
     broken: Option<RingError>,
+    /// Nothing but the end of the session is sent any more.
+    closed: bool,
     completed: u64,
     _regions: [DmaRegion; 2],
 }
@@ -242,6 +252,7 @@ impl<R: RawMutex> Channel<R> {
             slots,
             free: (0..count as u16).rev().collect(),
             broken: None,
+            closed: false,
             completed: 0,
             _regions: [sent, received],
         };
@@ -265,12 +276,14 @@ impl<R: RawMutex> Channel<R> {
         let state = &mut *state;
         let refused = match state.broken {
             Some(error) => Some(SubmitError::Broken(error)),
+            None if state.closed && message.meta.opcode != Opcode::DESTROY => Some(SubmitError::Closed),
             None if state.free.is_empty() => Some(SubmitError::Full),
             None => None,
         };
-        let (index, slot) = match (refused, state.free.pop()) {
-            (None, Some(index)) => (index, &mut state.slots[usize::from(index)]),
-            (refused, _) => {
+        let free = if refused.is_none() { state.free.pop() } else { None };
+        let (index, slot) = match free {
+            Some(index) => (index, &mut state.slots[usize::from(index)]),
+            None => {
                 for (buffer, _) in message.data_out.into_iter().chain(message.data_in) {
                     pool.give(buffer);
                 }
@@ -400,6 +413,11 @@ impl<R: RawMutex> Channel<R> {
         };
         // Dropping it runs the embedder's code: not under the lock.
         drop(waker);
+    }
+
+    /// Refuses all requests from now on but the one that ends the session.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
     }
 
     /// Adds the nodes that the server may yet open, or has opened, for somebody who gave up, and those that are not closed yet.

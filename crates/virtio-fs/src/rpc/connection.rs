@@ -334,6 +334,7 @@ impl<R: Lock> Connection<R> {
                     return Ok(Some(Submitted { channel, slot, opcode, unique, deadline, hurried }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
+                Err(SubmitError::Closed) => return Err(Error::Unmounted),
                 Err(SubmitError::Full) => {
                     self.kick(channel);
                     let channel = &self.queues.channels[channel];
@@ -510,6 +511,12 @@ impl<R: Lock> Connection<R> {
             notifications.set_interrupts(on);
         }
         self.process();
+    }
+
+    /// Refuses all requests from now on but DESTROY: a call that began before the unmount must not reach a server whose session
+    /// has ended.
+    pub(crate) fn close(&self) {
+        self.queues.channels.iter().for_each(Channel::close);
     }
 
     /// Resets the device, unless it was given up: a device that answers nothing any more is left alone, since touching it

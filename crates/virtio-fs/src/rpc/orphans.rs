@@ -75,7 +75,8 @@ fn give_back<R: Lock>(rpc: &Rpc<R>, orphan: &OrphanReply, owe: &mut dyn FnMut(&E
             });
         }
         // They give nothing.
-        Opcode::SETATTR | Opcode::FALLOCATE => {}
+        Opcode::SETATTR | Opcode::FALLOCATE | Opcode::WRITE | Opcode::COPY_FILE_RANGE => {}
+        Opcode::UNLINK | Opcode::RMDIR | Opcode::RENAME | Opcode::RENAME2 => {}
         _ => {
             let op = ops::Lookup { parent: node, name: b"late" };
             if let Some(entry) = read(rpc, orphan, &op, |entry| entry) {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
-use fs_dax::FailureState;
+use fs_dax::{FailureState, FileRange};
 use fuse_proto::{Entry, Errno, NodeId};
 use lock_api::Mutex;
 
@@ -96,7 +96,7 @@ impl<R: Lock> Volume<R> {
 
     pub(super) fn unmap_failed(&self, inode: &Inode<R>) {
         let _layout = inode.layout.change();
-        self.inodes.mapped().unmap_failed(inode.key);
+        self.inodes.mapped().unmap_failed(inode.key, FileRange::ALL);
     }
 
     /// The root directory.

@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use fs_dax::{EpochSeen, FailureState, FileKey, Layout, MetadataChange, MetadataEpoch};
+use fs_dax::{EpochSeen, FailureState, FileKey, FileRange, Layout, MetadataChange, MetadataEpoch, PAGE_SIZE};
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
 use super::cached_name::{ByName, CachedName};
 use super::commits::Commits;
+use super::damaged_pages::DamagedPages;
 use super::dirty_pages::DirtyPages;
 use super::room::Room;
 use crate::Lock;
@@ -119,6 +120,8 @@ pub(crate) struct Inode<R: Lock> {
     pub(crate) commits: Mutex<R, Commits>,
     /// Once failed, always failed.
     pub(crate) failure: FailureState,
+    /// Pages that are lost until they are overwritten.
+    pub(crate) damage: DamagedPages<R>,
     names: Mutex<R, BTreeSet<ByName>>,
     /// It was looked up since eviction came by.
     used: AtomicBool,
@@ -153,6 +156,7 @@ impl<R: Lock> Inode<R> {
             dirty_pages: Mutex::new(DirtyPages::new()),
             commits: Mutex::new(Commits::new()),
             failure: FailureState::new(),
+            damage: DamagedPages::new(),
             names: Mutex::new(BTreeSet::new()),
             used: AtomicBool::new(false),
         }
@@ -292,6 +296,9 @@ impl<R: Lock> Inode<R> {
         self.unlinked.store(attr.nlink == 0, Ordering::Release);
         self.set_id.store(self.is_regular && cached.set_id() != 0, Ordering::Release);
         let before = self.size.swap(attr.size, Ordering::AcqRel);
+        if attr.size < before {
+            self.damage.clear(FileRange::from(attr.size));
+        }
         (attr.size < before).then_some(before)
     }
 
@@ -367,6 +374,7 @@ impl<R: Lock> Inode<R> {
         let mut cached = self.attr.lock();
         if self.truncate_seq() == since {
             self.room.filled(start, end);
+            self.note_overwritten(start, end);
             self.size.fetch_max(end, Ordering::AcqRel);
             // The host has found room for what is new; whether it had to for the rest is asked again soon.
             let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
@@ -379,10 +387,20 @@ impl<R: Lock> Inode<R> {
         self.note_freshness(&cached);
     }
 
+    /// The bytes from `start` to `end` were overwritten or given back, which makes their damaged pages whole; of the last page of
+    /// the file they are all that there is.
+    pub(crate) fn note_overwritten(&self, start: u64, end: u64) {
+        if !self.damage.is_none() {
+            let end = if end >= self.size() { end.next_multiple_of(PAGE_SIZE) } else { end };
+            self.damage.clear(FileRange::between(start, end));
+        }
+    }
+
     /// The file was cut or stretched to `size` by an operation of this driver.
     pub(crate) fn set_size(&self, size: u64) {
         let mut cached = self.attr.lock();
         self.room.hole_from(size.min(cached.attr.size));
+        self.damage.clear(FileRange::from(size));
         self.size.store(size, Ordering::Release);
         if size < cached.attr.size {
             // Which blocks went is not known.
@@ -455,6 +473,11 @@ impl<R: Lock> Inode<R> {
     /// Forgets all names; returns them.
     pub(crate) fn forget_names(&self) -> Vec<Arc<CachedName>> {
         core::mem::take(&mut *self.names.lock()).into_iter().map(|name| name.0).collect()
+    }
+
+    /// Whether the embedder has said of it what no server can say again: it failed, or pages of it are damaged.
+    pub(crate) fn must_be_kept(&self) -> bool {
+        !self.is_unlinked() && (self.failure.failed().is_some() || !self.damage.is_none())
     }
 
     /// It was looked up. Writes only once, so that hits of several processors share the cache line.

@@ -77,10 +77,10 @@ impl<R: Lock> InodeTable<R> {
         root
     }
 
-    /// Takes an inode out if nobody else holds it, with the look-ups to give back.
+    /// Takes an inode out if nobody else holds it and what is known of it may be forgotten, with the look-ups to give back.
     pub(crate) fn remove_unused(&mut self, nodeid: NodeId) -> Option<(Arc<Inode<R>>, u64)> {
-        let unused =
-            nodeid != NodeId::ROOT && self.inodes.get(&nodeid.0).is_some_and(|held| Arc::strong_count(held) == 1);
+        let unused = nodeid != NodeId::ROOT
+            && self.inodes.get(&nodeid.0).is_some_and(|held| Arc::strong_count(held) == 1 && !held.must_be_kept());
         if !unused {
             return None;
         }

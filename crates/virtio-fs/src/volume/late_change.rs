@@ -77,6 +77,9 @@ impl Change {
 /// The modes that move the bytes behind the range.
 pub(super) const MOVES: FallocateMode = FallocateMode::COLLAPSE_RANGE.union(FallocateMode::INSERT_RANGE);
 
+/// The modes that put zeros in the place of bytes.
+pub(super) const TAKES: FallocateMode = FallocateMode::PUNCH_HOLE.union(FallocateMode::ZERO_RANGE);
+
 fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, len: u64, cuts: u64) {
     let moves = mode.intersects(MOVES);
     if mode.contains(FallocateMode::COLLAPSE_RANGE) {
@@ -86,5 +89,8 @@ fn note_allocated<R: Lock>(inode: &Inode<R>, mode: FallocateMode, offset: u64, l
     }
     if moves || mode.contains(FallocateMode::PUNCH_HOLE) {
         inode.note_hole();
+    }
+    if mode.intersects(TAKES) {
+        inode.note_overwritten(offset, offset.saturating_add(len));
     }
 }

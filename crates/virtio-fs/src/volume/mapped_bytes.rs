@@ -32,8 +32,8 @@ pub(crate) trait MappedBytes: Send + Sync {
     /// Lets new accesses in again.
     fn thaw(&self, frozen: Frozen);
 
-    /// Takes the pages of a file that was marked failed out of all page tables.
-    fn unmap_failed(&self, file: FileKey);
+    /// Takes pages of a file that was marked failed, or that are damaged, out of all page tables.
+    fn unmap_failed(&self, file: FileKey, bytes: FileRange);
 
     /// Puts to use again what late answers have made usable.
     fn settle_late(&self);
@@ -74,9 +74,9 @@ impl Mapped {
     }
 
     /// See [`MappedBytes::unmap_failed`].
-    pub(crate) fn unmap_failed(&self, file: FileKey) {
+    pub(crate) fn unmap_failed(&self, file: FileKey, bytes: FileRange) {
         if let Some(mapped) = &self.0 {
-            mapped.unmap_failed(file);
+            mapped.unmap_failed(file, bytes);
         }
     }
 

@@ -5,7 +5,7 @@ use fuse_proto::{Attr, Errno, FallocateMode, FileHandle};
 
 use super::Volume;
 use super::inode::Inode;
-use super::late_change::{Change, MOVES};
+use super::late_change::{Change, MOVES, TAKES};
 use super::mapped_bytes::Freeze;
 use crate::rpc::attributes::{self as requests, SetAttr};
 use crate::rpc::credentials::Credentials;
@@ -115,12 +115,15 @@ impl<R: Lock> Volume<R> {
             .filter(|&end| len > 0 && i64::try_from(end).is_ok())
             .ok_or(Error::refused(Errno::EINVAL, "an empty range or one past the largest offset"))?;
         let moves = mode.intersects(MOVES);
-        let takes = mode.intersects(FallocateMode::PUNCH_HOLE | FallocateMode::ZERO_RANGE);
+        let takes = mode.intersects(TAKES);
         let kind = if moves || takes { MetadataChange::Deallocate } else { MetadataChange::Allocate };
         let _epoch = inode.epoch.change(kind);
         let _layout = (moves || takes).then(|| inode.layout.change());
         let mapped = self.inodes.mapped();
         let rest = FileRange::between(offset, u64::MAX);
+        if moves && inode.damage.first_in(rest).is_some() {
+            return Err(Error::refused(Errno::EIO, "damaged pages cannot be moved"));
+        }
         let frozen = if moves {
             mapped.freeze(inode.key, rest, Freeze::Cut)?
         } else if takes {

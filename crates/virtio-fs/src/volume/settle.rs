@@ -2,6 +2,7 @@
 
 use dax_window::Frozen;
 use fs_dax::{FileRange, MetadataChange};
+use fuse_proto::Opcode;
 
 use super::Volume;
 use super::inode::Inode;
@@ -57,11 +58,50 @@ impl<R: Lock> Volume<R> {
         self.inodes.mapped().thaw(frozen);
     }
 
+    /// Forgets what is remembered, since it was given up, of what a request may have changed.
+    fn settle_caches(&self, orphan: &OrphanReply) {
+        let node = self.inodes.get(orphan.meta.node);
+        match orphan.meta.opcode {
+            // The other file or directory is not known any more.
+            Opcode::RENAME | Opcode::RENAME2 | Opcode::COPY_FILE_RANGE => {
+                self.inodes.all().iter().for_each(|inode| self.forget_all_of(inode));
+            }
+            Opcode::SETATTR
+            | Opcode::FALLOCATE
+            | Opcode::WRITE
+            | Opcode::UNLINK
+            | Opcode::RMDIR
+            | Opcode::MKNOD
+            | Opcode::MKDIR
+            | Opcode::SYMLINK
+            | Opcode::LINK
+            | Opcode::CREATE => node.iter().for_each(|inode| self.forget_all_of(inode)),
+            _ => {}
+        }
+    }
+
+    fn forget_all_of(&self, inode: &Inode<R>) {
+        inode.forget_attr();
+        if inode.is_dir() {
+            self.inodes.drop_names(inode);
+        } else {
+            self.inodes.note_changed(inode);
+        }
+    }
+
     /// Gives back what came with replies that nobody waits for any more, and takes note of what they say.
     pub(crate) fn settle_orphans(&self) {
         self.inodes.mapped().settle_late();
         let forgets = self.inodes.forgets();
-        if orphans::settle(&self.rpc, |node| forgets.owe(node, 1), |orphan| self.settle_change(orphan)) > 0 {
+        if orphans::settle(
+            &self.rpc,
+            |node| forgets.owe(node, 1),
+            |orphan| {
+                self.settle_change(orphan);
+                self.settle_caches(orphan);
+            },
+        ) > 0
+        {
             forgets.flush();
         }
     }

@@ -57,6 +57,7 @@ impl<R: Lock> Volume<R> {
         let destroyed = if connection.is_dead() {
             Err(Error::Dead)
         } else {
+            connection.close();
             connection.quiesce();
             session::destroy(&self.rpc)
         };

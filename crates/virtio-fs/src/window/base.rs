@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use dax_window::{Events, Hits, Window};
-use fs_dax::{FileKey, Mappings, PAGE_SIZE};
+use fs_dax::{FileKey, Mappings};
 use fuse_proto::Errno;
 use lock_api::Mutex;
 use virtio_shm::ShmRegion;
@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     /// Size of a range in bytes.
     pub(crate) range_size: u64,
     pub(crate) tail: TailMapping,
+    /// What mappings begin and end at multiples of, in bytes: a page, or more where the server has larger ones.
+    pub(crate) alignment: u64,
     /// How long to wait for others to let go of ranges.
     pub(crate) timeout: Duration,
 }
@@ -160,10 +162,11 @@ impl<R: Lock> DaxWindow<R> {
 
     /// The end of what the host can map of a file of `size` bytes.
     pub(crate) fn mappable_end(&self, size: u64) -> u64 {
-        let whole_pages = size & !(PAGE_SIZE - 1);
+        let page = self.settings.alignment;
+        let whole_pages = size & !(page - 1);
         match self.settings.tail {
             TailMapping::WholePages => whole_pages,
-            TailMapping::PartialPage => size.checked_next_multiple_of(PAGE_SIZE).unwrap_or(whole_pages),
+            TailMapping::PartialPage => size.checked_next_multiple_of(page).unwrap_or(whole_pages),
         }
     }
 

@@ -18,6 +18,8 @@ pub struct BypassStats {
     pub extending: u64,
     /// A write to a file with holes ([`crate::HoleStores`]).
     pub holes: u64,
+    /// A write that takes the place of damaged pages ([`crate::File::mark_damaged`]).
+    pub damaged: u64,
     /// The host refused to map the file.
     pub refused: u64,
     /// The thrash guard.
@@ -36,6 +38,7 @@ pub(crate) enum Reason {
     Tail,
     Extending,
     Holes,
+    Damaged,
     Window(Bypass),
 }
 
@@ -56,6 +59,7 @@ pub(crate) struct Counters {
     tail: Counter,
     extending: Counter,
     holes: Counter,
+    damaged: Counter,
     refused: Counter,
     guard: Counter,
     busy: Counter,
@@ -71,6 +75,7 @@ impl Counters {
             Reason::Tail => &self.tail,
             Reason::Extending => &self.extending,
             Reason::Holes => &self.holes,
+            Reason::Damaged => &self.damaged,
             Reason::Window(Bypass::NotMappable) => &self.tail,
             Reason::Window(Bypass::Refused) => &self.refused,
             Reason::Window(Bypass::Guard) => &self.guard,
@@ -88,6 +93,7 @@ impl Counters {
             tail: self.tail.get(),
             extending: self.extending.get(),
             holes: self.holes.get(),
+            damaged: self.damaged.get(),
             refused: self.refused.get(),
             guard: self.guard.get(),
             busy: self.busy.get(),

@@ -69,9 +69,9 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
         self.with(|window| window.end_invalidate(frozen));
     }
 
-    fn unmap_failed(&self, file: FileKey) {
+    fn unmap_failed(&self, file: FileKey, bytes: FileRange) {
         if let Some(page_tables) = self.page_tables() {
-            page_tables.unmap(file, FileRange::ALL, UnmapCause::Failure);
+            page_tables.unmap(file, bytes, UnmapCause::Failure);
         }
     }
 

@@ -72,14 +72,17 @@ impl<R: Lock> DaxWindow<R> {
         Ok(())
     }
 
-    /// Stores to all pages of ranges that are being written back, below `end` in their file, what is there.
-    pub(crate) fn touch_dirty(&self, taken: &DirtyRanges, end: u64) {
+    /// Stores to pages of ranges that are being written back what is there: to those of the file's bytes that `pieces` gives.
+    pub(crate) fn touch_dirty(&self, taken: &DirtyRanges, pieces: impl Fn(FileRange) -> Vec<FileRange>) {
         for ticket in &taken.tickets {
             let mut cursor = Cursor::default();
             while let Some(entry) = self.with(|window| window.writeback_entry(ticket, &mut cursor)) {
-                let len = entry.len.min(end.saturating_sub(entry.file_offset.0));
-                // What is written back stays mapped, and was mapped for writing to become dirty.
-                self.touch(self.memory.phys(entry.window_offset.0), len);
+                let start = entry.file_offset.0;
+                let phys = self.memory.phys(entry.window_offset.0);
+                for piece in pieces(FileRange::between(start, start.saturating_add(entry.len))) {
+                    // What is written back stays mapped, and was mapped for writing to become dirty.
+                    self.touch(phys + (piece.start() - start), piece.len());
+                }
             }
         }
     }

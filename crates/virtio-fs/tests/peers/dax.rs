@@ -3,6 +3,7 @@
 use fuse_proto::Errno;
 use virtio_fs::{MapMut, OpenOptions, TailMapping, WindowAccess};
 
+use crate::rig::HANGS;
 use crate::rig::content::{assert_same, content, poke};
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -237,8 +238,7 @@ fn a_view_holds_off_truncation(peer: Peer) {
     use std::time::Duration;
     let data = content(1, 4 << 20);
     peer.put("file", &data);
-    let config = peer.config().window_timeout(Duration::from_millis(300));
-    let fs = peer.mount_with(config).unwrap();
+    let fs = peer.mount_with(peer.config().window_timeout(Duration::ZERO)).unwrap();
     let file = fs.open("file", BOTH).unwrap();
     let view = file.map(3 << 20, 4096).unwrap();
     let error = file.set_len(1 << 20).unwrap_err();
@@ -247,9 +247,20 @@ fn a_view_holds_off_truncation(peer: Peer) {
     let mut found = [0; 16];
     view.copy_to(0, &mut found);
     assert_same(&found, &data[3 << 20..][..16], "still in view");
+    drop(view);
+    drop(file);
+    fs.unmount().unwrap();
+    drop(fs);
+
+    // With patience it waits for the view.
+    let fs = peer.mount_with(peer.config().window_timeout(HANGS)).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    let view = file.map(3 << 20, 4096).unwrap();
     std::thread::scope(|scope| {
         let cut = scope.spawn(|| file.set_len(1 << 20));
-        std::thread::sleep(Duration::from_millis(20));
+        while fs.stats().window_waits == 0 {
+            std::thread::yield_now();
+        }
         drop(view);
         cut.join().unwrap().expect("the view went in time");
     });

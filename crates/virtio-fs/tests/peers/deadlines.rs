@@ -344,3 +344,44 @@ fn a_size_that_is_claimed_costs_no_memory_and_one_that_grows_ends() {
     peer.strict().behave();
     peer.finish(fs);
 }
+
+#[test]
+fn an_append_and_a_touch_beside_a_slow_fsync_are_no_bus_error() {
+    let peer = Peer::new(Kind::Strict).with_still_clock();
+    let mut data = content(8, 1 << 20);
+    peer.put("file", &data);
+    let fs = peer.mount_with(config(&peer)).unwrap();
+    let tables = tables(&fs);
+    let (file, other) = (fs.open("file", BOTH).unwrap(), fs.open("file", BOTH).unwrap());
+    tables.touch(&file, 0, true, Wanted::Base).unwrap();
+    file.write_all_at(&[1], 0).unwrap();
+    data[0] = 1;
+    peer.strict().watch(keep(&[op::FSYNC]));
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| file.sync_all());
+        wait_for_held(&peer, 1);
+        // In the same chunk, which is being written back and is longer now.
+        let more = content(9, 1 << 16);
+        other.write_all_at(&more, 1 << 20).unwrap();
+        data.extend_from_slice(&more);
+        let touching = scope.spawn(|| {
+            for (offset, write) in [(1 << 20, false), (1 << 20, true), (4096, true), (0, true)] {
+                tables.touch(&other, offset, write, Wanted::Base).expect("a slow FSYNC is no error of anybody's");
+            }
+        });
+        // Longer than anybody waits for a range of the window.
+        peer.clock().advance(WINDOW + SHORT);
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        peer.strict().behave();
+        peer.strict().release(0);
+        syncing.join().unwrap().unwrap();
+        touching.join().unwrap();
+    });
+    assert_same(&fs.read("file").unwrap(), &data, "afterwards");
+    assert!((2..=3).contains(&file.dirty_pages()), "what was stored to meanwhile");
+    drop((file, other));
+    fs.set_mappings(None);
+    peer.finish(fs);
+}

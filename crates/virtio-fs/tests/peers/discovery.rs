@@ -1,5 +1,6 @@
 //! Finding the device, its features and its window; a session; and what libkrun's device is known to do differently.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use transport_mmio::MmioTransport;
@@ -9,8 +10,10 @@ use virtio_transport::model::Manners;
 use virtio_transport::{DeviceStatus, Registers, Transport};
 
 use crate::rig::content::{assert_same, content};
+use crate::rig::ledger::{op, u64_at};
 use crate::rig::logs;
 use crate::rig::peer::{Kind, Peer, on_both};
+use crate::rig::strict::Act;
 
 on_both! {
     a_window_is_found_and_used,
@@ -205,7 +208,7 @@ fn a_configuration_that_changes_a_few_times_is_read_in_the_end() {
 #[test]
 fn a_reset_that_takes_a_while_is_waited_for() {
     let manners = Manners { reset_reads: 100, ..Manners::default() };
-    let peer = Peer::new(Kind::Strict).with_options(|options| options.manners = manners);
+    let peer = Peer::new(Kind::Strict).with_still_clock().with_options(|options| options.manners = manners);
     let fs = peer.mount();
     peer.put("file", b"contents");
     assert_eq!(fs.read("file").unwrap(), b"contents");
@@ -279,7 +282,7 @@ fn krun_takes_status_bits_one_at_a_time_only() {
 fn krun_keeps_mappings_over_a_reset() {
     let mut peer = Peer::new(Kind::Krun);
     peer.put("file", &content(9, 2 << 20));
-    let fs = peer.mount_with(peer.config().request_timeout(Duration::from_millis(400))).unwrap();
+    let fs = peer.mount_with(peer.config().request_timeout(Duration::from_secs(5)).max_timeouts(1)).unwrap();
     let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
     let map = file.map(0, 4096).unwrap();
     let offset = map.phys_addr() - peer.window().unwrap().address;
@@ -326,10 +329,44 @@ fn eight_devices_at_a_time() {
 
 #[test]
 fn a_server_that_never_answers_init_is_given_up() {
-    let peer = Peer::new(Kind::Strict);
+    let peer = Peer::new(Kind::Strict).with_skipping_clock();
     peer.strict().stop();
     let config = peer.config().request_timeout(Duration::from_millis(50));
     let error = peer.mount_with(config).expect_err("INIT is never answered");
     assert!(matches!(error, MountError::Request(virtio_fs::Error::TimedOut { .. })), "{error:?}");
     peer.end();
+}
+
+#[test]
+fn mappings_are_aligned_as_the_server_wants() {
+    const ALIGNMENT: u64 = 64 << 10;
+    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20));
+    let data = content(11, (5 << 20) + 100_000);
+    peer.put("file", &data);
+    let mappings = Arc::new(Mutex::new(Vec::new()));
+    let list = mappings.clone();
+    peer.strict().watch(move |request| {
+        match request.opcode() {
+            op::INIT => {
+                return Act::Alter(Box::new(|answer| {
+                    answer.bytes[16 + 12 + 3] |= 4;
+                    answer.bytes[16 + 30..][..2].copy_from_slice(&16_u16.to_le_bytes());
+                }));
+            }
+            op::SETUPMAPPING => list.lock().unwrap().push([48, 56, 72].map(|at| u64_at(&request.bytes, at))),
+            _ => {}
+        }
+        Act::Serve
+    });
+    let fs = peer.mount();
+    assert_same(&fs.read("file").unwrap(), &data, "read");
+    let file = fs.open("file", OpenOptions::new().read(true).write(true)).unwrap();
+    file.write_all_at(b"grown", data.len() as u64).unwrap();
+    file.write_all_at(b"inside", 5 << 20).unwrap();
+    assert_eq!(&peer.get("file")[5 << 20..][..6], b"inside");
+    let mappings = mappings.lock().unwrap();
+    assert!(mappings.len() >= 3);
+    assert!(mappings.iter().flatten().all(|number| number % ALIGNMENT == 0), "{mappings:x?}");
+    drop((mappings, file));
+    peer.finish(fs);
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::fs::OpenOptions as HostOptions;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use virtio_fs::VirtioFs;
 
 use crate::faults::{BOTH, Tables, base, memory, tables};
+use crate::rig::HANGS;
 use crate::rig::content::{content, next};
 use crate::rig::durable::{Disk, Shared, hook};
 use crate::rig::lock;
@@ -26,6 +28,8 @@ const PAGE: u64 = 4096;
 /// No file is larger.
 const MOST: u64 = 12 * PAGE;
 const STEPS: usize = 16;
+/// Histories that one device lives through: a test with one device has to end some time.
+const MOST_HISTORIES: u64 = 1000;
 /// O_DSYNC and O_SYNC, in the numbers of x86 Linux.
 const DSYNC: u32 = 0o10000;
 const SYNC: u32 = 0o4_010_000;
@@ -276,7 +280,7 @@ impl<'a> History<'a> {
 }
 
 fn wait_until(done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + HANGS;
     while !done() {
         assert!(Instant::now() < deadline, "it never comes");
         std::thread::yield_now();
@@ -290,8 +294,25 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 #[test]
 fn what_is_promised_to_be_durable_is() {
     let (first, asked) = (number("DURABLE_SEED", 1), number("DURABLE_HISTORIES", 0));
-    let histories = if asked == 0 { 2000 } else { asked };
-    let end = Instant::now() + Duration::from_secs(20);
+    let last = first + if asked == 0 { 2000 } else { asked };
+    let end = (asked == 0).then(|| Instant::now() + Duration::from_secs(20));
+    let mut seed = first;
+    while seed < last {
+        let next = last.min(seed + MOST_HISTORIES);
+        let done = live_through(seed..next, end);
+        if done < next {
+            eprintln!("{} of {} histories: the machine is busy", done - first, last - first);
+            break;
+        }
+        if asked > 0 {
+            eprintln!("{} of {} histories", next - first, last - first);
+        }
+        seed = next;
+    }
+}
+
+/// Lives through histories with one device, until `end`; returns the first one that there was no time for.
+fn live_through(seeds: Range<u64>, end: Option<Instant>) -> u64 {
     // In memory, where there is such a place: the host's own disk would take its time for each FSYNC.
     let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).expect("a temporary folder");
     let peer = Peer::new(Kind::Strict).with_folder(folder.path()).with_options(|options| {
@@ -304,9 +325,9 @@ fn what_is_promised_to_be_durable_is() {
     let fs = peer.mount_with(peer.config().data_buffer_size(PAGE as usize)).expect("the mount");
     let tables: Arc<Tables> = tables(&fs);
     peer.strict().watch(hook(&shared));
-    for seed in first..first + histories {
-        if asked == 0 && Instant::now() > end {
-            eprintln!("{} of {histories} histories: the machine is busy", seed - first);
+    let mut lived = seeds.start;
+    for seed in seeds {
+        if end.is_some_and(|end| Instant::now() > end) {
             break;
         }
         let mut history = History::new(&peer, &fs, &tables, &shared, seed);
@@ -314,8 +335,10 @@ fn what_is_promised_to_be_durable_is() {
         std::fs::remove_file(peer.path(&history.name)).expect("the host removes");
         drop(history);
         *lock(&shared) = None;
+        lived = seed + 1;
     }
     peer.strict().behave();
     fs.set_mappings(None);
     peer.finish(fs);
+    lived
 }

@@ -1,13 +1,14 @@
 //! Files and file systems that are marked failed while threads are at them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fs_dax::{Errno, Wanted};
 use fuse_proto::FallocateMode;
 use virtio_fs::{Error, File};
 
 use crate::faults::{BOTH, Tables, base, tables};
+use crate::rig::HANGS;
 use crate::rig::content::{content, next};
 use crate::rig::peer::{Peer, on_both};
 
@@ -112,7 +113,7 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
     let (refused, served) = (AtomicU64::new(0), AtomicU64::new(0));
     let progress = [const { AtomicU64::new(0) }; THREADS];
     let at_least = |wanted: u64| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + HANGS;
         let from: Vec<u64> = progress.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         while progress.iter().zip(&from).any(|(count, from)| count.load(Ordering::Relaxed) < from + wanted) {
             assert!(Instant::now() < deadline, "a thread is stuck: {progress:?} after {from:?}");

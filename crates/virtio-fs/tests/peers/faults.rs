@@ -9,6 +9,7 @@ use fs_dax::{Area, Errno, Fault, FaultAccess, FaultOutcome, FileKey, FileRange, 
 use fs_dax::{Sharing, SyncMode, UnmapCause, VirtAddr, Wanted};
 use virtio_fs::{File, OpenOptions, TailMapping};
 
+use crate::rig::HANGS;
 use crate::rig::content::{assert_same, content, next};
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -93,7 +94,7 @@ impl Tables {
     ) -> Result<Page, Errno> {
         let start = base(file);
         let fault = fault(file, offset, write, wanted);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANGS;
         while Instant::now() < deadline {
             if let Some(page) = self.walk(start + offset, write) {
                 return Ok(page);
@@ -386,7 +387,7 @@ fn a_fault_that_waited_while_the_file_was_cut_is_not_told_that_it_cannot_be_mapp
         if request.opcode() == op::SETUPMAPPING && kept == 1 { Act::Hold } else { Act::Serve }
     });
     let until = |what: &str, done: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANGS;
         while !done() {
             assert!(Instant::now() < deadline, "{what}");
             std::thread::yield_now();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use fuse_proto::ops;
 use virtio_fs::{Error, OpenOptions, VirtioFs};
 
+use crate::rig::HANGS;
 use crate::rig::content::content;
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer};
@@ -48,7 +49,7 @@ fn inodes_are_kept_within_the_limit() {
     for plus in [false, true] {
         assert_eq!(walk(&fs, plus), 500);
         // FORGETs are under way for a moment.
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANGS;
         loop {
             let (nodes, handles) = peer.strict().ledger().held();
             if nodes <= 80 && handles == 0 {
@@ -118,7 +119,7 @@ fn files_that_are_removed_are_forgotten() {
         fs.rename(&name, "same").unwrap();
     }
     fs.remove_file("same").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + HANGS;
     while peer.strict().ledger().held().0 > 64 {
         assert!(Instant::now() < deadline, "{:?} nodes and handles of one folder", peer.strict().ledger().held());
         fs.poll();
@@ -142,7 +143,7 @@ fn krun_closes_what_was_forgotten() {
     };
     let fs = peer.mount_with(peer.config().max_inodes(16).max_entries(16)).unwrap();
     walk(&fs, true);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + HANGS;
     while open() > 40 {
         assert!(Instant::now() < deadline, "{} descriptors for at most 16 inodes", open());
         std::thread::yield_now();
@@ -212,7 +213,7 @@ fn what_a_late_reply_gives_is_given_back() {
         peer.strict().release(0);
         let now = peer.strict().ledger().held();
         assert!(now.0 > nodes || now.1 > handles || matches!(opcode, op::LINK | op::TMPFILE), "{opcode}: {now:?}");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANGS;
         while fs.stats().late_replies == 0 {
             assert!(Instant::now() < deadline, "{opcode}: a late reply that nobody takes");
             fs.poll();
@@ -256,7 +257,7 @@ fn late_replies_keep_no_slot_and_no_buffer_from_others() {
         for name in &names {
             drop(fs.submit(ops::Lookup { parent: folder, name: name.as_bytes() }).unwrap());
         }
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANGS;
         while peer.strict().held() < names.len() {
             assert!(Instant::now() < deadline, "{} are held", peer.strict().held());
             std::thread::yield_now();
@@ -285,7 +286,7 @@ fn a_file_opened_late_is_released_before_it_is_forgotten() {
     // What is forgotten after it is no longer held, which it still is: the server may yet open it.
     fs.write("other", b"").unwrap();
     fs.remove_file("other").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + HANGS;
     while forgets() == before {
         assert!(Instant::now() < deadline, "nothing is forgotten");
         std::thread::yield_now();

@@ -11,6 +11,7 @@ use virtio_fs::{Error, HoleStores, OpenOptions, VirtioFs};
 
 use crate::asynchronous::run;
 use crate::faults::tables;
+use crate::rig::HANGS;
 use crate::rig::content::{assert_same, content};
 use crate::rig::disk::SmallDisk;
 use crate::rig::ledger::op;
@@ -83,7 +84,7 @@ fn a_full_disk_is_an_error_and_nothing_more(peer: Peer) {
 
     // Room that becomes free is used.
     fs.remove_file("new").unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + HANGS;
     while fs.statfs().unwrap().bfree < 256 {
         // The inode is forgotten on a queue of its own.
         assert!(std::time::Instant::now() < deadline, "the room of a file that is gone: {:?}", fs.statfs());
@@ -241,5 +242,31 @@ fn a_file_without_holes_is_looked_at_once() {
     assert_eq!(fs.stats().bypass.holes, 0, "{:?}", fs.stats());
     assert_same(&peer.get("file")[..data.len()], &data, "on the host");
     drop(file);
+    peer.finish(fs);
+}
+
+/// A host that cannot set room aside (ext4 without extents): what goes by requests is written, what would be a store says how.
+#[test]
+fn a_host_without_fallocate_takes_what_is_written() {
+    let peer = Peer::new(Kind::Strict);
+    let fs = peer.mount();
+    let tables = tables(&fs);
+    let hole = fs.open("hole", MAKE).unwrap();
+    hole.set_len(2 << 20).unwrap();
+    for errno in [libc::EOPNOTSUPP, libc::ENOSYS] {
+        peer.strict()
+            .watch(move |request| if request.opcode() == op::FALLOCATE { Act::Refuse(errno) } else { Act::Serve });
+        let error = hole.map_mut(1 << 20, 4096).unwrap_err();
+        assert_eq!(error.errno(), Errno::EOPNOTSUPP);
+        assert!(error.to_string().contains("HoleStores"), "{error}");
+        assert_eq!(tables.touch(&hole, 1 << 20, true, Wanted::Base), Err(FaultErrno::EOPNOTSUPP));
+    }
+    hole.write_all_at(&vec![1; 2 << 20], 0).unwrap();
+    hole.node().refresh_attr().unwrap();
+    hole.map_mut(1 << 20, 4096).expect("there is room now").store(0, b"stored");
+    tables.touch(&hole, 0, true, Wanted::Base).expect("and for programs");
+    assert_eq!(&peer.get("hole")[1 << 20..][..6], b"stored");
+    drop(hole);
+    fs.set_mappings(None);
     peer.finish(fs);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fuse_proto::{Errno, StatxMask};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ const BOTH: OpenOptions = OpenOptions::new().read(true).write(true);
 const SHORT: Duration = Duration::from_millis(200);
 
 fn peer() -> Peer {
-    let peer = Peer::new(Kind::Strict).with_window(Some(16 << 20));
+    let peer = Peer::new(Kind::Strict).with_skipping_clock().with_window(Some(16 << 20));
     peer.put("file", &content(1, 100_000));
     peer.put("other", &content(2, 100_000));
     peer
@@ -37,14 +37,21 @@ fn alter(opcode: u32, change: impl Fn(&mut Answer) + Clone + Send + 'static) -> 
     }
 }
 
+/// Fails if what began at `started`, by the test's clock, took longer than it may.
+#[track_caller]
+fn assert_took(peer: &Peer, started: Duration, most: Duration) {
+    let took = peer.clock().now() - started;
+    assert!(took < most, "{took:?}");
+}
+
 /// Ends a test after which nothing is certain but that the process is alive and no memory was touched that had been given
 /// back.
 fn end(mut peer: Peer, fs: VirtioFs) {
     peer.leaks();
-    let started = Instant::now();
+    let started = peer.clock().now();
     let _ = fs.unmount();
     drop(fs);
-    assert!(started.elapsed() < Duration::from_secs(30), "an unmount that takes {:?}", started.elapsed());
+    assert_took(&peer, started, Duration::from_secs(30));
     peer.end_expecting(|_| true);
 }
 
@@ -62,12 +69,12 @@ fn a_request_without_an_answer_is_an_error_within_its_deadline() {
         }
         Act::Serve
     });
-    let started = Instant::now();
+    let started = peer.clock().now();
     let mut found = vec![0; 5000];
     let error = file.read_at(&mut found, 0).unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     assert_eq!(error.errno(), Errno::ETIMEDOUT);
-    let took = started.elapsed();
+    let took = peer.clock().now() - started;
     assert!(took >= SHORT && took < SHORT * 100, "{took:?}");
     // The rest works.
     other.read_exact_at(&mut found, 0).unwrap();
@@ -99,14 +106,14 @@ fn a_device_that_answers_nothing_is_given_up() {
         let error = file.read_at(&mut [0; 10], 0).unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     }
-    let started = Instant::now();
+    let started = peer.clock().now();
     for _ in 0..100 {
         let error = file.read_at(&mut [0; 10], 0).unwrap_err();
         assert!(matches!(error, Error::Dead), "{error:?}");
     }
     fs.attr("missing").unwrap_err();
     fs.write("new", b"x").unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(10), "a dead device is not waited for: {:?}", started.elapsed());
+    assert_eq!(peer.clock().now(), started, "a dead device is not waited for");
     assert_eq!(fs.stats().timeouts, 3);
     let resets = peer.strict().device().resets();
     drop(file);
@@ -120,7 +127,7 @@ fn a_device_that_answers_nothing_is_given_up() {
 
 #[test]
 fn requests_that_are_never_answered_use_no_more_memory_than_there_is() {
-    let peer = Peer::new(Kind::Strict).with_options(|options| {
+    let peer = Peer::new(Kind::Strict).with_skipping_clock().with_options(|options| {
         options.queue_size = 4;
         options.request_queues = 1;
     });
@@ -200,10 +207,10 @@ fn an_index_that_leaps() {
         let fs = peer.mount_with(short(&peer)).unwrap();
         let file = fs.open("file", READ).unwrap();
         peer.strict().misbehave(alter(op::READ, move |answer| answer.skip = skip));
-        let started = Instant::now();
+        let started = peer.clock().now();
         let results: Vec<_> = (0..5).map(|_| file.read_at(&mut [0; 10], 0)).collect();
         assert!(results.iter().any(Result::is_err), "{skip}: {results:?}");
-        assert!(started.elapsed() < Duration::from_secs(30));
+        assert_took(&peer, started, Duration::from_secs(30));
         drop(file);
         end(peer, fs);
     }
@@ -329,10 +336,10 @@ fn reads_of_less_than_there_is_end() {
         op::READ => Act::Invent(Vec::new()),
         _ => Act::Serve,
     });
-    let started = Instant::now();
+    let started = peer.clock().now();
     file.read_exact_at(&mut [0; 1000], 0).unwrap_err();
     assert_eq!(fs.read("file").unwrap(), b"");
-    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_took(&peer, started, Duration::from_secs(30));
     drop(file);
     end(peer, fs);
 }
@@ -400,10 +407,11 @@ fn listings_that_go_round_in_circles_end() {
             }
             _ => Act::Serve,
         });
-        let started = Instant::now();
+        let started = peer.clock().now();
         let found = fs.read_dir("/").unwrap().take(100_000).count();
         assert!(found < 100, "{found} entries of a directory that has one");
-        assert!(calls.load(Ordering::Relaxed) < 100 && started.elapsed() < Duration::from_secs(30));
+        assert!(calls.load(Ordering::Relaxed) < 100);
+        assert_took(&peer, started, Duration::from_secs(30));
         end(peer, fs);
     }
 }
@@ -456,7 +464,10 @@ fn a_node_that_changes_its_kind() {
 #[test]
 fn sizes_that_the_server_makes_up() {
     // The window is mapped for a file of 100 000 bytes that is said to be larger than all memory.
-    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20)).with_options(|options| options.host = Host::Stingy);
+    let peer = Peer::new(Kind::Strict)
+        .with_skipping_clock()
+        .with_window(Some(8 << 20))
+        .with_options(|options| options.host = Host::Stingy);
     peer.put("file", &content(1, 100_000));
     let fs = peer.mount_with(short(&peer).dax(true)).unwrap();
     peer.strict().misbehave(|request| match request.opcode() {
@@ -484,7 +495,7 @@ fn sizes_that_the_server_makes_up() {
 /// A monitor shows zeros where nothing is mapped; the driver cannot know better than the server.
 #[test]
 fn a_mapping_that_was_not_made_reads_as_zeros() {
-    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20));
+    let peer = Peer::new(Kind::Strict).with_skipping_clock().with_window(Some(8 << 20));
     peer.put("file", &content(1, 100_000));
     peer.window().expect("a window").give_zeros();
     let fs = peer.mount_with(short(&peer).dax(true)).unwrap();
@@ -528,7 +539,8 @@ fn sessions_that_cannot_be() {
     for (what, may_work, change) in changes {
         let mut peer = peer();
         peer.strict().misbehave(alter(op::INIT, change));
-        let started = Instant::now();
+        let clock = peer.clock().clone();
+        let started = clock.now();
         match peer.mount_with(short(&peer).dax(true)) {
             Ok(fs) => {
                 assert!(may_work, "{what}");
@@ -546,7 +558,7 @@ fn sessions_that_cannot_be() {
                 peer.end_expecting(|_| true);
             }
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "{what}");
+        assert!(clock.now() - started < Duration::from_secs(30), "{what}");
     }
 }
 
@@ -558,11 +570,11 @@ fn a_device_that_resets_itself() {
     peer.strict().ledger().forgiving = true;
     peer.strict().stop();
     peer.strict().device().fail();
-    let started = Instant::now();
+    let started = peer.clock().now();
     for _ in 0..5 {
         file.read_at(&mut [0; 10], 0).unwrap_err();
     }
-    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_took(&peer, started, Duration::from_secs(30));
     drop(file);
     end(peer, fs);
 }
@@ -570,7 +582,7 @@ fn a_device_that_resets_itself() {
 #[test]
 fn set_ups_that_are_never_answered() {
     // The device may carry them out at any time: their ranges are not to be used for anything else.
-    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20));
+    let peer = Peer::new(Kind::Strict).with_skipping_clock().with_window(Some(8 << 20));
     let data = content(1, 16 << 20);
     peer.put("file", &data);
     let config = peer.config().request_timeout(SHORT).max_timeouts(100).read_ahead(false);
@@ -612,7 +624,7 @@ fn set_ups_that_are_never_answered() {
 
 #[test]
 fn forgets_that_are_never_returned() {
-    let peer = Peer::new(Kind::Strict).with_options(|options| options.queue_size = 4);
+    let peer = Peer::new(Kind::Strict).with_skipping_clock().with_options(|options| options.queue_size = 4);
     for index in 0..100 {
         peer.put(format!("file-{index}"), b"contents");
     }
@@ -621,11 +633,11 @@ fn forgets_that_are_never_returned() {
         op::FORGET | op::BATCH_FORGET => Act::Hold,
         _ => Act::Serve,
     });
-    let started = Instant::now();
+    let started = peer.clock().now();
     for index in 0..100 {
         let _ = fs.attr(format!("file-{index}"));
     }
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_took(&peer, started, Duration::from_secs(30));
     peer.strict().behave();
     end(peer, fs);
 }
@@ -672,7 +684,7 @@ proptest! {
 
     #[test]
     fn a_server_that_lies_at_random(seed in any::<u64>(), rate in 1_u64..12, dax in any::<bool>(), honest in 0_u64..30) {
-        let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20)).with_options(|options| {
+        let peer = Peer::new(Kind::Strict).with_skipping_clock().with_window(Some(8 << 20)).with_options(|options| {
             // A lie about a file's size must not be a fault of the test's own making.
             options.host = Host::Stingy;
             options.request_queues = 1 + (seed % 3) as u16;
@@ -697,8 +709,9 @@ proptest! {
                 _ => Act::Alter(Box::new(move |answer| mutate(answer, kind, &mut noise))),
             }
         });
-        let config = peer.config().dax(dax).request_timeout(Duration::from_millis(5)).max_timeouts(4);
-        let started = Instant::now();
+        let patience = Duration::from_millis(5);
+        let config = peer.config().dax(dax).request_timeout(patience).long_request_timeout(patience).max_timeouts(4);
+        let started = peer.clock().now();
         let mut peer = peer;
         peer.leaks();
         // It may say that it has mapped what it has not, and cut what it says it has not.
@@ -707,7 +720,7 @@ proptest! {
             tour(&fs);
             let _ = fs.unmount();
         }
-        prop_assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+        assert_took(&peer, started, Duration::from_secs(30));
         peer.end_expecting(|_| true);
     }
 }

@@ -154,6 +154,62 @@ fn a_cut_that_is_refused_late_thaws_its_bytes() {
     peer.finish(fs);
 }
 
+/// Something that changes names, and what they are after it.
+type Names = (u32, fn(&virtio_fs::VirtioFs) -> Result<(), Error>, [(&'static str, bool); 3]);
+
+#[test]
+fn names_that_change_late_are_looked_up_again() {
+    const UNLINK: u32 = 10;
+    const RMDIR: u32 = 11;
+    let changes: [Names; 4] = [
+        (UNLINK, |fs| fs.remove_file("a"), [("a", false), ("b", false), ("folder", true)]),
+        (op::RENAME, |fs| fs.rename("a", "b"), [("a", false), ("b", true), ("folder", true)]),
+        (op::MKDIR, |fs| fs.create_dir("b", 0o755).map(drop), [("a", true), ("b", true), ("folder", true)]),
+        (RMDIR, |fs| fs.remove_dir("folder"), [("a", true), ("b", false), ("folder", false)]),
+    ];
+    for (opcode, change, names) in changes {
+        let peer = peer(4 * RANGE).with_options(|options| {
+            // The server vouches for all names, and for those that there are not, for longer than anything here takes.
+            let hour = Duration::from_secs(3600 * 24);
+            (options.server.entry_timeout, options.server.attr_timeout) = (hour, hour);
+        });
+        peer.put("a", b"contents");
+        std::fs::create_dir(peer.path("folder")).unwrap();
+        let fs = peer.mount_with(config(&peer)).unwrap();
+        peer.strict().watch(keep(opcode, 1));
+        let error = change(&fs).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{opcode}: {error:?}");
+        // As they are now, and remembered.
+        let there = |name: &str| fs.attr(name).is_ok();
+        assert_eq!([there("a"), there("b"), there("folder")], [true, false, true], "{opcode}");
+        peer.strict().release(0);
+        fs.poll();
+        for (name, expected) in names {
+            assert_eq!(there(name), expected, "{opcode}: {name}");
+            assert_eq!(peer.path(name).exists(), expected, "{opcode}: {name} on the host");
+        }
+        peer.finish(fs);
+    }
+}
+
+#[test]
+fn a_file_that_grows_late_is_seen_to_grow() {
+    let peer = peer(4 * RANGE).with_options(|options| options.server.attr_timeout = Duration::from_secs(3600 * 24));
+    peer.put("file", b"short");
+    let fs = peer.mount_with(config(&peer)).unwrap();
+    let file = fs.open("file", BOTH).unwrap();
+    peer.strict().watch(keep(op::WRITE, 1));
+    let error = file.write_at(b" and longer", 5).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert_eq!(file.attr().unwrap().size, 5);
+    peer.strict().release(0);
+    fs.poll();
+    assert_eq!(file.attr().unwrap().size, 16);
+    assert_eq!(fs.read("file").unwrap(), b"short and longer");
+    drop(file);
+    peer.finish(fs);
+}
+
 /// A step of a history.
 #[derive(Clone, Copy, Debug)]
 enum Step {

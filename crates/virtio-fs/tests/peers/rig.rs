@@ -18,6 +18,10 @@ pub(crate) mod window;
 mod zeros;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long something may take that cannot take long, before a test says that it hangs. No result depends on it.
+pub(crate) const HANGS: Duration = Duration::from_secs(300);
 
 /// Locks, whether a test that failed held it or not.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

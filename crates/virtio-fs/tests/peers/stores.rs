@@ -23,6 +23,7 @@ on_both! {
     times_show_every_store,
     set_id_bits_go_with_a_change,
     what_states_no_size_is_read_to_its_end,
+    what_states_too_much_is_read_to_its_end,
     pages_filled_by_reading_go_with_a_change,
 }
 
@@ -158,7 +159,7 @@ fn a_failed_sync_is_returned_once_by_each_open_file() {
 
 #[test]
 fn a_sync_waits_for_a_slow_one_and_shares_the_next() {
-    let peer = Peer::new(Kind::Strict);
+    let peer = Peer::new(Kind::Strict).with_still_clock();
     peer.put("file", &content(4, PAGE));
     let fs = peer.mount_with(peer.config().window_timeout(Duration::from_millis(1))).unwrap();
     let file = fs.open("file", BOTH).unwrap();
@@ -174,7 +175,7 @@ fn a_sync_waits_for_a_slow_one_and_shares_the_next() {
         }
         let others: Vec<_> = (0..4).map(|_| scope.spawn(|| file.sync_all())).collect();
         // Much longer than anybody waits for a range of the window.
-        std::thread::sleep(Duration::from_millis(50));
+        peer.clock().advance(Duration::from_secs(5));
         peer.strict().release(0);
         slow.join().unwrap().unwrap();
         others.into_iter().for_each(|other| other.join().unwrap().unwrap());
@@ -479,6 +480,31 @@ fn what_states_no_size_is_read_to_its_end(peer: Peer) {
     let count = file.read_at(&mut bytes, 0).unwrap();
     assert_eq!(&bytes[..count], b"Linux\n");
     assert_eq!(file.read_at(&mut bytes, count as u64).unwrap(), 0);
+    drop(file);
+    peer.finish(fs);
+}
+
+/// Files of sysfs say that they are a page long, whatever they hold.
+fn what_states_too_much_is_read_to_its_end(peer: Peer) {
+    const FOLDER: &str = "/sys/kernel";
+    const NAME: &str = "uevent_seqnum";
+    let Ok(wanted) = std::fs::read(Path::new(FOLDER).join(NAME)) else {
+        eprintln!("skipped: there is no {FOLDER}/{NAME}");
+        return peer.end();
+    };
+    let peer = peer.with_folder(Path::new(FOLDER));
+    let fs = peer.mount();
+    let file = fs.open(NAME, OpenOptions::new().read(true)).unwrap();
+    assert!(file.len().unwrap() > wanted.len() as u64);
+    let mut bytes = [0; 100];
+    let count = file.read_at(&mut bytes, 0).unwrap();
+    assert!(
+        bytes[..count].ends_with(b"\n") && bytes[..count - 1].iter().all(u8::is_ascii_digit),
+        "{:?}",
+        &bytes[..count]
+    );
+    assert_eq!(file.read_at(&mut bytes, count as u64).unwrap(), 0);
+    assert!(fs.read(NAME).unwrap().ends_with(b"\n"));
     drop(file);
     peer.finish(fs);
 }

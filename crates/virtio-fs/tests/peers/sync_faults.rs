@@ -1,11 +1,12 @@
 //! Faults that have to sync first, and stores that go to private copies.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fs_dax::{Area, Errno, Fault, FaultAccess, FaultOutcome, Sharing, SyncMode, VirtAddr, Wanted};
 use virtio_fs::{File, OpenOptions};
 
 use crate::faults::{load, tables};
+use crate::rig::HANGS;
 use crate::rig::content::{assert_same, content};
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer, on_both};
@@ -107,7 +108,7 @@ fn a_store_to_a_private_mapping_goes_to_a_copy(peer: Peer) {
     };
     std::thread::scope(|scope| {
         let cut = scope.spawn(|| writer.set_len(4096));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANGS;
         while mapping.guard.is_current() {
             assert!(Instant::now() < deadline, "a cut that nobody hears of");
             std::thread::yield_now();
@@ -164,7 +165,7 @@ fn blocks_that_move_during_the_sync_are_synced_again() {
     std::thread::scope(|scope| {
         let FaultOutcome::NeedsSync(sync) = file.fault(&fault) else { panic!("it is new") };
         let syncing = scope.spawn(|| file.finish_sync(&fault, sync));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANGS;
         while peer.strict().held() == 0 {
             assert!(Instant::now() < deadline, "no FSYNC");
             std::thread::yield_now();

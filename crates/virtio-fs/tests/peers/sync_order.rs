@@ -114,3 +114,33 @@ fn blocks_that_a_fault_had_set_aside_are_made_durable_too() {
     }
     peer.finish(fs);
 }
+
+/// What the host does to a file is metadata too, of which the driver learns by attributes.
+#[test]
+fn what_the_host_has_changed_is_made_durable() {
+    let peer = Peer::new(Kind::Strict);
+    let path = peer.put("file", &content(9, LEN as usize));
+    let fs = peer.mount();
+    let _tables = tables(&fs);
+    let file = fs.open("file", BOTH).unwrap();
+    let host = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let store = fault(&file, true, SyncMode::Persistent);
+    let stored = || {
+        let heard = listen(&peer);
+        let FaultOutcome::Map(mapping) = finish(&file, &store, file.fault(&store)) else { panic!("no page") };
+        assert!(mapping.writable);
+        drop(mapping);
+        let fsyncs = heard.lock().unwrap().iter().filter(|(opcode, _)| *opcode == op::FSYNC).count();
+        fsyncs
+    };
+    file.sync_all().unwrap();
+    assert_eq!(stored(), 0, "nothing has changed");
+    host.set_len(LEN + 4096).unwrap();
+    file.node().refresh_attr().unwrap();
+    assert_eq!(stored(), 1, "it has grown");
+    host.set_len(LEN).unwrap();
+    file.node().refresh_attr().unwrap();
+    assert_eq!(stored(), 1, "it was cut");
+    drop(file);
+    peer.finish(fs);
+}

@@ -77,3 +77,40 @@ fn a_server_without_open_cuts_by_setattr() {
     peer.strict().behave();
     peer.finish(fs);
 }
+
+/// O_TRUNC by its number is the same as by its name: a live view is in its way, and nothing mapped is past the end after it.
+#[test]
+fn a_flag_that_cuts_goes_the_way_of_all_cuts() {
+    const TRUNC: u32 = libc::O_TRUNC as u32;
+    for atomic in [false, true] {
+        let peer = Peer::new(Kind::Strict);
+        let data = content(7, 10_000);
+        let path = peer.put("file", &data);
+        peer.strict().watch(move |request| match request.opcode() {
+            op::INIT if atomic => Act::Alter(Box::new(|answer| answer.bytes[REPLY + 12] |= 1 << 3)),
+            _ => Act::Serve,
+        });
+        let fs = peer.mount_with(peer.config().window_timeout(Duration::ZERO)).unwrap();
+        let file = fs.open("file", OpenOptions::new().read(true)).unwrap();
+        let view = file.map(0, 4096).unwrap();
+        let by_number = OpenOptions::new().write(true).custom_flags(TRUNC);
+        assert_eq!(fs.open("file", by_number).unwrap_err().errno(), Errno::EBUSY, "{atomic}");
+        assert_eq!(std::fs::read(&path).unwrap(), data, "cut under a live view");
+        // Whatever is open for reading stays so, by whatever number.
+        let refused = OpenOptions::new().read(true).custom_flags(TRUNC | libc::O_RDWR as u32);
+        assert_eq!(fs.open("file", refused).unwrap_err().errno(), Errno::EINVAL);
+        drop(view);
+        drop(fs.open("file", by_number).unwrap());
+        assert_eq!((std::fs::metadata(&path).unwrap().len(), file.len().unwrap()), (0, 0));
+        assert_eq!(file.map(0, 1).unwrap_err().errno(), Errno::ENXIO);
+        let appending = fs.open("file", OpenOptions::new().write(true).custom_flags(libc::O_APPEND as u32)).unwrap();
+        appending.write_all_at(b"one", 0).unwrap();
+        appending.write_all_at(b"two", 0).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"onetwo");
+        let new = OpenOptions::new().write(true).custom_flags((libc::O_CREAT | libc::O_EXCL) as u32);
+        drop(fs.open("new", new).unwrap());
+        assert_eq!(fs.open("new", new).unwrap_err().errno(), Errno::EEXIST);
+        drop((appending, file));
+        peer.finish(fs);
+    }
+}

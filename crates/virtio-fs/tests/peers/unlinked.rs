@@ -1,10 +1,11 @@
 //! Files without a name live as long as somebody holds them, and no longer: the host gets their space back.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use virtio_fs::{OpenOptions, VirtioFs};
 
+use crate::rig::HANGS;
 use crate::rig::content::{assert_same, content};
 use crate::rig::disk::SmallDisk;
 use crate::rig::ledger::op;
@@ -34,7 +35,7 @@ fn remains(folder: &Path) -> Vec<String> {
 /// Waits until nothing is left of files without a name. Nobody polls, nobody unmounts.
 #[track_caller]
 fn nothing_remains(peer: &Peer) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + HANGS;
     loop {
         let found = remains(peer.folder());
         if found.is_empty() {
@@ -145,7 +146,7 @@ fn the_room_on_a_small_disk_comes_back(peer: Peer) {
         fs.remove_file("file").unwrap();
         assert_eq!(fs.statfs().unwrap().bfree, 0, "it is still in use");
         drop((view, file));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANGS;
         while fs.statfs().unwrap().bfree < 2000 {
             assert!(Instant::now() < deadline, "{:?}", fs.statfs());
             std::thread::yield_now();

@@ -16,6 +16,7 @@ use virtio_fs::{
 use virtio_shm::{FixedRegions, ShmRegion, WithFixedRegions};
 use virtio_transport::Registers;
 
+use super::HANGS;
 use super::clock::{Clock, DrivenClock};
 use super::krun::Krun;
 use super::logs;
@@ -25,7 +26,7 @@ use super::strict::{self, Strict};
 use super::window::Window;
 
 /// How long a test may take with one device, all in all.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(600);
 /// The register to ring for a queue (virtio 1.3, 4.2.2).
 const QUEUE_NOTIFY: usize = 0x50;
 /// The window of a device, unless a test wants another.
@@ -271,7 +272,7 @@ impl Peer {
         self.slept.get().map_or(0, |slept| slept.load(Ordering::Relaxed))
     }
 
-    /// Mounts with the driver's defaults, but for a deadline that suits a test.
+    /// Mounts with the driver's defaults, but for deadlines that only what hangs reaches.
     #[track_caller]
     pub(crate) fn mount(&self) -> VirtioFs {
         self.mount_with(self.config()).expect("the mount")
@@ -279,7 +280,7 @@ impl Peer {
 
     pub(crate) fn config(&self) -> Config {
         let interrupts = if self.interrupts { Interrupts::Deferred } else { Interrupts::Off };
-        let patience = Duration::from_secs(20);
+        let patience = HANGS;
         Config::default().request_timeout(patience).long_request_timeout(patience).interrupts(interrupts)
     }
 
