@@ -14,6 +14,7 @@ extern crate alloc;
 pub mod command_line;
 pub mod console;
 pub mod content;
+pub mod edits;
 pub mod event;
 pub mod exit;
 pub mod machines;

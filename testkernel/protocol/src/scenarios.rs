@@ -115,6 +115,7 @@ macro_rules! for_each_scenario {
                 pinned_range_is_skipped: SMALL_WINDOW;
                 all_pinned_times_out: SMALL_WINDOW;
                 pinned_by_a_program: SMALL_WINDOWS;
+                damaged_page: WITH_WINDOW;
                 failed_file: WITH_WINDOW;
                 failure_is_everywhere: SMALL_WINDOWS;
                 failure_under_load: SMALL_WINDOWS;
@@ -132,6 +133,7 @@ macro_rules! for_each_scenario {
                 fsync_fails: WITH_WINDOW;
             }
             smp {
+                coherence: SMALL_WINDOWS;
                 stress: SMALL_WINDOWS;
             }
             famfs {

@@ -1,5 +1,6 @@
 //! Files in the address spaces of programs.
 
+mod damaged;
 mod failed;
 mod failure;
 mod faults;
@@ -8,6 +9,7 @@ mod program_pins;
 mod stores;
 mod unmaps;
 
+pub(crate) use damaged::damaged_page;
 pub(crate) use failed::failed_file;
 pub(crate) use failure::{failure_is_everywhere, failure_under_load};
 pub(crate) use faults::{huge_fault_2m, past_eof_is_bus_error, read_fault_4k, tail_page};
