@@ -12,6 +12,7 @@ pub(crate) mod attributes;
 mod base;
 mod cached_name;
 pub(crate) mod commits;
+mod damage;
 mod damaged_pages;
 pub(crate) mod dirty_pages;
 mod ending;

@@ -4,12 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use fs_dax::{Damage, FileRange, PAGE_SIZE};
+use fs_dax::{Damage, FileRange};
 use lock_api::Mutex;
 
-use super::Volume;
-use super::inode::Inode;
-use super::mapped_bytes::Freeze;
 use crate::Lock;
 
 /// How many runs of damaged pages a file may have before it counts as failed.
@@ -35,7 +32,7 @@ impl<R: Lock> DamagedPages<R> {
     }
 
     /// Marks the pages that `bytes` touch. There may be no place for one more run of them.
-    fn mark(&self, bytes: FileRange) -> Result<(), fs_dax::Error> {
+    pub(super) fn mark(&self, bytes: FileRange) -> Result<(), fs_dax::Error> {
         let mut runs = self.runs.lock();
         let runs = runs.get_or_insert_with(|| Box::new(Damage::new([FileRange::between(0, 0); PLACES])));
         let marked = runs.mark(bytes);
@@ -90,37 +87,10 @@ impl<R: Lock> DamagedPages<R> {
     }
 }
 
-impl<R: Lock> Volume<R> {
-    /// Marks the pages that `bytes` touch as damaged: they leave the page tables, and what was stored to them may be lost, of
-    /// which each open file learns when it is synchronised next. With too many runs of them the whole file has failed.
-    pub(crate) fn mark_damaged(&self, inode: &Inode<R>, bytes: FileRange) {
-        if bytes.is_empty() {
-            return;
-        }
-        if let Err(error) = inode.damage.mark(bytes) {
-            log::warn!("virtio-fs: a file has failed: {error}");
-            return self.mark_failed(inode);
-        }
-        inode.commits.lock().failed(fuse_proto::Errno::EIO);
-        let start = bytes.start() & !(PAGE_SIZE - 1);
-        let end = bytes.end().checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
-        let pages = FileRange::between(start, end);
-        let mapped = self.inodes.mapped();
-        {
-            // A fault that found the page whole does not install it.
-            let _layout = inode.layout.change();
-            mapped.unmap_failed(inode.key, pages);
-        }
-        // What takes the pages' place on the host is mapped anew.
-        match mapped.freeze(inode.key, pages, Freeze::Cut) {
-            Ok(frozen) => mapped.thaw(frozen),
-            Err(error) => log::debug!("virtio-fs: damaged pages stay mapped for who is using them: {error}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use fs_dax::PAGE_SIZE;
+
     use super::*;
 
     #[test]

@@ -152,7 +152,7 @@ fn a_request_that_hangs_can_be_interrupted_and_times_out() {
     peer.clock().advance(PATIENCE - Duration::from_millis(1));
     assert!(matches!(request.poll_answer(None), Ok(None)), "there is time left");
     peer.clock().advance(Duration::from_millis(1));
-    let error = request.poll_answer(None).err().expect("no deadline");
+    let Err(error) = request.poll_answer(None) else { panic!("no deadline") };
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     assert!(matches!(request.poll_answer(None), Err(Error::Dead)), "there is nothing more to poll");
     while peer.strict().ledger().count(op::INTERRUPT) == 0 {

@@ -130,8 +130,8 @@ fn what_the_host_has_changed_is_made_durable() {
         let FaultOutcome::Map(mapping) = finish(&file, &store, file.fault(&store)) else { panic!("no page") };
         assert!(mapping.writable);
         drop(mapping);
-        let fsyncs = heard.lock().unwrap().iter().filter(|(opcode, _)| *opcode == op::FSYNC).count();
-        fsyncs
+        let heard = heard.lock().unwrap();
+        heard.iter().filter(|(opcode, _)| *opcode == op::FSYNC).count()
     };
     file.sync_all().unwrap();
     assert_eq!(stored(), 0, "nothing has changed");
