@@ -21,8 +21,8 @@ impl<R: Lock> FileIo<R> {
         let size = inode.size();
         let Some(end) = offset.checked_add(buffer.len() as u64).filter(|end| *end <= size) else { return false };
         let request = read_request(file, offset, buffer.len(), window.mappable_end(size));
-        // While the bytes are in use the file cannot be cut.
-        window.read_unlocked(file.run(), &request, buffer, || end <= inode.size())
+        // While the bytes are in use the file cannot be cut, nor pages be marked as damaged and mapped anew.
+        window.read_unlocked(file.run(), &request, buffer, || end <= inode.size() && inode.damage.is_none())
     }
 
     /// Writes all of `buffer` at `offset`, inside the file; whether that was possible.
@@ -38,7 +38,7 @@ impl<R: Lock> FileIo<R> {
             return false;
         }
         let request = Request::write(inode.key, offset, buffer.len() as u64, window.mappable_end(size));
-        let still = || end <= inode.size() && !self.may_lack_room(inode, end);
+        let still = || end <= inode.size() && inode.damage.is_none() && !self.may_lack_room(inode, end);
         let done = window.write_unlocked(file.run(), &request, buffer, still);
         if done {
             inode.note_stores();
