@@ -28,6 +28,9 @@ unsafe impl Send for View<'_> {}
 unsafe impl Sync for View<'_> {}
 
 impl<'a> View<'a> {
+    /// A view of no bytes.
+    pub const EMPTY: Self = Self { start: NonNull::dangling(), len: 0, phys: None, memory: PhantomData };
+
     /// A view of the `len` bytes at `start`.
     ///
     /// # Safety

@@ -79,10 +79,9 @@ impl<R: Lock> Map<R> {
 
     /// Loads the aligned 64-bit words in view one after the other, in the machine's byte order.
     pub fn words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
-        let first = self.as_ptr().align_offset(8).min(self.len());
-        let count = (self.len() - first) / 8;
-        (0..count)
-            .map(move |index| self.guard.bytes().map_or(0, |(window, range)| window.load_u64(range, first + 8 * index)))
+        // Only what can be viewed is mapped.
+        let view = self.view().unwrap_or(View::EMPTY);
+        view.words().map(u64::to_le)
     }
 
     /// Copies bytes from `offset` in the view into `to`; returns how many.

@@ -516,7 +516,14 @@ impl<R: RawMutex> Channel<R> {
         self.state.lock().slots.iter().filter(|slot| of(slot)).map(|slot| slot.deadline).max()
     }
 
-    /// Requests in flight, given-up ones among them.
+    /// Requests that the device holds, given-up ones among them; not those that it has answered and nobody has looked at.
+    pub(crate) fn held(&self) -> usize {
+        let held = |slot: &&Slot| matches!(slot.phase, Phase::InFlight | Phase::Detached | Phase::DetachedOrdered);
+        self.state.lock().slots.iter().filter(held).count()
+    }
+
+    /// Requests in flight, given-up ones among them, and answers that nobody has looked at.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
         let state = self.state.lock();
         state.slots.len() - state.free.len()

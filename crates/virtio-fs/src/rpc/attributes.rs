@@ -49,14 +49,16 @@ fn fresh(reply: AttrReply) -> FreshAttr {
     Box::new((reply.attr, reply.attr_valid))
 }
 
-/// Fetches attributes.
+/// Fetches attributes, and how long they are valid, into `fresh`: reads and writes of mapped bytes do that now and then, and
+/// allocate nothing.
 pub(crate) fn getattr<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     node: NodeId,
     fh: Option<FileHandle>,
-) -> Result<FreshAttr, Error> {
-    rpc.call(who, &ops::Getattr { node, fh }, fresh)
+    fresh: &mut (Attr, Duration),
+) -> Result<(), Error> {
+    rpc.call(who, &ops::Getattr { node, fh }, |reply| *fresh = (reply.attr, reply.attr_valid))
 }
 
 /// Changes attributes. Returns the new ones. A request without an answer comes into `given_up`.

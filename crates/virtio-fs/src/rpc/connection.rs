@@ -277,7 +277,7 @@ impl<R: Lock> Connection<R> {
         let deadline = self.in_time(self.live_until().map_or(deadline, |live| live.max(deadline)));
         let quiet = self.platform.wait(deadline, &mut || {
             self.process();
-            self.queues.channels.iter().all(|channel| channel.in_flight() == 0)
+            self.queues.channels.iter().all(|channel| channel.held() == 0)
         });
         if !quiet {
             log::warn!("virtio-fs: the device still holds requests at the end of the session");

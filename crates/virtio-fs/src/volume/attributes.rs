@@ -1,5 +1,7 @@
 //! Attributes, from the cache while `attr_valid` holds.
 
+use core::time::Duration;
+
 use fuse_proto::{Attr, FileHandle, InitFlags};
 
 use super::Volume;
@@ -37,7 +39,8 @@ impl<R: Lock> Volume<R> {
             self.settle_orphans();
         }
         let since = inode.size_changes();
-        let fresh = requests::getattr(&self.rpc, who, inode.nodeid, fh)?;
+        let mut fresh = (Attr::default(), Duration::ZERO);
+        requests::getattr(&self.rpc, who, inode.nodeid, fh, &mut fresh)?;
         self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
         Ok(fresh.0)
     }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
 use fs_dax::{FailureState, FileRange};
-use fuse_proto::{Entry, Errno, NodeId};
+use fuse_proto::{Attr, Entry, Errno, NodeId};
 use lock_api::Mutex;
 
 use super::ending::Ending;
@@ -60,7 +60,9 @@ impl<R: Lock> Volume<R> {
 
     /// Fetches the root's attributes and makes it the first inode.
     pub(crate) fn open_root(&self) -> Result<(), Error> {
-        let (attr, attr_valid) = *requests::getattr(&self.rpc, self.rpc.credentials(), NodeId::ROOT, None)?;
+        let mut fresh = (Attr::default(), Duration::ZERO);
+        requests::getattr(&self.rpc, self.rpc.credentials(), NodeId::ROOT, None, &mut fresh)?;
+        let (attr, attr_valid) = fresh;
         if !attr.is_dir() {
             return Err(Error::refused(Errno::ENOTDIR, "the root of the file system is no directory"));
         }

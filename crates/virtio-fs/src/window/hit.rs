@@ -165,12 +165,6 @@ impl<R: Lock> DaxWindow<R> {
         self.memory.load_u8(range.span(offset))
     }
 
-    /// Loads the eight bytes at `offset`, which is a multiple of 8 in the window and leaves eight bytes.
-    #[inline]
-    pub(crate) fn load_u64(&self, range: &RangeRef, offset: usize) -> u64 {
-        self.memory.load_u64(range.span(offset))
-    }
-
     /// Where the bytes are in guest-physical memory.
     pub(crate) fn phys(&self, range: &RangeRef) -> u64 {
         self.memory.phys(range.0.window_offset().0)

@@ -145,20 +145,12 @@ impl WindowMemory {
         unsafe { from.read_volatile() }
     }
 
-    /// Loads the span's first eight bytes, which begin at a multiple of 8 in the window, in the machine's byte order.
-    pub(crate) fn load_u64(&self, span: Span) -> u64 {
-        assert!(span.len >= 8 && span.window_offset.is_multiple_of(8), "a word outside its span");
-        let from = self.pointer(span).cast::<u64>();
-        // SAFETY: as in `load_u8`; the window starts on a page, so a multiple of 8 in it is aligned.
-        unsafe { from.read_volatile() }
-    }
-
     /// Stores to the span's first eight bytes, which begin at a multiple of 8 in the window, what they hold.
     pub(crate) fn store_what_is_there(&self, span: Span) {
         assert!(span.len >= 8 && span.window_offset.is_multiple_of(8), "a word outside its span");
         let at = self.pointer(span).cast::<AtomicU64>();
-        // SAFETY: the word is inside the window, aligned as in `load_u64`, and covered by a writable mapping that the span's
-        // maker holds.
+        // SAFETY: the word is inside the window, which starts on a page, so that a multiple of 8 in it is aligned; and it is covered by
+        // a writable mapping that the span's maker holds.
         let word = unsafe { at.as_ref() };
         // Not by adding 0, which a compiler may take for a load.
         let mut value = word.load(Ordering::Relaxed);

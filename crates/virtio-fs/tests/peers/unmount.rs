@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fs_dax::Wanted;
-use fuse_proto::Errno;
+use fuse_proto::{Errno, NodeId, ops};
 use virtio_fs::{Error, OpenOptions};
 
 use crate::faults::{load, tables};
@@ -50,6 +50,18 @@ fn with_files_and_directories_open(peer: Peer) {
     unmounted(fs.unmount().unwrap_err());
     unmounted(file.close().unwrap_err());
     drop((node, listing, fs));
+    peer.end();
+}
+
+#[test]
+fn answers_that_nobody_looks_at_delay_nothing() {
+    let peer = Peer::new(Kind::Strict);
+    let fs = peer.mount();
+    let root = || ops::Getattr { node: NodeId::ROOT, fh: None };
+    let unread: Vec<_> = (0..4).map(|_| fs.submit(root()).unwrap()).collect();
+    fs.unmount().unwrap();
+    assert_eq!(peer.strict().ledger().count(op::DESTROY), 1, "the unmount waited until it had no time left");
+    drop((unread, fs));
     peer.end();
 }
 
