@@ -38,7 +38,7 @@ pub(crate) fn two_guests() -> Scenario {
         twins: true,
         at: |_, _| Ok(()),
         after: |stage, _| {
-            for turn in ["written", "seen", "answered", "cut"] {
+            for turn in ["written", "seen", "answered", "read", "cut"] {
                 stage.passed_by(turn)?;
             }
             let share::File { name, .. } = share::GUEST_WRITE;
