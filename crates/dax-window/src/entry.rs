@@ -56,6 +56,12 @@ impl Uses {
         u32::from_le_bytes([self.served, self.recent, self.epoch, self.visits])
     }
 
+    /// The epoch that [`Uses::full`] made these of.
+    #[inline]
+    pub(crate) fn epoch_of(mask: u32, full: u32) -> Option<u8> {
+        (Self::from_bits(mask).epoch != 0).then_some(Self::from_bits(full).epoch)
+    }
+
     /// Which bits of the counts one use more changes, and what they are where it changes none; `epoch` while the guard watches.
     pub(crate) fn full(epoch: Option<u8>) -> (u32, u32) {
         let full = |recent, epoch| Self { served: u8::MAX, recent, epoch, visits: 0 }.to_bits();
@@ -170,6 +176,12 @@ impl RangeEntry {
     #[inline]
     pub(crate) fn uses(&self) -> Uses {
         Uses::from_bits(self.uses.load(Ordering::Relaxed))
+    }
+
+    /// Counts a use: see [`Uses::one_more`].
+    #[inline]
+    pub(crate) fn count_use(&self, epoch: Option<u8>, visit: bool) {
+        self.set_uses(self.uses().one_more(epoch, visit));
     }
 
     /// Written only if something changes: of a range that is used much nothing does, and readers share its cache line.

@@ -74,6 +74,11 @@ impl Guard {
         }
     }
 
+    /// The epoch, while it watches what is used.
+    pub(crate) fn watched_epoch(&self) -> Option<u8> {
+        self.tripped.then_some(self.epoch)
+    }
+
     pub(crate) fn small(&self, len: u64) -> bool {
         self.config.is_some_and(|config| len <= config.small_len)
     }

@@ -9,7 +9,6 @@
 //! chunk, a visit that the eviction's simulation follows.
 
 use crate::access::{Intent, Request};
-use crate::descriptor::NIL;
 use crate::entry::{self, RangeEntry};
 use crate::index::Index;
 use crate::marks;
@@ -85,7 +84,7 @@ impl Hits {
         if visit && (near || run == Run::Strided || (hash as u32) < shared.followed()) {
             return None;
         }
-        let (i, entry) = self.find(entries, hash, file, chunk)?;
+        let (i, entry) = self.index.look(entries, hash, (file, chunk), MAX_CHAIN)?;
         if !marks::mark(&slot.mark, i) {
             // Somebody was interrupted in the middle of a use.
             number = (number + 1) % SLOTS;
@@ -106,7 +105,7 @@ impl Hits {
             return None;
         }
         if !shared.is_full(entry) || visit {
-            entry.set_uses(entry.uses().one_more(shared.guard_epoch(), visit));
+            entry.count_use(shared.guard_epoch(), visit);
         }
         slot.count(request.intent == Intent::Write, len);
         slot.remember(file, offset + len);
@@ -132,24 +131,8 @@ impl Hits {
         self.shared.bump();
     }
 
-    /// The range of a chunk, as far as can be seen without the lock: the table may change at the same time.
-    #[inline]
-    fn find<'e>(&self, entries: &'e [RangeEntry], hash: u64, file: u64, chunk: u64) -> Option<(u32, &'e RangeEntry)> {
-        let mut at = entries.get(self.index.bucket(hash) as usize)?.bucket();
-        for _ in 0..MAX_CHAIN {
-            if at == NIL {
-                break;
-            }
-            let entry = entries.get(at as usize)?;
-            if entry.key() == (file, chunk) {
-                return Some((at, entry));
-            }
-            at = entry.chain();
-        }
-        None
-    }
-
-    /// Brings a stream up to date with the uses that it does not know of, before it takes part in an access with the lock.
+    /// Brings a stream up to date with the uses that it does not know of, before it takes part in an access with the lock, and
+    /// remembers where that access will end.
     pub fn catch_up(&self, cpu: usize, stream: &mut Stream, request: &Request) {
         let slot = self.shared.slot(cpu);
         if let Some(last) = slot.last(request.file.0)

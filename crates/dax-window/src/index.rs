@@ -32,15 +32,29 @@ impl Index {
     /// The range that holds the chunk, or `NIL`.
     #[inline]
     pub(crate) fn find(&self, entries: &[RangeEntry], file: u64, chunk: u64) -> u32 {
-        let mut at = entries[self.bucket(self.hash(file, chunk)) as usize].bucket();
-        while at != NIL {
-            let entry = &entries[at as usize];
-            if entry.key() == (file, chunk) {
-                break;
+        self.look(entries, self.hash(file, chunk), (file, chunk), usize::MAX).map_or(NIL, |(i, _)| i)
+    }
+
+    /// The range of a key with this hash, among the first `most` of its bucket. Who has no lock may be misled by changes, and looks
+    /// no further than that.
+    #[inline]
+    pub(crate) fn look<'e>(
+        &self,
+        entries: &'e [RangeEntry],
+        hash: u64,
+        key: (u64, u64),
+        most: usize,
+    ) -> Option<(u32, &'e RangeEntry)> {
+        let mut at = entries.get(self.bucket(hash) as usize)?.bucket();
+        for _ in 0..most {
+            // There is none of the number `NIL`.
+            let entry = entries.get(at as usize)?;
+            if entry.key() == key {
+                return Some((at, entry));
             }
             at = entry.chain();
         }
-        at
+        None
     }
 
     /// Inserts range `i` under its key, which is not yet there.

@@ -37,22 +37,17 @@ pub struct Shared {
 struct Policy {
     /// Visits to chunks whose hashes are below this are followed by the eviction's simulation.
     followed: AtomicU32,
-    /// Whether the guard watches, and its epoch.
-    guard: AtomicU32,
-    /// What [`Uses::full`] says of that.
+    /// What [`Uses::full`] says of the guard's epoch.
     mask: AtomicU32,
     full: AtomicU32,
 }
 
 impl Policy {
     const fn new() -> Self {
-        let [followed, guard, mask, full] = [const { AtomicU32::new(0) }; 4];
-        Self { followed, guard, mask, full }
+        let [followed, mask, full] = [const { AtomicU32::new(0) }; 3];
+        Self { followed, mask, full }
     }
 }
-
-/// Of [`Policy::guard`]: it watches.
-const WATCHES: u32 = 1 << 8;
 
 impl Shared {
     /// One that belongs to no window yet; usable in a `static`.
@@ -102,8 +97,7 @@ impl Shared {
     /// The guard's epoch, while it watches.
     #[inline]
     pub(crate) fn guard_epoch(&self) -> Option<u8> {
-        let guard = self.policy.guard.load(Ordering::Relaxed);
-        (guard & WATCHES != 0).then_some(guard as u8)
+        Uses::epoch_of(self.policy.mask.load(Ordering::Relaxed), self.policy.full.load(Ordering::Relaxed))
     }
 
     /// Whether one use more, of the chunk that was used before, changes no count of a range.
@@ -115,15 +109,13 @@ impl Shared {
 
     /// Says what hits without the lock have to know.
     pub(crate) fn set_policy(&self, followed: u32, guard_epoch: Option<u8>) {
-        let guard = guard_epoch.map_or(0, |epoch| WATCHES | u32::from(epoch));
         let (mask, full) = Uses::full(guard_epoch);
-        if self.policy.guard.load(Ordering::Relaxed) != guard || self.policy.mask.load(Ordering::Relaxed) == 0 {
-            self.policy.guard.store(guard, Ordering::Relaxed);
-            self.policy.mask.store(mask, Ordering::Relaxed);
-            self.policy.full.store(full, Ordering::Relaxed);
-        }
-        if self.followed() != followed {
-            self.policy.followed.store(followed, Ordering::Relaxed);
+        let Policy { followed: at_most, mask: which, full: are } = &self.policy;
+        for (word, value) in [(at_most, followed), (which, mask), (are, full)] {
+            // The line is shared as long as nothing changes.
+            if word.load(Ordering::Relaxed) != value {
+                word.store(value, Ordering::Relaxed);
+            }
         }
     }
 

@@ -162,7 +162,7 @@ impl Window {
             self.stats.ahead_used += 1;
         }
         let entry = &self.entries[i as usize];
-        entry.set_uses(entry.uses().one_more(self.guard.tripped.then_some(self.guard.epoch), visit && !ahead));
+        entry.count_use(self.guard.watched_epoch(), visit && !ahead);
         if write {
             node.set(flag::DIRTY);
         }

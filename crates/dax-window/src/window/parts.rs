@@ -221,7 +221,7 @@ impl Window {
     /// Tells the eviction that the range was used in a way the window can't see (an accessed bit in a page table).
     pub fn note_use(&mut self, range: RangeIndex) {
         if let Some(entry) = self.entries.get(range.0 as usize) {
-            entry.set_uses(entry.uses().one_more(None, true));
+            entry.count_use(None, true);
         }
     }
 
@@ -318,7 +318,7 @@ impl Window {
     /// Says what those have to know who hit without the lock, whenever it may have changed.
     pub(super) fn show_policy(&self) {
         let followed = if self.stats.evictions > 0 { self.placement.followed() } else { 0 };
-        self.shared.set_policy(followed, self.guard.tripped.then_some(self.guard.epoch));
+        self.shared.set_policy(followed, self.guard.watched_epoch());
     }
 
     /// Puts a mapped range on the eviction queue if nothing speaks against it any more.
