@@ -16,11 +16,12 @@ impl<R: Lock> FileIo<R> {
     /// Reads all of `buffer` at `offset`; whether that was possible.
     #[inline]
     pub(crate) fn read_mapped(&self, file: &OpenFile<R>, buffer: &mut [u8], offset: u64) -> bool {
-        let Some(window) = self.plain_window(file).filter(|_| file.options.is_readable()) else { return false };
+        if !file.options.is_readable() {
+            return false;
+        }
+        let Some((window, end, mappable)) = self.plain_window(file, offset, buffer.len()) else { return false };
         let inode = &file.inode;
-        let size = inode.size();
-        let Some(end) = offset.checked_add(buffer.len() as u64).filter(|end| *end <= size) else { return false };
-        let request = read_request(file, offset, buffer.len(), window.mappable_end(size));
+        let request = read_request(file, offset, buffer.len(), mappable);
         // While the bytes are in use the file cannot be cut, nor pages be marked as damaged and mapped anew.
         window.read_unlocked(file.run(), &request, buffer, || end <= inode.size() && inode.damage.is_none())
     }
@@ -28,16 +29,12 @@ impl<R: Lock> FileIo<R> {
     /// Writes all of `buffer` at `offset`, inside the file; whether that was possible.
     #[inline]
     pub(crate) fn write_mapped(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64) -> bool {
-        let options = &file.options;
-        let plain = options.is_writable() && !options.is_append() && !options.is_dsync();
-        let Some(window) = self.plain_window(file).filter(|_| plain) else { return false };
-        let inode = &file.inode;
-        let size = inode.size();
-        let Some(end) = offset.checked_add(buffer.len() as u64).filter(|end| *end <= size) else { return false };
-        if inode.has_set_id() {
+        let (options, inode) = (&file.options, &file.inode);
+        if !options.is_writable() || options.is_append() || options.is_dsync() || inode.has_set_id() {
             return false;
         }
-        let request = Request::write(inode.key, offset, buffer.len() as u64, window.mappable_end(size));
+        let Some((window, end, mappable)) = self.plain_window(file, offset, buffer.len()) else { return false };
+        let request = Request::write(inode.key, offset, buffer.len() as u64, mappable);
         let still = || end <= inode.size() && inode.damage.is_none() && !self.may_lack_room(inode, end);
         let done = window.write_unlocked(file.run(), &request, buffer, still);
         if done {
@@ -46,16 +43,22 @@ impl<R: Lock> FileIo<R> {
         done
     }
 
-    /// The window, if all that an access has to look at before is as it most often is.
+    /// The window, the end of an access inside the file, and that of what can be mapped of it, if all that the access has to look
+    /// at before is as it most often is.
     #[inline]
-    fn plain_window(&self, file: &OpenFile<R>) -> Option<&DaxWindow<R>> {
+    fn plain_window(&self, file: &OpenFile<R>, offset: u64, len: usize) -> Option<(&DaxWindow<R>, u64, u64)> {
         let window = self.window.as_ref().ok().filter(|window| window.is_active())?;
-        let volume = &self.volume;
-        let fresh = !file.inode.attr_is_old(self.rpc().platform().coarse_now());
+        let (volume, inode) = (&self.volume, &file.inode);
         // What comes unasked has to be looked for, and whether a file is marked for DAX is asked of its attributes.
         let plain = self.settings.dax_mode == DaxMode::Always && volume.rpc.connection().notifications().is_none();
-        let whole = volume.check_alive(&file.inode).is_ok() && file.inode.damage.is_none();
-        let usable = volume.check_mounted().is_ok() && whole;
-        (plain && fresh && usable && file.inode.is_regular()).then_some(&**window)
+        let whole = volume.check_alive(inode).is_ok() && inode.damage.is_none();
+        if !plain || !whole || volume.check_mounted().is_err() || !inode.is_regular() {
+            return None;
+        }
+        let size = inode.size();
+        let end = offset.checked_add(len as u64).filter(|end| *end <= size)?;
+        // The dearest question, and so the last.
+        let fresh = !inode.attr_is_old(self.rpc().platform().coarse_now());
+        fresh.then(|| (&**window, end, window.mappable_end(size)))
     }
 }
