@@ -1,8 +1,8 @@
 //! A request as bytes.
 
-use fuse_proto::{Message, ReplyHeader, ReplyRule, Shape};
+use fuse_proto::{Message, ReplyRule, Shape};
 
-use super::reply::is_bulk;
+use super::reply::{head_len, is_bulk};
 use crate::queue::channel::RequestMeta;
 
 /// The most parts of a request: header, body, names, data.
@@ -22,11 +22,10 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// The request numbered `unique`, encoded as `message`.
     pub(crate) fn new(shape: &Shape, unique: u64, message: &'a Message<'_>) -> Self {
-        let reply = shape.reply.max as usize;
         let (reply_len, reply_data) = match shape.rule {
             ReplyRule::Never => (0, 0),
-            _ if is_bulk(shape.reply.max) => (ReplyHeader::LEN, reply),
-            _ => (ReplyHeader::LEN + reply, 0),
+            _ if is_bulk(shape.reply.max) => (head_len(shape), shape.reply.max as usize),
+            _ => (head_len(shape), 0),
         };
         let meta = RequestMeta { opcode: shape.opcode, node: shape.node, unique };
         Self { meta, parts: message.pieces().collect(), reply_len, reply_data }
