@@ -104,6 +104,7 @@
 extern crate alloc;
 
 mod api;
+mod caller;
 mod dax_status;
 mod device;
 mod dma_memory;
@@ -112,6 +113,7 @@ mod io;
 mod locking;
 #[cfg(all(test, target_os = "linux"))]
 mod model;
+mod nanos;
 mod platform;
 mod port;
 mod queue;

@@ -9,6 +9,9 @@ use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
+use crate::caller::{number_by_stack, spread};
+use crate::nanos::nanos;
+
 /// Calls at a time that have a budget; one more has none.
 const CALLS: usize = 32;
 /// Places at which a task's call may be noted.
@@ -46,8 +49,9 @@ impl Slot {
     /// Notes a request that is given so much time, and returns the time that the call began and the longest of all requests.
     fn note(&self, now: Duration, time: Duration) -> (Duration, Duration) {
         // Without tasks, others note their requests here too.
-        let begun = self.begun.compare_exchange(NOT_BEGUN, nanos(now), Ordering::Relaxed, Ordering::Relaxed);
-        let begun = if begun.is_ok() { nanos(now) } else { self.begun.load(Ordering::Relaxed) };
+        let now = nanos(now).min(NOT_BEGUN - 1);
+        let begun = self.begun.compare_exchange(NOT_BEGUN, now, Ordering::Relaxed, Ordering::Relaxed);
+        let begun = if begun.is_ok() { now } else { self.begun.load(Ordering::Relaxed) };
         let longest = self.longest.fetch_max(nanos(time), Ordering::Relaxed).max(nanos(time));
         (Duration::from_nanos(begun), Duration::from_nanos(longest))
     }
@@ -90,15 +94,6 @@ impl Drop for Call<'_> {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(NOT_BEGUN - 1)
-}
-
-/// Where a search begins: numbers that follow each other, and addresses, go to different places.
-fn first(number: u64) -> usize {
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
-}
-
 impl Budgets {
     /// Budgets with this time for the requests of a call but the longest; whether the platform says who calls.
     pub(crate) fn new(short: Duration, known: bool) -> Self {
@@ -107,7 +102,7 @@ impl Budgets {
     }
 
     fn places(&self, task: NonZeroU64) -> impl Iterator<Item = &Slot> {
-        let first = first(task.get());
+        let first = spread(task.get());
         (0..PLACES).filter_map(move |place| self.slots.get(first.wrapping_add(place) % CALLS))
     }
 
@@ -128,8 +123,7 @@ impl Budgets {
     /// Begins a call of whoever it is.
     fn begin_unknown(&self) -> Call<'_> {
         // Processors have stacks of their own, and so places of their own, if only mostly.
-        let stack = 0_u8;
-        let first = first(core::ptr::from_ref(&stack).addr() as u64 >> 12);
+        let first = number_by_stack();
         let mut slots = (0..CALLS).filter_map(|place| self.slots.get(first.wrapping_add(place) % CALLS));
         if let Some(slot) = slots.find(|slot| slot.take(UNKNOWN)) {
             return Call(Place::Slot(slot));

@@ -16,6 +16,7 @@ use super::damaged_pages::DamagedPages;
 use super::dirty_pages::DirtyPages;
 use super::room::Room;
 use crate::Lock;
+use crate::nanos::nanos;
 
 /// The unit in which attributes count what a file takes up on the host, in bytes.
 const BLOCK: u64 = 512;
@@ -33,11 +34,6 @@ const BLOCKS: u8 = 1 << 1;
 
 /// Attributes are fetched again no more often than this for a read, whatever the server says.
 pub(crate) const REFRESH: Duration = Duration::from_secs(1);
-
-/// As an atomic keeps it. A time that is too large for that lies centuries ahead.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
 
 /// What is known of an inode's attributes.
 #[derive(Clone, Debug)]
@@ -268,9 +264,13 @@ impl<R: Lock> Inode<R> {
         nanos(now) >= self.fresh_until.load(Ordering::Acquire)
     }
 
-    /// Notes how long the attributes are fresh, after they were changed under their lock.
-    fn note_freshness(&self, cached: &CachedAttr) {
+    /// Changes what is known of the attributes, and what is made of it for those who take no lock.
+    fn change_cached<T>(&self, change: impl FnOnce(&mut CachedAttr) -> T) -> T {
+        let mut cached = self.attr.lock();
+        let result = change(&mut cached);
         self.fresh_until.store(nanos(cached.fresh_until()), Ordering::Release);
+        self.holes.store(cached.has_holes(), Ordering::Release);
+        result
     }
 
     pub(crate) fn cached_attr(&self) -> CachedAttr {
@@ -282,24 +282,22 @@ impl<R: Lock> Inode<R> {
     ///
     /// Returns the size before, if the file became smaller.
     pub(crate) fn update_attr(&self, attr: &Attr, valid: Duration, now: Duration, since: u64) -> Option<u64> {
-        let mut cached = self.attr.lock();
-        if self.size_changes() != since || !self.is_settled() {
-            // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
-            cached.valid_until = now;
-            self.note_freshness(&cached);
-            return None;
-        }
-        self.notice(&cached.attr, attr);
-        *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
-        self.note_freshness(&cached);
-        self.holes.store(cached.has_holes(), Ordering::Release);
-        self.unlinked.store(attr.nlink == 0, Ordering::Release);
-        self.set_id.store(self.is_regular && cached.set_id() != 0, Ordering::Release);
-        let before = self.size.swap(attr.size, Ordering::AcqRel);
-        if attr.size < before {
-            self.damage.clear(FileRange::from(attr.size));
-        }
-        (attr.size < before).then_some(before)
+        self.change_cached(|cached| {
+            if self.size_changes() != since || !self.is_settled() {
+                // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
+                cached.valid_until = now;
+                return None;
+            }
+            self.notice(&cached.attr, attr);
+            *cached = CachedAttr { attr: *attr, valid_until: now.saturating_add(valid), fetched: now };
+            self.unlinked.store(attr.nlink == 0, Ordering::Release);
+            self.set_id.store(self.is_regular && cached.set_id() != 0, Ordering::Release);
+            let before = self.size.swap(attr.size, Ordering::AcqRel);
+            if attr.size < before {
+                self.damage.clear(FileRange::from(attr.size));
+            }
+            (attr.size < before).then_some(before)
+        })
     }
 
     /// Counts what attributes show of changes on the host, or of the driver's own with an outcome that was a guess.
@@ -318,18 +316,13 @@ impl<R: Lock> Inode<R> {
 
     /// Marks the attributes as expired.
     pub(crate) fn expire_attr(&self) {
-        let mut cached = self.attr.lock();
-        cached.valid_until = Duration::ZERO;
-        self.note_freshness(&cached);
+        self.change_cached(|cached| cached.valid_until = Duration::ZERO);
     }
 
     /// Somebody else changed the file: attributes that are known or being fetched are not used any more.
     pub(crate) fn forget_attr(&self) {
         self.note_size_change();
-        let mut cached = self.attr.lock();
-        cached.valid_until = Duration::ZERO;
-        cached.fetched = Duration::ZERO;
-        self.note_freshness(&cached);
+        self.change_cached(|cached| (cached.valid_until, cached.fetched) = (Duration::ZERO, Duration::ZERO));
     }
 
     /// How many operations that change the size began or ended so far.
@@ -371,20 +364,19 @@ impl<R: Lock> Inode<R> {
     /// The file was written from `start` to `end`: it is at least that large now, unless it was cut since [`Inode::truncate_seq`]
     /// said `since`; then the server knows.
     pub(crate) fn grow_to(&self, start: u64, end: u64, since: u64) {
-        let mut cached = self.attr.lock();
-        if self.truncate_seq() == since {
-            self.room.filled(start, end);
-            self.note_overwritten(start, end);
-            self.size.fetch_max(end, Ordering::AcqRel);
-            // The host has found room for what is new; whether it had to for the rest is asked again soon.
-            let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
-            cached.attr.blocks = cached.attr.blocks.saturating_add(new);
-            cached.attr.size = cached.attr.size.max(end);
-            self.holes.store(cached.has_holes(), Ordering::Release);
-        }
-        // Times and blocks have changed too.
-        cached.valid_until = Duration::ZERO;
-        self.note_freshness(&cached);
+        self.change_cached(|cached| {
+            if self.truncate_seq() == since {
+                self.room.filled(start, end);
+                self.note_overwritten(start, end);
+                self.size.fetch_max(end, Ordering::AcqRel);
+                // The host has found room for what is new; whether it had to for the rest is asked again soon.
+                let new = end.saturating_sub(start.max(cached.attr.size)).div_ceil(BLOCK);
+                cached.attr.blocks = cached.attr.blocks.saturating_add(new);
+                cached.attr.size = cached.attr.size.max(end);
+            }
+            // Times and blocks have changed too.
+            cached.valid_until = Duration::ZERO;
+        });
     }
 
     /// The bytes from `start` to `end` were overwritten or given back, which makes their damaged pages whole; of the last page of
@@ -398,28 +390,26 @@ impl<R: Lock> Inode<R> {
 
     /// The file was cut or stretched to `size` by an operation of this driver.
     pub(crate) fn set_size(&self, size: u64) {
-        let mut cached = self.attr.lock();
-        self.room.hole_from(size.min(cached.attr.size));
-        self.damage.clear(FileRange::from(size));
-        self.size.store(size, Ordering::Release);
-        if size < cached.attr.size {
-            // Which blocks went is not known.
-            cached.attr.blocks = 0;
-        }
-        cached.attr.size = size;
-        cached.valid_until = Duration::ZERO;
-        self.note_freshness(&cached);
-        self.holes.store(cached.has_holes(), Ordering::Release);
+        self.change_cached(|cached| {
+            self.room.hole_from(size.min(cached.attr.size));
+            self.damage.clear(FileRange::from(size));
+            self.size.store(size, Ordering::Release);
+            if size < cached.attr.size {
+                // Which blocks went is not known.
+                cached.attr.blocks = 0;
+            }
+            cached.attr.size = size;
+            cached.valid_until = Duration::ZERO;
+        });
     }
 
     /// A hole was punched by an operation of this driver: until the server is asked again, it may be anywhere.
     pub(crate) fn note_hole(&self) {
-        let mut cached = self.attr.lock();
-        self.room.hole_from(0);
-        cached.attr.blocks = 0;
-        cached.valid_until = Duration::ZERO;
-        self.note_freshness(&cached);
-        self.holes.store(cached.has_holes(), Ordering::Release);
+        self.change_cached(|cached| {
+            self.room.hole_from(0);
+            cached.attr.blocks = 0;
+            cached.valid_until = Duration::ZERO;
+        });
     }
 
     pub(crate) fn is_dir(&self) -> bool {

@@ -6,6 +6,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
+use crate::nanos::nanos;
+
 /// See the module. Nothing is known of a new one.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -34,13 +36,13 @@ impl Room {
 
     /// Whether it is time to ask the server: it is not asked again soon after it knew of a hole.
     pub(crate) fn may_look(&self, now: Duration) -> bool {
-        now.as_nanos() as u64 >= self.next_look.load(Ordering::Acquire)
+        nanos(now) >= self.next_look.load(Ordering::Acquire)
     }
 
     /// The server said that the first hole is at `end`, and it is not to be asked again before `next_look`. Nothing is learned
     /// if a hole was made since.
     pub(crate) fn found(&self, seen: HolesSeen, end: u64, next_look: Duration) {
-        self.next_look.store(next_look.as_nanos() as u64, Ordering::Release);
+        self.next_look.store(nanos(next_look), Ordering::Release);
         self.end.fetch_max(end, Ordering::AcqRel);
         if self.seen() != seen {
             self.end.store(0, Ordering::Release);

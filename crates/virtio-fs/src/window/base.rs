@@ -17,6 +17,7 @@ use super::late::LateMappings;
 use super::memory::WindowMemory;
 use super::pending::SetUp;
 use super::views::Views;
+use crate::nanos::nanos;
 use crate::rpc::Rpc;
 use crate::{DaxStatus, Error, Lock, Platform, WindowAccess};
 
@@ -177,7 +178,7 @@ impl<R: Lock> DaxWindow<R> {
 
     /// Takes note of what requests cost that took the place of a mapping, so that the guard weighs them against each other.
     pub(crate) fn note_request_cost(&self, took: Duration) {
-        self.with(|window| window.note_cost(false, took.as_nanos() as u64));
+        self.with(|window| window.note_cost(false, nanos(took)));
     }
 
     pub(super) fn platform(&self) -> &dyn Platform {

@@ -14,6 +14,7 @@ use super::memory::Span;
 use super::range_ref::RangeRef;
 use super::views::ViewId;
 use crate::Lock;
+use crate::caller::number_by_stack;
 
 /// A use of mapped bytes, given back when this is dropped.
 struct InUse<'h> {
@@ -81,11 +82,7 @@ impl<R: Lock> DaxWindow<R> {
     /// A number that seldom two have at the same time.
     #[inline]
     fn cpu(&self) -> usize {
-        self.platform().cpu().unwrap_or_else(|| {
-            let here = 0u8;
-            // Stacks are some pages apart.
-            (core::ptr::from_ref(&here).addr() >> 13).wrapping_mul(0x9e37_79b9) >> 7
-        })
+        self.platform().cpu().unwrap_or_else(number_by_stack)
     }
 
     /// A reference to the bytes of `request`, if they are mapped.

@@ -11,6 +11,7 @@ use super::DaxWindow;
 use super::pending::{FileId, MAX_ENTRIES};
 use super::range_ref::RangeRef;
 use crate::DaxStatus;
+use crate::nanos::nanos;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::mapping::Mapping;
 use crate::{Error, Lock};
@@ -56,7 +57,7 @@ impl<R: Lock> DaxWindow<R> {
         }
         if range.is_some() {
             let took = self.rpc.now().saturating_sub(started);
-            let each = took.as_nanos() as u64 / entries.len() as u64;
+            let each = nanos(took) / entries.len() as u64;
             self.with(|window| window.note_cost(true, each));
         }
         match first_error {
