@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::PAGE_SIZE;
+
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -110,6 +112,19 @@ impl FileRange {
         offset >= self.start && offset - self.start < self.len
     }
 
+    /// The whole pages that its bytes touch; empty if it has none.
+    #[must_use]
+    pub const fn pages(self) -> Self {
+        if self.is_empty() {
+            return self;
+        }
+        let end = match self.end().checked_next_multiple_of(PAGE_SIZE) {
+            Some(end) => end,
+            None => u64::MAX,
+        };
+        Self::between(self.start - self.start % PAGE_SIZE, end)
+    }
+
     /// The bytes that are in both; empty if there are none.
     #[must_use]
     pub fn intersect(self, other: Self) -> Self {
@@ -141,6 +156,16 @@ mod tests {
         assert_eq!(a.intersect(FileRange::ALL), a);
         assert!(a.contains(10) && a.contains(19) && !a.contains(20) && !a.contains(9));
         assert!(!FileRange::between(5, 3).contains(5));
+    }
+
+    #[test]
+    fn pages_are_whole_and_no_more_than_are_touched() {
+        let pages = |start, end| FileRange::between(start, end).pages();
+        assert_eq!(pages(1, 2), FileRange::between(0, PAGE_SIZE));
+        assert_eq!(pages(PAGE_SIZE, 2 * PAGE_SIZE), FileRange::between(PAGE_SIZE, 2 * PAGE_SIZE));
+        assert_eq!(pages(PAGE_SIZE - 1, PAGE_SIZE + 1), FileRange::between(0, 2 * PAGE_SIZE));
+        assert!(pages(5, 5).is_empty());
+        assert_eq!(FileRange::from(1).pages(), FileRange::ALL);
     }
 
     #[test]

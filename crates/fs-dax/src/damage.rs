@@ -52,8 +52,7 @@ impl<S: AsRef<[FileRange]> + AsMut<[FileRange]>> Damage<S> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let start = bytes.start() - bytes.start() % PAGE_SIZE;
-        let end = bytes.end().checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
+        let (start, end) = (bytes.pages().start(), bytes.pages().end());
         // Runs that overlap or touch become one with it.
         let first = self.runs().partition_point(|run| run.end() < start);
         let after = self.runs().partition_point(|run| run.start() <= end);

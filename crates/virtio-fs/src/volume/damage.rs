@@ -1,6 +1,6 @@
 //! Marking pages of a file as damaged: what else that changes.
 
-use fs_dax::{FileRange, PAGE_SIZE};
+use fs_dax::FileRange;
 
 use super::Volume;
 use super::inode::Inode;
@@ -19,9 +19,7 @@ impl<R: Lock> Volume<R> {
             return self.mark_failed(inode);
         }
         inode.commits.lock().failed(fuse_proto::Errno::EIO);
-        let start = bytes.start() & !(PAGE_SIZE - 1);
-        let end = bytes.end().checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
-        let pages = FileRange::between(start, end);
+        let pages = bytes.pages();
         let mapped = self.inodes.mapped();
         {
             // A fault that found the page whole does not install it.

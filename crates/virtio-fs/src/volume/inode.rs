@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
-use fs_dax::{EpochSeen, FailureState, FileKey, FileRange, Layout, MetadataChange, MetadataEpoch, PAGE_SIZE};
+use fs_dax::{EpochSeen, FailureState, FileKey, FileRange, Layout, MetadataChange, MetadataEpoch};
 use fuse_proto::{Attr, Entry, NodeId};
 use lock_api::Mutex;
 
@@ -383,7 +383,8 @@ impl<R: Lock> Inode<R> {
     /// the file they are all that there is.
     pub(crate) fn note_overwritten(&self, start: u64, end: u64) {
         if !self.damage.is_none() {
-            let end = if end >= self.size() { end.next_multiple_of(PAGE_SIZE) } else { end };
+            let bytes = FileRange::between(start, end);
+            let end = if end >= self.size() { bytes.pages().end() } else { end };
             self.damage.clear(FileRange::between(start, end));
         }
     }
