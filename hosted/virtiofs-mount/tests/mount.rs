@@ -213,6 +213,80 @@ fn extended_attributes_and_large_listings() {
 }
 
 #[test]
+fn locks_keep_others_out() {
+    let Some(mounted) = Mounted::new(&[]) else { return };
+    let open = || File::options().read(true).write(true).create(true).truncate(false).open(mounted.path("file"));
+    let (first, second) = (open().expect("it opens"), open().expect("it opens"));
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&first, exclusive).expect("nobody has it");
+    assert_eq!(rustix::fs::flock(&second, exclusive), Err(rustix::io::Errno::AGAIN));
+    rustix::fs::flock(&first, rustix::fs::FlockOperation::Unlock).expect("it has it");
+    rustix::fs::flock(&second, exclusive).expect("nobody has it any more");
+    drop(second);
+
+    // Record locks are a process's.
+    rustix::fs::fcntl_lock(&first, exclusive).expect("nobody has it");
+    assert_eq!(lock_in_another_process(&mounted), Some(1), "another process gets the lock");
+    drop(first);
+    assert_eq!(lock_in_another_process(&mounted), Some(0), "nobody has it any more");
+    mounted.end();
+}
+
+/// Names the file that [`a_lock_is_tried_by_another_process`] tries.
+const TRIED: &str = "VIRTIOFS_MOUNT_TRIED_LOCK";
+
+/// What a process ends with that tries a record lock: 0 if it gets it, 1 if somebody has it.
+fn lock_in_another_process(mounted: &Mounted) -> Option<i32> {
+    let mut command = Command::new(std::env::current_exe().expect("it has a name"));
+    command.args(["--exact", "a_lock_is_tried_by_another_process"]).env(TRIED, mounted.path("file"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("it runs").code()
+}
+
+/// That process. Started as a test, it has nothing to do.
+#[test]
+fn a_lock_is_tried_by_another_process() {
+    let Some(path) = std::env::var_os(TRIED) else { return };
+    let file = File::options().read(true).write(true).open(path).expect("it opens");
+    let result = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    std::process::exit(match result {
+        Ok(()) => 0,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => 1,
+        Err(_) => 2,
+    });
+}
+
+#[test]
+fn programs_run_from_the_mount() {
+    // The kernel maps what it runs.
+    for arguments in [&[][..], &["--direct-io"]] {
+        let Some(mounted) = Mounted::new(arguments) else { return };
+        fs::copy("/bin/echo", mounted.path("echo")).expect("it copies");
+        let output = Command::new(mounted.path("echo")).arg("word").output().expect("it runs");
+        assert_eq!(output.stdout, b"word\n", "{arguments:?}");
+        mounted.end();
+    }
+}
+
+#[test]
+fn nothing_is_kept_by_the_kernel_with_direct_access() {
+    let Some(mounted) = Mounted::new(&["--direct-io", "--timeout", "60"]) else { return };
+    fs::write(mounted.path("file"), [1; 8192]).expect("it writes");
+    let file = File::options().read(true).write(true).open(mounted.path("file")).expect("it opens");
+    let host = File::options().read(true).write(true).open(mounted.host("file")).expect("the host opens");
+    let mut found = [0; 100];
+    for round in 2..10 {
+        host.write_all_at(&[round; 100], 4000).expect("the host writes");
+        file.read_exact_at(&mut found, 4000).expect("it reads");
+        assert_eq!(found, [round; 100], "of before");
+        file.write_all_at(&[round + 100; 100], 4000).expect("it writes");
+        host.read_exact_at(&mut found, 4000).expect("the host reads");
+        assert_eq!(found, [round + 100; 100], "not yet there");
+    }
+    drop(file);
+    mounted.end();
+}
+
+#[test]
 fn statistics_are_printed_on_demand() {
     let Some(mounted) = Mounted::new(&[]) else { return };
     mounted.signal(Signal::USR1);
