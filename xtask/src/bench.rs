@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) use args::BenchArgs;
 use args::ENOUGH;
 use guest::Runner;
+pub(crate) use native::counts;
 use results::Samples;
 use std::{
     fs,

@@ -14,6 +14,7 @@ pub(crate) mod released;
 pub(crate) mod rust;
 mod sandbox;
 pub(crate) mod sources;
+pub(crate) mod valgrind;
 mod version;
 pub(crate) mod virtiofsd;
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench --native`: the driver in a process, next to the host's own calls on the same files.
 
 mod count;
+mod kept;
 mod report;
 mod table;
 mod values;
@@ -10,12 +11,15 @@ use crate::{
     peer::{self, Peer},
     process::{self, cargo, interrupt},
     progress::Step,
-    setup::Context,
+    setup::{
+        Context,
+        valgrind::{self, Valgrind},
+    },
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -56,6 +60,20 @@ pub(super) fn command(args: &BenchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Counts the instructions of each operation over the device in the process, by a programme that is built already. Returns how
+/// many operations there are, and a sentence for each that takes more than it took.
+///
+/// # Errors
+/// When one cannot be counted.
+pub(crate) fn counts(context: &Context, valgrind: &Valgrind) -> Result<(usize, Vec<String>)> {
+    let mut values = Values::default();
+    let bench = Bench::new(context)?;
+    // Makes the files, which would take long while it is counted.
+    bench.run(Peer::Libkrun, "counted", Command::new(&bench.programme))?;
+    bench.count(Peer::Libkrun, valgrind, &mut values)?;
+    kept::judge(&values)
+}
+
 /// What it takes to measure.
 struct Bench<'a> {
     context: &'a Context,
@@ -68,6 +86,11 @@ impl<'a> Bench<'a> {
         let mut command = cargo::cargo(&context.paths);
         command.args(["build", "--release", "--locked", "--package", "native-bench"]);
         process::run(&mut command, BUILD_PATIENCE).context("native-bench cannot be built")?;
+        Self::new(context)
+    }
+
+    /// With a programme that is built already.
+    fn new(context: &'a Context) -> Result<Self> {
         let folder = context.paths.target.join("bench-native");
         fs::create_dir_all(folder.join("share")).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Self { context, programme: context.paths.target.join("release/native-bench"), folder })
@@ -86,9 +109,12 @@ impl<'a> Bench<'a> {
         }
         if peer.is_local() {
             step.at(format!("{}, instructions", peer.name()));
-            match process::in_path("valgrind") {
-                Some(valgrind) => self.count(peer, &valgrind, &mut values)?,
-                None => println!("Instructions are not counted: there is no valgrind in PATH."),
+            match valgrind::ensure(self.context) {
+                Ok(valgrind) => self.count(peer, &valgrind, &mut values)?,
+                Err(error) => {
+                    interrupt::check()?;
+                    println!("Instructions are not counted: {error:#}.");
+                }
             }
         }
         step.done(&format!("Measured {}", peer.name()));
@@ -114,9 +140,9 @@ impl<'a> Bench<'a> {
     }
 
     /// Adds numbers of instructions, and of locked ones, an operation.
-    fn count(&self, peer: Peer, valgrind: &Path, values: &mut Values) -> Result<()> {
+    fn count(&self, peer: Peer, valgrind: &Valgrind, values: &mut Values) -> Result<()> {
         let folder = tempfile::tempdir_in(&self.folder).context("no folder for counts")?;
-        let mut command = Command::new(valgrind);
+        let mut command = valgrind.command();
         command.args(count::arguments(folder.path())).arg(&self.programme);
         let output = self.run(peer, "counted", command)?;
         let mut times = Values::default();

@@ -3,12 +3,12 @@
 use super::runner::Bench;
 use std::process::Command;
 
-/// The driver, whose tests of stack and memory are optimised, and the device that attacks it.
-const PACKAGES: [&str; 4] = ["--package", "virtio-fs", "--package", "attack-device"];
+/// The driver, whose tests of stack and memory are optimised, the device that attacks it, and what its instructions are counted in.
+const PACKAGES: [&str; 6] = ["--package", "virtio-fs", "--package", "attack-device", "--package", "native-bench"];
 /// What is built of the driver's tests.
 const TESTS: [&str; 2] = ["--test", "peers"];
 
-/// Builds the attack, and the tests with it.
+/// Builds the attack, what is counted, and the tests with them.
 pub(super) fn driver(bench: &Bench) -> Command {
     let mut command = bench.cargo(["build", "--release", "--locked", "--bins"]);
     command.args(PACKAGES).args(TESTS);

@@ -5,9 +5,9 @@ use super::{
     runner::{Bench, Done},
 };
 use crate::{
-    process::{self, cargo},
+    process::{self, cargo, interrupt},
     qemu_test::Tally,
-    setup::{build, rust},
+    setup::{build, rust, valgrind},
     workspace,
 };
 use anyhow::{Context, Result, bail};
@@ -81,7 +81,7 @@ const WIRE: (&str, &str) = ("fuse-proto", "s390x-unknown-linux-gnu");
 const WIRE_TESTS: [&str; 7] = ["--lib", "--test", "fixture", "--test", "replies", "--test", "own_operation"];
 
 /// All steps, the quick ones first; the boots as early as can be, since the others run beside them.
-pub(super) const STEPS: [Step; 16] = [
+pub(super) const STEPS: [Step; 17] = [
     Step::check(
         "structure",
         "no circle between files, no arrow upwards, no long function without its reason, nothing unused in a manifest",
@@ -117,6 +117,7 @@ pub(super) const STEPS: [Step; 16] = [
         "a hostile guest against the daemon, a hostile device against the driver, a few seconds each",
         attacks::step,
     ),
+    Step::check("counts", "no operation of the driver takes more instructions than it took, by callgrind", counts),
     Step {
         name: "bench",
         about: "every benchmark measures something, once; what no clock measures keeps its limit",
@@ -291,6 +292,26 @@ fn miri(bench: &mut Bench) -> Result<Done> {
         tally = tally.plus(bench.count(command)?);
     }
     Ok(Done::Ran(tally))
+}
+
+/// What an operation costs in instructions is the same on a busy machine.
+fn counts(bench: &mut Bench) -> Result<Done> {
+    let valgrind = match valgrind::ensure(&bench.context) {
+        Ok(valgrind) => valgrind,
+        Err(error) => {
+            interrupt::check()?;
+            return Ok(Done::Skipped(format!("{error:#}")));
+        }
+    };
+    let built = bench.check(optimised::driver(bench))?;
+    if built.failed != 0 {
+        return Ok(Done::Ran(built));
+    }
+    let (operations, dearer) = crate::bench::counts(&bench.context, &valgrind)?;
+    for sentence in &dearer {
+        println!("{sentence}");
+    }
+    Ok(Done::Ran(Tally { passed: operations.saturating_sub(dearer.len()), failed: dearer.len(), ..Tally::default() }))
 }
 
 fn bench_once(bench: &mut Bench) -> Result<Done> {
