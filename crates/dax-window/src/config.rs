@@ -12,7 +12,7 @@ pub const MIN_RANGE_SHIFT: u32 = fs_dax::RANGE_SIZE.trailing_zeros();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
     /// The new mapping takes the old one's place: evicting needs no request of its own, and a range of which the state is
-    /// unknown can be mapped over.
+    /// unknown can be mapped over. What is longer than the new mapping is removed first, since the host would keep the rest.
     Replace,
     /// The request is refused: the old mapping must be removed first, and a range of which the state is unknown stays out of
     /// use until an exact removal of it succeeds.

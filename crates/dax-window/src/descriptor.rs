@@ -65,6 +65,9 @@ pub(crate) mod flag {
     /// Of a mapped range: it was not removed when it should have been, since the embedder has pages of it pinned. The bit is
     /// that of [`UNCLEAN`], which is a free range's.
     pub(crate) const PINNED: u16 = UNCLEAN;
+    /// Of a range that is mapped, widened, removed or suspect: the host may have mapped more of it than can be used, so that all
+    /// of it is removed. The bit is that of [`MIXED`], which is a retired range's.
+    pub(crate) const LONGER: u16 = MIXED;
     /// Set up by a short access that was not part of a sequential run: its yield is what the guard watches.
     pub(crate) const RANDOM: u16 = 1 << 9;
 }

@@ -24,7 +24,7 @@ pub enum Outcome {
 pub enum SetupKind {
     /// Into a range that has no mapping.
     New,
-    /// Over a mapping that is not used any more, on a host that replaces.
+    /// Over a mapping that is not used any more and not longer, on a host that replaces.
     Replace,
     /// Over this chunk's own mapping, to make it writable or longer.
     Upgrade,
@@ -88,8 +88,8 @@ pub struct SetupTicket {
     pub(crate) writable: bool,
     /// One bit for each entry that was not reported yet.
     pending: u16,
-    /// One bit for each entry that takes the place of another mapping.
-    replaces: u16,
+    /// How much is mapped, in units of [`crate::PAGE_SIZE`], where an entry takes the place of another mapping, and else 0.
+    replaced: [u32; MAX_AHEAD + 1],
     /// How much the only entry is to be widened to in units of [`crate::PAGE_SIZE`], or 0 when there is no mapping yet.
     pub(crate) widened: u32,
     /// The access that the first entry is for, or `None` when all are read-ahead.
@@ -110,14 +110,15 @@ impl SetupTicket {
     /// A ticket without entries. All that are added are writable, or none is.
     #[inline]
     pub(crate) fn new(claim: Claim, file: FileKey, wanted: Option<Wanted>, writable: bool) -> Self {
-        Self { claim, file, ranges: [0; MAX_AHEAD + 1], len: 0, writable, pending: 0, replaces: 0, widened: 0, wanted }
+        let none = [0; MAX_AHEAD + 1];
+        Self { claim, file, ranges: none, len: 0, writable, pending: 0, replaced: none, widened: 0, wanted }
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, range: u32, replaces: bool) {
+    pub(crate) fn push(&mut self, range: u32, replaced: u32) {
         self.ranges[usize::from(self.len)] = range;
         self.pending |= 1 << self.len;
-        self.replaces |= u16::from(replaces) << self.len;
+        self.replaced[usize::from(self.len)] = replaced;
         self.len += 1;
     }
 
@@ -141,11 +142,16 @@ impl SetupTicket {
     }
 
     pub(crate) fn kind(&self, entry: usize) -> SetupKind {
-        match self.replaces & (1 << entry) {
+        match self.replaced(entry) {
             0 if self.widened > 0 => SetupKind::Upgrade,
             0 => SetupKind::New,
             _ => SetupKind::Replace,
         }
+    }
+
+    /// How much of an entry's range was mapped, in units of [`crate::PAGE_SIZE`], by what it takes the place of.
+    pub(crate) fn replaced(&self, entry: usize) -> u32 {
+        self.replaced.get(entry).copied().unwrap_or(0)
     }
 
     /// The file that the mapped bytes belong to.
@@ -198,13 +204,15 @@ impl Late {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LateKind {
     Setup {
-        /// Over a mapping that was not used any more.
-        replaces: bool,
+        /// The length in pages of a mapping that was not used any more, which this one takes the place of; else 0.
+        replaced: u32,
     },
     Upgrade {
         /// The length in pages that was asked for.
         pages: u32,
         writable: bool,
+        /// Whether the host may have had more of the range before than was used.
+        longer: bool,
     },
     Removal,
 }
@@ -233,7 +241,8 @@ impl RemoveTicket {
     }
 
     /// Whether this is the second, exact attempt at a single range whose first removal or set-up went wrong: if this
-    /// fails too, the range is retired (on a host that replaces: mapped over).
+    /// fails too, the range is retired (on a host that replaces: mapped over, unless it is removed since it is too long for
+    /// that).
     pub fn is_retry(&self) -> bool {
         self.retry
     }
@@ -257,7 +266,7 @@ pub struct RemoveEntry {
     pub range: RangeIndex,
     /// `moffset` of `FUSE_REMOVEMAPPING`.
     pub window_offset: WindowOffset,
-    /// `len` of `FUSE_REMOVEMAPPING` in bytes: exactly what was mapped.
+    /// `len` of `FUSE_REMOVEMAPPING` in bytes: exactly what was mapped, or the most that may be where that is not known.
     pub len: u64,
     /// Whose bytes are there.
     pub file: FileKey,

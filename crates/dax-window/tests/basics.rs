@@ -8,6 +8,7 @@ use dax_window::{
 const MIB: u64 = 1 << 20;
 const END: u64 = 1 << 40;
 const A: FileKey = FileKey(1);
+const B: FileKey = FileKey(2);
 
 fn window(ranges: u64, host: HostRules) -> Window {
     let mut config = Config::new(ranges * 2 * MIB);
@@ -78,6 +79,67 @@ fn a_replacing_host_needs_no_removal() {
     assert_eq!(w.setup_entry(&ticket, 0).unwrap().kind, SetupKind::Replace);
     let hold = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
     w.release(hold);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn a_longer_mapping_is_removed_before_a_shorter_one_takes_its_place() {
+    let mut w = window(2, HostRules::REPLACING);
+    for chunk in 0..2 {
+        let hold = map(&mut w, Request::read(A, chunk * 2 * MIB, 1, END));
+        w.release(hold);
+    }
+    let short = Request::read(B, 0, 1, MIB);
+    let Access::Evict(ticket) = w.access(&mut Stream::new(), &short) else { panic!("the rest of it stays mapped") };
+    let removed: Vec<u64> = w.remove_entries(&ticket).map(|entry| entry.len).collect();
+    assert_eq!(removed, [2 * MIB]);
+    w.complete_remove(ticket, Outcome::Done);
+    let hold = map(&mut w, short);
+    w.release(hold);
+    // What is as long, or longer, goes in its place.
+    for (n, end) in [(1, END), (2, MIB), (3, END), (4, MIB + MIB / 2)] {
+        let request = Request::read(FileKey(10 + n), 0, 1, end);
+        let Access::Setup(ticket) = w.access(&mut Stream::new(), &request) else { panic!("{n}") };
+        assert_eq!(w.setup_entry(&ticket, 0).unwrap().kind, SetupKind::Replace);
+        let hold = w.complete_setup(ticket, &[Outcome::Done]).unwrap().unwrap();
+        w.release(hold);
+    }
+    assert_eq!(w.stats().removals, 1);
+    w.check_invariants().unwrap();
+}
+
+#[test]
+fn what_a_refused_replacement_left_is_removed_exactly() {
+    let mut w = window(1, HostRules::REPLACING);
+    let hold = map(&mut w, Request::read(A, 0, 1, MIB));
+    w.release(hold);
+    let refused = |w: &mut Window, file, outcome| {
+        let request = Request::read(FileKey(file), 0, 1, END);
+        let Access::Setup(ticket) = w.access(&mut Stream::new(), &request) else { panic!("nothing is longer") };
+        assert_eq!(w.setup_entry(&ticket, 0).unwrap().kind, SetupKind::Replace);
+        assert_eq!(w.complete_setup(ticket, &[outcome]), Err(outcome));
+    };
+    refused(&mut w, 10, Outcome::Refused(5));
+    let short = Request::read(B, 0, 1, 4096);
+    let removal = |w: &mut Window| {
+        let Access::Evict(ticket) = w.access(&mut Stream::new(), &short) else { panic!("the rest of it stays") };
+        let entry = w.remove_entries(&ticket).next().unwrap();
+        (ticket, entry.len)
+    };
+    let (ticket, len) = removal(&mut w);
+    assert_eq!(len, MIB);
+    w.abort_remove(ticket, true);
+    let (ticket, len) = removal(&mut w);
+    assert_eq!(len, MIB);
+    w.complete_remove(ticket, Outcome::Done);
+    let hold = map(&mut w, short);
+    w.release(hold);
+    // Whether that one took its place is not known.
+    refused(&mut w, 11, Outcome::Unknown);
+    let (ticket, len) = removal(&mut w);
+    assert_eq!(len, 2 * MIB);
+    w.complete_remove(ticket, Outcome::Done);
+    assert_eq!(w.stats().free, 1);
     w.check_invariants().unwrap();
 }
 

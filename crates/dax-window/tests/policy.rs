@@ -701,9 +701,9 @@ fn what_a_failed_replacement_leaves_behind_is_removed_whole() {
         let mut window = Window::on_heap(plain(1, HostRules::REPLACING)).unwrap();
         let mut stream = Stream::new();
         touch(&mut window, &mut stream, &at(0));
-        // A file of one page is to take the place of a mapping of a whole range.
-        let Access::Setup(ticket) = window.access(&mut stream, &Request::read(B, 0, 4096, 4096)) else { panic!() };
-        assert_eq!(window.setup_entry(&ticket, 0).unwrap().len, 4096);
+        // Another file's is to take the place of a mapping of a whole range.
+        let Access::Setup(ticket) = window.access(&mut stream, &Request::read(B, 0, 4096, RANGE)) else { panic!() };
+        assert_eq!(window.setup_entry(&ticket, 0).unwrap().len, RANGE);
         match outcome {
             Some(outcome) => assert!(window.complete_setup(ticket, &[outcome]).is_err()),
             None => drop(ticket),

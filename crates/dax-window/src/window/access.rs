@@ -8,7 +8,7 @@ use crate::descriptor::{NIL, State, flag};
 use crate::entry::Uses;
 use crate::guard::Guard;
 use crate::stream::{Step, Stream};
-use crate::ticket::{SetupKind, SetupTicket, Wanted};
+use crate::ticket::{SetupTicket, Wanted};
 use crate::units::MAX_AHEAD;
 use crate::units::{FileOffset, RangeIndex, WindowOffset};
 use fs_dax::{FileKey, PAGE_SIZE};
@@ -222,7 +222,7 @@ impl Window {
         self.set_state(i, State::Upgrading);
         let len = self.chunk_len(req, cut.chunk).max(self.mapped_len(i));
         ticket.widened = (len / PAGE_SIZE) as u32;
-        self.add_entry(&mut ticket, i, false);
+        self.add_entry(&mut ticket, i, 0);
         self.stats.upgrades += 1;
         Access::Setup(ticket)
     }
@@ -254,7 +254,7 @@ impl Window {
         let Some(mut claim) = self.claim(SlotUse::Setup) else {
             return Access::Wait(self.wait(WaitReason::Tickets));
         };
-        let Some((i, kind)) = self.take_range() else {
+        let Some((i, replaced)) = self.take_range(self.chunk_len(req, cut.chunk)) else {
             self.close(&mut claim);
             return self.make_room(req, 1 + ahead);
         };
@@ -262,7 +262,7 @@ impl Window {
         // Made where it will be returned, since it is large.
         let mut answer = Access::Setup(SetupTicket::new(claim, req.file, Some(wanted), req.wants_writable()));
         if let Access::Setup(ticket) = &mut answer {
-            self.begin_setup(ticket, i, req, (cut.chunk, stream.hint), kind);
+            self.begin_setup(ticket, i, req, (cut.chunk, stream.hint), replaced);
             if random {
                 self.descriptors[i as usize].set(flag::RANDOM);
             }
@@ -313,7 +313,8 @@ impl Window {
         let mut near = stream.hint;
         for n in 1..=most {
             let Some(chunk) = stream.nth(n) else { break };
-            if self.chunk_len(req, chunk) == 0 || self.freezes.covers(req.file, chunk) {
+            let len = self.chunk_len(req, chunk);
+            if len == 0 || self.freezes.covers(req.file, chunk) {
                 break;
             }
             let there = self.index.find(&self.entries, req.file.0, chunk);
@@ -321,23 +322,24 @@ impl Window {
                 near = there;
                 continue;
             }
-            let Some((i, kind)) = self.take_range() else { break };
-            self.begin_setup(ticket, i, req, (chunk, near), kind);
+            let Some((i, replaced)) = self.take_range(len) else { break };
+            self.begin_setup(ticket, i, req, (chunk, near), replaced);
             near = i;
             self.descriptors[i as usize].set(flag::AHEAD);
             self.stats.ahead_issued += 1;
         }
     }
 
+    /// Starts setting up range `i`, in no list and without a key, for a chunk that may follow on that of range `near`, over a
+    /// mapping of `replaced` pages if that is not 0.
     #[inline]
-    /// Starts setting up range `i`, in no list and without a key, for a chunk that may follow on that of range `near`.
     fn begin_setup(
         &mut self,
         ticket: &mut SetupTicket,
         i: u32,
         req: &Request,
         (chunk, near): (u64, u32),
-        kind: SetupKind,
+        replaced: u32,
     ) {
         self.set_state(i, State::SettingUp);
         let newest_first = self.placement.place_newest_first();
@@ -347,16 +349,16 @@ impl Window {
         self.entries[i as usize].set_uses(Uses::default());
         self.entries[i as usize].set_pages((len / PAGE_SIZE) as u32);
         self.enter(i, req.file.0, chunk, near);
-        self.add_entry(ticket, i, kind == SetupKind::Replace);
+        self.add_entry(ticket, i, replaced);
         self.demand.setup(self.accesses());
     }
 
     #[inline]
-    fn add_entry(&mut self, ticket: &mut SetupTicket, i: u32, replaces: bool) {
+    fn add_entry(&mut self, ticket: &mut SetupTicket, i: u32, replaced: u32) {
         self.slots[usize::from(ticket.claim.slot)].list.push_back(&mut self.descriptors, i);
-        ticket.push(i, replaces);
+        ticket.push(i, replaced);
         self.stats.setups += 1;
-        self.stats.replacements += u64::from(replaces);
+        self.stats.replacements += u64::from(replaced > 0);
     }
 
     /// How many bytes of a chunk can be mapped: whole pages.

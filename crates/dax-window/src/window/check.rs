@@ -48,6 +48,10 @@ impl Window {
             let entry = &self.entries[i as usize];
             ensure(!usable || entry.pages() > 0, "a usable range has a length")?;
             ensure(
+                node.state != State::Free || node.has(flag::UNCLEAN) == (entry.pages() > 0),
+                "of a free range it is known how much the host may have mapped",
+            )?;
+            ensure(
                 !entry.is_open() || node.state == State::Mapped && node.has(flag::KEYED) && !node.has(flag::AHEAD),
                 "only a mapped range is entered without the lock",
             )?;

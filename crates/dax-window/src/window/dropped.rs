@@ -3,6 +3,7 @@
 use super::{SlotUse, Window};
 use crate::config::Upgrade;
 use crate::descriptor::{State, flag};
+use fs_dax::PAGE_SIZE;
 
 impl Window {
     #[inline]
@@ -38,13 +39,14 @@ impl Window {
         while let Some(i) = self.slots[usize::from(slot)].list.pop_front(&mut self.descriptors) {
             self.stats.setups_unknown += 1;
             let upgrading = self.descriptors[i as usize].state == State::Upgrading;
+            if upgrading {
+                // How far it was to be widened went with the ticket.
+                self.may_be_longer(i, (self.range_size() / PAGE_SIZE) as u32);
+            }
             if upgrading && self.config.host.upgrade == Upgrade::Atomic {
                 self.set_state(i, State::Mapped);
                 self.settle(i);
             } else {
-                if !upgrading {
-                    self.forget_length(i);
-                }
                 self.doubt(i);
             }
         }

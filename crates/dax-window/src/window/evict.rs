@@ -7,7 +7,8 @@ use crate::config::Overlap;
 use crate::descriptor::{NIL, State, flag};
 use crate::entry::Uses;
 use crate::slots::SLOTS;
-use crate::ticket::{RemoveTicket, SetupKind};
+use crate::ticket::RemoveTicket;
+use fs_dax::PAGE_SIZE;
 
 /// How many recently visited ranges the hand may pass over in one call before it takes the next one regardless.
 const MAX_SPARED: u32 = 64;
@@ -37,26 +38,31 @@ impl Window {
         self.free_len() == 0 && self.queue.head == NIL && self.newcomers.head == NIL
     }
 
-    /// A range for a new mapping: a free one, or one that can be mapped over.
-    pub(super) fn take_range(&mut self) -> Option<(u32, SetupKind)> {
+    /// A range for a new mapping of so many bytes, and how many pages of it are mapped: a free one, or one that can be mapped
+    /// over. Of a mapping that is longer the host would keep the rest.
+    pub(super) fn take_range(&mut self, len: u64) -> Option<(u32, u32)> {
         if let Some(i) = self.free.pop_front(&mut self.descriptors) {
-            return Some((i, SetupKind::New));
-        }
-        if let Some(i) = self.unclean.pop_front(&mut self.descriptors) {
-            return Some((i, SetupKind::Replace));
+            return Some((i, 0));
         }
         if self.config.host.overlap != Overlap::Replace {
             return None;
         }
+        let unclean = self.unclean.head;
+        if unclean != NIL && self.mapped_len(unclean) <= len {
+            self.unclean.unlink(&mut self.descriptors, unclean);
+            return Some((unclean, self.entries[unclean as usize].pages()));
+        }
         let i = self.peek_victim()?;
-        if self.descriptors[i as usize].has(flag::DIRTY | flag::INSTALLED | flag::DOOMED | flag::PINNED) {
+        let kept = flag::DIRTY | flag::INSTALLED | flag::DOOMED | flag::PINNED;
+        if self.descriptors[i as usize].has(kept) || self.reach(i) > len {
             return None;
         }
+        let replaced = (self.reach(i) / PAGE_SIZE) as u32;
         self.park(i);
         self.count_eviction(i);
         self.leave(i);
         self.count_wasted(i);
-        Some((i, SetupKind::Replace))
+        Some((i, replaced))
     }
 
     /// Nothing is free: removals, or why there are none.
@@ -66,8 +72,10 @@ impl Window {
         if let Some(ticket) = self.victims_ticket(wanted + target) {
             return Access::Evict(ticket);
         }
-        if self.suspects.head != NIL {
-            return self.retry_suspect(self.suspects.head);
+        // What is free but unclean is mapped further than is wanted now.
+        let doubtful = if self.suspects.head != NIL { self.suspects.head } else { self.unclean.head };
+        if doubtful != NIL {
+            return self.retry_suspect(doubtful);
         }
         if self.counts[State::Removing as usize] > 0 {
             return Access::Wait(self.wait(WaitReason::Removal));

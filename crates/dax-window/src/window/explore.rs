@@ -18,8 +18,8 @@ use crate::descriptor::Descriptor;
 use crate::shared::SharedRef;
 use crate::ticket::Claim;
 use crate::{
-    Config, EventSeq, FileKey, FileRange, HostRules, InvalidateKind, Outcome, Overlap, Purpose, Request, Stream,
-    Upgrade,
+    Config, EventSeq, FileKey, FileOffset, FileRange, HostRules, InvalidateKind, Outcome, Overlap, Purpose, Request,
+    Stream, Upgrade,
 };
 
 #[path = "../../tests/support/rig.rs"]
@@ -38,6 +38,8 @@ enum Action {
         chunk: u64,
         write: bool,
     },
+    /// Chunk 0, of which half a range can be mapped now.
+    MapHalf,
     Fault {
         write: bool,
     },
@@ -132,9 +134,10 @@ impl Clone for Rig {
     }
 }
 
-/// A request for 8 bytes of a chunk of the file.
+/// A request for 8 bytes of a chunk of the file. Of chunk 1 half a range can be mapped.
 fn request(chunk: u64, write: bool) -> Request {
-    let (file, offset, end) = (FileKey(1), chunk * RANGE, 16 * RANGE);
+    let (file, offset) = (FileKey(1), chunk * RANGE);
+    let end = if chunk == 1 { RANGE + RANGE / 2 } else { 16 * RANGE };
     if write { Request::write(file, offset, 8, end) } else { Request::read(file, offset, 8, end) }
 }
 
@@ -233,9 +236,11 @@ impl World {
             rig.streams[c] = Stream::new();
             rig.access(c, request(chunk, write).purpose(purpose));
         };
+        let half = Request { mappable_end: FileOffset(RANGE / 2), ..request(0, false).purpose(Purpose::Map) };
         match action {
             Action::Copy { chunk, write } => ask(rig, chunk, write, Purpose::Copy),
             Action::Map { chunk, write } => ask(rig, chunk, write, Purpose::Map),
+            Action::MapHalf => rig.access(c, half),
             Action::Fault { write } => ask(rig, 0, write, Purpose::Fault),
             Action::Use { write } => {
                 if !rig.enter(c, request(0, write)) {
@@ -456,6 +461,7 @@ fn two_callers_do_anything() {
         WRITE,
         Action::Map { chunk: 1, write: false },
         Action::Copy { chunk: 2, write: true },
+        Action::MapHalf,
         Action::Fault { write: true },
         Action::Use { write: false },
         Action::Use { write: true },

@@ -15,9 +15,12 @@ impl Window {
             return None;
         }
         let kind = match ticket.kind(entry) {
-            SetupKind::Upgrade => LateKind::Upgrade { pages: ticket.widened, writable: ticket.writable },
-            SetupKind::New => LateKind::Setup { replaces: false },
-            SetupKind::Replace => LateKind::Setup { replaces: true },
+            SetupKind::Upgrade => LateKind::Upgrade {
+                pages: ticket.widened,
+                writable: ticket.writable,
+                longer: self.descriptors[i as usize].has(flag::LONGER),
+            },
+            SetupKind::New | SetupKind::Replace => LateKind::Setup { replaced: ticket.replaced(entry) },
         };
         self.report_setup(ticket, entry, Outcome::Lost);
         self.await_answer(i);
@@ -75,7 +78,6 @@ impl Window {
             match node.state {
                 State::Retired if node.has(flag::MIXED) => {
                     node.clear(flag::MIXED);
-                    self.forget_length(i);
                     self.quarantine(i);
                 }
                 State::Retired => self.late_retired(i, late.kind, outcome),
@@ -83,9 +85,14 @@ impl Window {
                 State::Removing => node.set(flag::ANSWERED),
                 State::Mapped | State::Upgrading | State::Suspect => {
                     node.clear(flag::DOOMED);
-                    if let (LateKind::Upgrade { pages, writable }, Outcome::Done) = (late.kind, outcome) {
-                        self.entries[i as usize].set_pages(pages);
-                        node.set(if writable { flag::WRITABLE } else { 0 });
+                    if let LateKind::Upgrade { pages, writable, longer } = late.kind
+                        && outcome != Outcome::Unknown
+                    {
+                        node.clear(if longer { 0 } else { flag::LONGER });
+                        if outcome == Outcome::Done {
+                            self.entries[i as usize].set_pages(pages);
+                            node.set(if writable { flag::WRITABLE } else { 0 });
+                        }
                     }
                 }
                 // No range is used again while its answer is awaited.
@@ -109,16 +116,9 @@ impl Window {
                 self.stats.removals += 1;
                 self.free_range(i, false);
             }
-            (LateKind::Setup { replaces }, Outcome::Refused(_)) => {
-                self.forget_length(i);
-                self.free_range(i, replaces);
-            }
-            (LateKind::Removal, _) => self.quarantine(i),
+            (LateKind::Setup { replaced }, Outcome::Refused(_)) => self.unchanged(i, replaced),
             // What was mapped may have been cut or forgotten since: it is removed, not used.
-            (LateKind::Setup { .. } | LateKind::Upgrade { .. }, _) => {
-                self.forget_length(i);
-                self.quarantine(i);
-            }
+            _ => self.quarantine(i),
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Window {
     pub(super) index: Index,
     pub(super) tree: Tree,
     pub(super) free: List,
-    /// Free, but the host may still have a mapping there, which the next one replaces.
+    /// Free, but the host may still have a mapping there, which the next one replaces that is as long.
     pub(super) unclean: List,
     /// The eviction queue: mapped ranges, oldest first. One that is referenced leaves it when the eviction meets it.
     pub(super) queue: List,
@@ -402,7 +402,8 @@ impl Window {
         }
     }
 
-    /// Frees a range that is in no list; `unclean` when the host may still have a mapping there that can be replaced.
+    /// Frees a range that is in no list; `unclean` when the host may still have a mapping there that can be replaced, which is
+    /// no longer than the range's length says.
     pub(super) fn free_range(&mut self, i: u32, unclean: bool) {
         self.leave(i);
         self.count_wasted(i);
@@ -412,6 +413,7 @@ impl Window {
             }
             return self.quarantine(i);
         }
+        self.settle_reach(i);
         self.set_state(i, State::Free);
         let node = &mut self.descriptors[i as usize];
         node.flags = 0;
@@ -419,6 +421,7 @@ impl Window {
             node.set(flag::UNCLEAN);
             self.unclean.push_back(&mut self.descriptors, i);
         } else {
+            self.entries[i as usize].set_pages(0);
             self.free.push_back(&mut self.descriptors, i);
         }
     }
@@ -426,6 +429,7 @@ impl Window {
     /// Takes a range that is in no list out of use, for good unless an answer is awaited that says what became of it.
     pub(super) fn retire(&mut self, i: u32) {
         self.leave(i);
+        self.settle_reach(i);
         self.set_state(i, State::Retired);
         self.descriptors[i as usize].flags &= flag::LOST | flag::LOST_TWO | flag::MIXED;
     }
@@ -550,11 +554,16 @@ impl Window {
         self.suspects.push_back(&mut self.descriptors, i);
     }
 
-    /// A set-up did not succeed for certain. On a host that replaces, what is there now may be longer: a mapping that
-    /// was to be replaced.
-    pub(super) fn forget_length(&mut self, i: u32) {
-        if self.config.host.overlap == Overlap::Replace {
-            self.entries[i as usize].set_pages(0);
+    /// How many bytes of a range in use the host may have mapped.
+    pub(super) fn reach(&self, i: u32) -> u64 {
+        if self.descriptors[i as usize].has(flag::LONGER) { self.range_size() } else { self.mapped_len(i) }
+    }
+
+    /// Makes the length of a range that goes out of use that of what the host may have mapped.
+    fn settle_reach(&mut self, i: u32) {
+        if self.descriptors[i as usize].has(flag::LONGER) {
+            self.descriptors[i as usize].clear(flag::LONGER);
+            self.entries[i as usize].set_pages((self.range_size() / PAGE_SIZE) as u32);
         }
     }
 

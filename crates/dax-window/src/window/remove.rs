@@ -15,12 +15,10 @@ impl Window {
         }
         let i = self.next_in_slot(ticket.claim.slot, cursor)?;
         let node = &self.descriptors[i as usize];
-        let len = self.mapped_len(i);
         Some(RemoveEntry {
             range: RangeIndex(i),
             window_offset: self.window_offset(i),
-            // Of what a host that replaces may still have, nobody kept the length.
-            len: if len == 0 { self.range_size() } else { len },
+            len: self.reach(i),
             file: self.file(i),
             file_offset: self.file_offset(i),
             installed: node.has(flag::INSTALLED),
@@ -72,8 +70,8 @@ impl Window {
                 Outcome::Refused(_) | Outcome::Unknown => {
                     self.stats.removals_failed += 1;
                     let strict = self.config.host.overlap == Overlap::Refuse;
-                    let last =
-                        (ticket.retry && strict) || (self.draining && !self.descriptors[i as usize].has(flag::IN_TREE));
+                    let in_tree = self.descriptors[i as usize].has(flag::IN_TREE);
+                    let last = (ticket.retry && strict) || ((ticket.retry || self.draining) && !in_tree);
                     if last {
                         self.retire(i);
                     } else {
@@ -179,11 +177,13 @@ impl Window {
         }
     }
 
-    /// A ticket for the exact removal of one suspect range.
+    /// A ticket for the exact removal of one suspect range, or of one that is free but unclean.
     pub(super) fn suspect_ticket(&mut self, i: u32) -> Option<RemoveTicket> {
         let claim = self.claim(SlotUse::Remove)?;
         let mut ticket = RemoveTicket { claim, len: 0, retry: true };
-        self.suspects.unlink(&mut self.descriptors, i);
+        let suspect = self.descriptors[i as usize].state == State::Suspect;
+        let list = if suspect { &mut self.suspects } else { &mut self.unclean };
+        list.unlink(&mut self.descriptors, i);
         self.add_removal(&mut ticket, i);
         self.stats.batches += 1;
         Some(ticket)

@@ -4,7 +4,7 @@ use super::Window;
 use crate::access::RangeRef;
 use crate::config::Upgrade;
 use crate::descriptor::{State, flag};
-use crate::ticket::{Outcome, SetupEntry, SetupKind, SetupTicket};
+use crate::ticket::{Outcome, SetupEntry, SetupTicket};
 use crate::units::RangeIndex;
 use fs_dax::PAGE_SIZE;
 
@@ -102,12 +102,11 @@ impl Window {
                 self.stats.setups_refused += 1;
                 let file = self.file(i).0;
                 self.refusals.note(file, ticket.writable);
-                self.forget_length(i);
-                self.free_range(i, ticket.kind(entry) == SetupKind::Replace);
+                self.unchanged(i, ticket.replaced(entry));
             }
             Outcome::Unknown => {
+                // No shorter than what was there.
                 self.stats.setups_unknown += 1;
-                self.forget_length(i);
                 self.quarantine(i);
             }
             Outcome::Lost => {
@@ -116,6 +115,12 @@ impl Window {
             }
         }
         false
+    }
+
+    /// A set-up was refused: frees its range, in no list, where the host has so many pages mapped as before.
+    pub(super) fn unchanged(&mut self, i: u32, replaced: u32) {
+        self.entries[i as usize].set_pages(replaced);
+        self.free_range(i, replaced > 0);
     }
 
     fn upgraded(&mut self, ticket: &SetupTicket, i: u32, outcome: Outcome) -> bool {
@@ -132,7 +137,10 @@ impl Window {
                 let file = self.file(i).0;
                 self.refusals.note(file, ticket.writable);
             }
-            Outcome::Unknown | Outcome::Lost => self.stats.setups_unknown += 1,
+            Outcome::Unknown | Outcome::Lost => {
+                self.stats.setups_unknown += 1;
+                self.may_be_longer(i, ticket.widened);
+            }
         }
         if intact {
             self.set_state(i, State::Mapped);
@@ -148,6 +156,13 @@ impl Window {
             self.retire(i);
         }
         false
+    }
+
+    /// The host may have mapped so many pages of a range of which fewer can be used.
+    pub(super) fn may_be_longer(&mut self, i: u32, pages: u32) {
+        if pages > self.entries[i as usize].pages() {
+            self.descriptors[i as usize].set(flag::LONGER);
+        }
     }
 
     /// The mapping is there.

@@ -26,6 +26,36 @@ pub(crate) struct HostMap {
     pub(crate) writable: bool,
 }
 
+/// What the host has in one range of the window, page by page: where each mapping still is, from and to, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct HostRange(Vec<(u64, u64, HostMap)>);
+
+impl HostRange {
+    /// Maps from the start of the range on. Of what is there, the rest stays.
+    fn map(&mut self, map: HostMap) {
+        self.unmap(map.len);
+        self.0.insert(0, (0, map.len, map));
+    }
+
+    /// Unmaps from the start of the range to `len`.
+    fn unmap(&mut self, len: u64) {
+        self.0.retain(|(_, end, _)| *end > len);
+        for (start, ..) in &mut self.0 {
+            *start = len.max(*start);
+        }
+    }
+
+    /// How far there is something mapped.
+    fn reach(&self) -> u64 {
+        self.0.last().map_or(0, |(_, end, _)| *end)
+    }
+
+    /// The mapping at the start of the range.
+    fn first(&self) -> Option<HostMap> {
+        self.0.first().filter(|(start, ..)| *start == 0).map(|(.., map)| *map)
+    }
+}
+
 /// What the books say of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Book {
@@ -59,6 +89,8 @@ pub(crate) struct Cell {
     pub(crate) aside: bool,
     /// The embedder has pages of it pinned, said the last attempt at its removal.
     pub(crate) pinned: bool,
+    /// The host may have made the mapping longer.
+    pub(crate) longer: bool,
 }
 
 #[derive(Debug)]
@@ -98,11 +130,13 @@ pub(crate) struct SetupOut {
 #[derive(Debug)]
 pub(crate) struct LateOut {
     late: Late,
-    /// Its ranges, and whether the host has carried it out there.
-    ranges: Vec<(usize, bool)>,
+    /// Its ranges, whether the host has carried it out there, and for how many bytes.
+    ranges: Vec<(usize, bool, u64)>,
     /// What it maps, unless it is a removal.
     map: Option<HostMap>,
     upgrade: bool,
+    /// Whether the mapping that is to be widened may have been longer before.
+    longer: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +145,7 @@ pub(crate) struct Rig {
     pub(crate) hits: Hits,
     pub(crate) uses: Vec<Used>,
     pub(crate) rules: HostRules,
-    pub(crate) host: Vec<Option<HostMap>>,
+    pub(crate) host: Vec<HostRange>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) holds: Vec<Held>,
@@ -153,6 +187,7 @@ impl Rig {
             mixed: false,
             aside: false,
             pinned: false,
+            longer: false,
         };
         Self {
             rules: config.host,
@@ -160,7 +195,7 @@ impl Rig {
             uses: Vec::new(),
             cleared: Vec::new(),
             window,
-            host: vec![None; n],
+            host: vec![HostRange::default(); n],
             cells: vec![cell; n],
             streams: vec![Stream::new(); callers],
             holds: Vec::new(),
@@ -349,7 +384,7 @@ impl Rig {
         assert_eq!(Some(range), self.find(file, chunk), "not the range that newcomers get");
         let cell = &self.cells[range];
         assert_eq!(cell.book, Book::Mapped);
-        let host = self.host[range].expect("something is mapped there");
+        let host = self.host[range].first().expect("something is mapped there");
         assert_eq!((host.file, host.chunk), (file, chunk));
         assert!(within + it.len() <= cell.map.len && cell.map.len <= host.len);
         let write = req.intent == Intent::Write;
@@ -418,9 +453,10 @@ impl Rig {
                 assert!(entry.len == RANGE.min(end - chunk * RANGE));
                 assert_eq!(self.find(map.file, chunk), None, "a second set-up of one chunk");
                 match entry.kind {
-                    SetupKind::New => assert_eq!((self.cells[i].book, self.host[i]), (Book::Free, None)),
+                    SetupKind::New => assert_eq!((self.cells[i].book, self.host[i].reach()), (Book::Free, 0)),
                     _ => {
                         assert!(self.replaces());
+                        assert!(entry.len >= self.host[i].reach(), "the rest of a longer mapping stays");
                         let idle = self.can_be_evicted(i) && !self.cells[i].dirty && !self.cells[i].installed;
                         assert!(self.cells[i].book == Book::Free || idle, "mapped over what is in use");
                     }
@@ -439,6 +475,7 @@ impl Rig {
                     mixed: false,
                     aside: false,
                     pinned: false,
+                    longer: false,
                 };
                 self.sent[i].0 += 1;
             }
@@ -452,9 +489,11 @@ impl Rig {
         assert!(!entries.is_empty() && entries.len() <= self.window.config().max_batch);
         let distinct: BTreeSet<u32> = entries.iter().map(|entry| entry.range.get()).collect();
         assert_eq!(distinct.len(), entries.len());
+        let (rules, draining) = (self.rules, self.draining);
         for entry in &entries {
             let i = entry.range.get() as usize;
             assert_eq!(entry.window_offset.0, i as u64 * RANGE);
+            assert!(entry.len >= self.host[i].reach(), "the rest of a mapping stays: {entry:?} {:?}", self.host[i]);
             let idle = self.can_be_evicted(i);
             let cell = &mut self.cells[i];
             match cell.book {
@@ -462,7 +501,8 @@ impl Rig {
                     assert!(idle, "removed from under someone");
                     assert_eq!((entry.file.0, entry.file_offset.0 / RANGE), (cell.map.file, cell.map.chunk));
                     assert_eq!((entry.installed, entry.dirty), (cell.installed, cell.dirty), "range {i}");
-                    assert_eq!(entry.len, cell.map.len, "not exactly what was mapped");
+                    let reach = if cell.longer { RANGE } else { cell.map.len };
+                    assert_eq!(entry.len, reach, "not exactly what was mapped");
                     assert!(!ticket.is_retry());
                     cell.closed = true;
                 }
@@ -470,7 +510,7 @@ impl Rig {
                     assert!(ticket.is_retry() && entries.len() == 1);
                     assert_eq!((entry.installed, entry.dirty), (cell.installed, cell.dirty));
                 }
-                Book::Free => assert!(self.draining && matches!(self.rules.overlap, Overlap::Replace)),
+                Book::Free => assert!((draining || ticket.is_retry()) && rules.overlap == Overlap::Replace),
                 book => panic!("a removal of a range that is {book:?}"),
             }
             cell.book = Book::Removing;
@@ -513,11 +553,12 @@ impl Rig {
         let what = self.window.setup_entry(&ticket, entry).unwrap();
         let i = what.range.get() as usize;
         let upgrade = self.cells[i].book == Book::Upgrading;
+        let longer = self.cells[i].longer;
         let hold = if self.patient && outcome == Outcome::Lost {
             let late = self.window.give_up_setup(&mut ticket, entry).unwrap();
             let chunk = what.file_offset.0 / RANGE;
             let map = HostMap { file: ticket.file().0, chunk, len: what.len, writable: what.writable };
-            self.late.push(LateOut { late, ranges: vec![(i, applied)], map: Some(map), upgrade });
+            self.late.push(LateOut { late, ranges: vec![(i, applied, what.len)], map: Some(map), upgrade, longer });
             None
         } else {
             self.window.report_setup(&mut ticket, entry, outcome)
@@ -549,14 +590,14 @@ impl Rig {
         let intact = upgrade && self.rules.upgrade == Upgrade::Atomic;
         match outcome {
             Outcome::Done => {
-                self.host[i] = Some(map);
+                self.host[i].map(map);
                 self.cells[i].map = map;
                 self.cells[i].book = Book::Mapped;
             }
             Outcome::Refused(_) if intact => self.cells[i].book = Book::Mapped,
             Outcome::Refused(_) if upgrade => {
                 if applied {
-                    self.host[i] = None;
+                    self.host[i] = HostRange::default();
                 }
                 if self.cells[i].dirty {
                     self.close(i);
@@ -567,11 +608,12 @@ impl Rig {
             Outcome::Refused(_) => self.cells[i].book = Book::Free,
             Outcome::Unknown | Outcome::Lost => {
                 if applied {
-                    self.host[i] = Some(map);
+                    self.host[i].map(map);
                 }
                 if outcome == Outcome::Lost {
                     self.cells[i].poisoned = true;
                 }
+                self.cells[i].longer |= intact && what.len > self.cells[i].map.len;
                 match (intact, outcome) {
                     (true, _) => self.cells[i].book = Book::Mapped,
                     _ if upgrade && self.cells[i].dirty => self.close(i),
@@ -590,6 +632,9 @@ impl Rig {
         drop(ticket);
         assert_ne!(seq, self.window.event_seq());
         for (n, what) in left.iter().enumerate() {
+            // The window does not know any more how much longer it may be.
+            let cell = &mut self.cells[what.range.get() as usize];
+            cell.longer |= cell.book == Book::Upgrading && cell.map.len < RANGE;
             self.setup_ended(file, what, Outcome::Unknown, applied & (1 << n) != 0);
         }
         self.absorb();
@@ -601,25 +646,33 @@ impl Rig {
         assert!(matches!(self.window.access(&mut Stream::new(), &nothing), Access::Bypass(Bypass::NotMappable)));
     }
 
+    /// The ranges of a removal, and how much of each.
+    fn removals(&self, ticket: &RemoveTicket) -> Vec<(usize, u64)> {
+        self.window.remove_entries(ticket).map(|entry| (entry.range.get() as usize, entry.len)).collect()
+    }
+
     pub(crate) fn complete_remove(&mut self, n: usize, outcome: Outcome, applied: u32) {
         let ticket = self.removes.swap_remove(n).it;
-        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        let ranges = self.removals(&ticket);
         let retry = ticket.is_retry();
         let freed = if self.patient && outcome == Outcome::Lost {
             let late = self.window.give_up_remove(ticket).unwrap();
-            let ranges = ranges.iter().enumerate().map(|(n, i)| (*i, applied & (1 << (n % 32)) != 0)).collect();
-            self.late.push(LateOut { late, ranges, map: None, upgrade: false });
+            let gone = |n: usize| applied & (1 << (n % 32)) != 0;
+            let ranges = ranges.iter().enumerate().map(|(n, (i, len))| (*i, gone(n), *len)).collect();
+            self.late.push(LateOut { late, ranges, map: None, upgrade: false, longer: false });
             0
         } else {
             self.window.complete_remove(ticket, outcome)
         };
         let mut free = 0;
-        for (n, i) in ranges.into_iter().enumerate() {
+        for (n, (i, len)) in ranges.into_iter().enumerate() {
             let gone = applied & (1 << (n % 32)) != 0;
             let keyed = self.cells[i].closed;
+            if gone || outcome == Outcome::Done {
+                self.host[i].unmap(len);
+            }
             match outcome {
                 Outcome::Done => {
-                    self.host[i] = None;
                     self.sent[i].1 += 1;
                     assert!(self.sent[i].1 <= self.sent[i].0 || self.replaces());
                     if self.cells[i].answered {
@@ -635,19 +688,13 @@ impl Rig {
                     }
                 }
                 Outcome::Lost => {
-                    if gone {
-                        self.host[i] = None;
-                    }
                     self.cells[i].poisoned = true;
                     self.cells[i].mixed |= self.patient && self.cells[i].answered;
                     self.cells[i].answered = false;
                     self.retire(i);
                 }
                 Outcome::Refused(_) | Outcome::Unknown => {
-                    if gone {
-                        self.host[i] = None;
-                    }
-                    if (retry && !self.replaces()) || (self.draining && !keyed) {
+                    if (retry && !self.replaces()) || ((retry || self.draining) && !keyed) {
                         self.retire(i);
                     } else {
                         self.settle(i);
@@ -662,7 +709,7 @@ impl Rig {
 
     /// Whether a request about the range was given up and has no answer yet.
     fn awaited(&self, i: usize) -> bool {
-        self.late.iter().any(|late| late.ranges.iter().any(|(range, _)| *range == i))
+        self.late.iter().any(|late| late.ranges.iter().any(|(range, ..)| *range == i))
     }
 
     /// The answer that a range waited for has come, and nothing is under way that is older.
@@ -675,15 +722,18 @@ impl Rig {
 
     /// The answer to a request that was given up comes: the host carries it out now if it has not yet, or refuses.
     pub(crate) fn late_answer(&mut self, n: usize, carried_out: bool, clear: bool) {
-        let LateOut { late, ranges, map, upgrade } = self.late.swap_remove(n);
-        let before = ranges.iter().filter(|(_, applied)| *applied).count();
+        let LateOut { late, ranges, map, upgrade, longer } = self.late.swap_remove(n);
+        let before = ranges.iter().filter(|(_, applied, _)| *applied).count();
         let done = carried_out || before == ranges.len();
         if done {
-            for (i, _) in ranges.iter().filter(|(_, applied)| !applied) {
-                self.host[*i] = map;
+            for (i, _, len) in ranges.iter().filter(|(_, applied, _)| !applied) {
+                match map {
+                    Some(map) => self.host[*i].map(map),
+                    None => self.host[*i].unmap(*len),
+                }
             }
         }
-        for (i, _) in ranges.iter().filter(|_| upgrade) {
+        for (i, ..) in ranges.iter().filter(|_| upgrade) {
             // It may have mapped anew what a removal took away meanwhile.
             if matches!(self.cells[*i].book, Book::Removing | Book::Retired) {
                 self.sent[*i].0 += 1;
@@ -696,7 +746,7 @@ impl Rig {
         };
         let freed = self.window.late(late, outcome);
         let mut free = 0;
-        for (i, _) in ranges {
+        for (i, ..) in ranges {
             match self.cells[i].book {
                 Book::Removing => self.cells[i].answered = true,
                 Book::Retired if self.awaited(i) => self.cells[i].mixed = true,
@@ -715,6 +765,7 @@ impl Rig {
                 }
                 _ => {
                     self.cells[i].poisoned = false;
+                    self.cells[i].longer &= longer || outcome == Outcome::Unknown;
                     if let (Some(map), Outcome::Done) = (map, outcome) {
                         self.cells[i].map = map;
                     }
@@ -768,11 +819,11 @@ impl Rig {
 
     pub(crate) fn drop_remove(&mut self, n: usize, applied: u32) {
         let ticket = self.removes.swap_remove(n).it;
-        let ranges: Vec<usize> = self.window.remove_entries(&ticket).map(|entry| entry.range.get() as usize).collect();
+        let ranges = self.removals(&ticket);
         drop(ticket);
-        for (n, i) in ranges.into_iter().enumerate() {
+        for (n, (i, len)) in ranges.into_iter().enumerate() {
             if applied & (1 << (n % 32)) != 0 {
-                self.host[i] = None;
+                self.host[i].unmap(len);
             }
             self.settle(i);
             if self.cells[i].installed || self.cells[i].dirty {
@@ -982,21 +1033,25 @@ impl Rig {
         let held = self.holds.iter().map(|held| (&held.hold, held.write));
         for (hold, write) in held.chain(self.pins.iter().map(|(pin, write)| (pin.hold(), *write))) {
             let i = hold.range().get() as usize;
-            let map = self.host[i].expect("a hold on nothing");
+            let map = self.host[i].first().expect("a hold on nothing");
             assert_eq!((map.file, map.chunk), (self.cells[i].map.file, self.cells[i].map.chunk));
             assert_eq!(hold.file_offset().0 / RANGE, map.chunk);
             assert!(hold.file_offset().0 % RANGE + hold.len() <= map.len && (map.writable || !write));
         }
         for used in &self.uses {
-            let map = self.host[used.range].expect("a use of nothing");
+            let map = self.host[used.range].first().expect("a use of nothing");
             assert_eq!((map.file, map.chunk), (used.chunk.0, used.chunk.1), "what is used changes");
             assert!(map.writable || !used.write);
             assert!(matches!(self.cells[used.range].book, Book::Mapped | Book::Upgrading));
         }
+        for (i, host) in self.host.iter().enumerate() {
+            let one = matches!(host.0[..], [] | [(0, _, _)]);
+            assert!(one, "the rest of a mapping stays in range {i}: {host:?}");
+        }
         // Page tables too.
         for (cell, host) in self.cells.iter().zip(&self.host) {
             if cell.installed && cell.book == Book::Mapped {
-                let map = host.expect("page tables refer to nothing");
+                let map = host.first().expect("page tables refer to nothing");
                 assert_eq!((map.file, map.chunk), (cell.map.file, cell.map.chunk));
             }
         }
@@ -1053,7 +1108,7 @@ impl Rig {
             assert!(self.cells.iter().all(|cell| !cell.poisoned), "a range waits for an answer that has come");
         }
         for (cell, host) in self.cells.iter().zip(&self.host) {
-            assert!(host.is_none() || cell.book == Book::Retired, "left behind: {cell:?} {host:?}");
+            assert!(host.reach() == 0 || cell.book == Book::Retired, "left behind: {cell:?} {host:?}");
         }
     }
 }

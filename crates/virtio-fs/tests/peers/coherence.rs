@@ -22,6 +22,7 @@ use crate::rig::window::Window;
 
 on_both! {
     everybody_sees_one_file,
+    everybody_sees_one_file_of_a_host_that_replaces,
 }
 
 const PAGE: u64 = 4096;
@@ -184,9 +185,17 @@ impl World {
 }
 
 fn everybody_sees_one_file(peer: Peer) {
+    everybody_sees_one_file_of(peer, HostRules::STRICT);
+}
+
+fn everybody_sees_one_file_of_a_host_that_replaces(peer: Peer) {
+    everybody_sees_one_file_of(peer.with_options(|options| options.remaps = true), HostRules::REPLACING);
+}
+
+fn everybody_sees_one_file_of(peer: Peer, host: HostRules) {
     let peer = peer.with_window(Some(8 << 20));
     peer.put("name-0", b"");
-    let fs = peer.mount_with(peer.config().host(HostRules::STRICT)).unwrap();
+    let fs = peer.mount_with(peer.config().host(host)).unwrap();
     let tables = tables(&fs);
     let window = peer.window().unwrap().clone();
     let model = RwLock::new((Vec::new(), String::from("name-0")));

@@ -92,6 +92,24 @@ fn hosts_that_replace_mappings() {
 }
 
 #[test]
+fn a_shorter_mapping_takes_no_longer_ones_place() {
+    let peer = Peer::new(Kind::Strict).with_window(Some(8 << 20)).with_options(|options| options.remaps = true);
+    peer.put("long", &content(1, 16 << 20));
+    for n in 0..6u64 {
+        peer.put(format!("short-{n}"), &content(n, 64 << 10));
+    }
+    let fs = peer.mount_with(peer.config().host(HostRules::REPLACING)).unwrap();
+    assert_same(&fs.read("long").unwrap(), &content(1, 16 << 20), "with nothing shorter");
+    assert_eq!(peer.strict().ledger().count(op::REMOVEMAPPING), 0, "the host replaces");
+    for n in (0..6).chain(0..6) {
+        assert_same(&fs.read(&*format!("short-{n}")).unwrap(), &content(n, 64 << 10), n);
+        // The device reports a mapping of which a rest would stay.
+        assert_same(&fs.read("long").unwrap(), &content(1, 16 << 20), "beside shorter ones");
+    }
+    peer.finish(fs);
+}
+
+#[test]
 fn a_host_that_limits_mappings() {
     let peer = on(Host::Limited(3));
     let stats = exercise(&peer, peer.config().max_mappings(Some(3)));
