@@ -281,19 +281,18 @@ impl Strict {
 
     /// Serves the one of the requests kept that came as number `index`.
     pub(crate) fn release(&self, index: usize) {
-        self.answer(index, Act::Serve);
+        self.shared.answer_held(index, Act::Serve);
+    }
+
+    /// [`Strict::release`] for later.
+    pub(crate) fn releaser(&self, index: usize) -> impl FnOnce() + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.answer_held(index, Act::Serve)
     }
 
     /// Refuses the one of the requests kept that came as number `index`.
     pub(crate) fn refuse(&self, index: usize, errno: i32) {
-        self.answer(index, Act::Refuse(errno));
-    }
-
-    fn answer(&self, index: usize, act: Act) {
-        self.shared.busy.fetch_add(1, Ordering::SeqCst);
-        let _busy = Busy::took_over(&self.shared);
-        let exchange = lock(&self.shared.held).remove(index);
-        self.shared.finish(exchange, act);
+        self.shared.answer_held(index, Act::Refuse(errno));
     }
 
     /// Says whether it has nothing left to do but to keep what it keeps.
@@ -352,6 +351,14 @@ impl Shared {
                 act => self.finish(exchange, act),
             }
         }
+    }
+
+    /// Answers the one of the requests kept that came as number `index`.
+    fn answer_held(&self, index: usize, act: Act) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let _busy = Busy::took_over(self);
+        let exchange = lock(&self.held).remove(index);
+        self.finish(exchange, act);
     }
 
     /// The queue as the driver has set it up.
