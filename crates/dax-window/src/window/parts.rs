@@ -559,6 +559,13 @@ impl Window {
         if self.descriptors[i as usize].has(flag::LONGER) { self.range_size() } else { self.mapped_len(i) }
     }
 
+    /// The host may have mapped so many pages of a range of which fewer can be used.
+    pub(super) fn may_be_longer(&mut self, i: u32, pages: u32) {
+        if pages > self.entries[i as usize].pages() {
+            self.descriptors[i as usize].set(flag::LONGER);
+        }
+    }
+
     /// Makes the length of a range that goes out of use that of what the host may have mapped.
     fn settle_reach(&mut self, i: u32) {
         if self.descriptors[i as usize].has(flag::LONGER) {

@@ -158,13 +158,6 @@ impl Window {
         false
     }
 
-    /// The host may have mapped so many pages of a range of which fewer can be used.
-    pub(super) fn may_be_longer(&mut self, i: u32, pages: u32) {
-        if pages > self.entries[i as usize].pages() {
-            self.descriptors[i as usize].set(flag::LONGER);
-        }
-    }
-
     /// The mapping is there.
     fn map(&mut self, i: u32, writable: bool) {
         self.set_state(i, State::Mapped);
