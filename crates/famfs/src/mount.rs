@@ -2,6 +2,8 @@
 
 mod coherence;
 mod create;
+mod damage;
+mod damaged;
 mod error;
 mod failure;
 mod fault;

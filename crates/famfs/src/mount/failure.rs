@@ -8,21 +8,15 @@ use lock_api::RawMutex;
 use super::state::{Inner, Mount};
 
 impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
-    /// Tells the mount that `len` bytes at `offset` of a device are lost. The files that have some of them fail with
+    /// Tells the mount that `len` bytes at `offset` of a device are lost: memory that is gone, not single pages that are damaged
+    /// (see [`notify_damage`](Self::notify_damage)). The files that have some of them fail with
     /// EIO, for good, and their pages are taken out of `mappings`; all others stay as they are. If superblock or log
     /// are hit, nothing is followed or appended any more. A whole device is all of its bytes.
     ///
     /// Gives how many files failed that had not failed before.
     pub fn notify_failure(&self, device: DeviceIndex, offset: u64, len: u64, mappings: &impl Mappings) -> usize {
         let end = offset.saturating_add(len);
-        let superblock = &self.inner.superblock;
-        if device.0 == 0 {
-            let in_superblock = offset < end.min(superblock.format.superblock_len() as u64);
-            let in_log = offset.max(superblock.log_offset) < end.min(superblock.log_end());
-            if in_superblock || in_log {
-                self.inner.metadata.fail(Errno::EIO);
-            }
-        }
+        self.inner.fail_metadata(device, FileRange::between(offset, end));
         let change = self.inner.layout.change();
         let failed = self.inner.fail_files(device, offset, end);
         for key in &failed {
@@ -34,6 +28,18 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
 }
 
 impl<M: SharedMemory, L: RawMutex> Inner<M, L> {
+    /// Ends following and appending if these bytes of a device are the superblock's or the log's.
+    pub(super) fn fail_metadata(&self, device: DeviceIndex, bytes: FileRange) {
+        let superblock = &self.superblock;
+        let parts = [
+            FileRange::between(0, superblock.format.superblock_len() as u64),
+            FileRange::between(superblock.log_offset, superblock.log_end()),
+        ];
+        if device.0 == 0 && parts.iter().any(|part| !part.intersect(bytes).is_empty()) {
+            self.metadata.fail(Errno::EIO);
+        }
+    }
+
     /// Marks the files that have bytes in `offset..end` of a device, and gives their keys.
     fn fail_files(&self, device: DeviceIndex, offset: u64, end: u64) -> Vec<FileKey> {
         let state = self.state.lock();

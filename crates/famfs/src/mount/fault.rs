@@ -1,8 +1,8 @@
 //! Page faults on mappings of files.
 
 use fs_dax::{
-    Backing, Fault, FaultCounters, FaultOutcome, LayoutSeen, MappedRun, MetadataState, Page, PageSizes, SharedMemory,
-    Wanted, WindowMemory,
+    Backing, Fault, FaultCounters, FaultOutcome, LayoutSeen, MappedRun, MetadataState, PAGE_SIZE, Page, PageSizes,
+    SharedMemory, Wanted, WindowMemory,
 };
 use lock_api::RawMutex;
 
@@ -49,7 +49,7 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
     /// `may_store` says whether the mapping permits stores. If so, and if the file does too, the page of a shared
     /// mapping is writable at once, whatever the access was: nobody here needs to know which pages are dirty.
     ///
-    /// Bus errors: as [`check`](Self::check); for a store to a shared mapping EROFS and EACCES as
+    /// Bus errors: as [`check`](Self::check), and EIO for a damaged page; for a store to a shared mapping EROFS and EACCES as
     /// [`check_writable`](Self::check_writable); the others of [`Fault::resolve`].
     pub fn fault(&self, fault: &Fault, may_store: bool, sizes: PageSizes) -> FaultOutcome<FaultGuard<'_, M, L>> {
         self.mount.faults.faulted();
@@ -79,7 +79,9 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
         let memory = self.memory(&segment)?;
         memory.capabilities().check_faults()?;
         let phys = memory.phys(segment.offset, segment.len)?;
-        backing.run = Some(MappedRun { file_offset, phys, len: segment.len });
+        let run = MappedRun { file_offset, phys, len: segment.len };
+        let page = fault.file_offset().unwrap_or(file_offset) & !(PAGE_SIZE - 1);
+        backing.run = Some(self.mount.damage.run(&segment, run, page)?);
         Ok(backing)
     }
 }

@@ -75,28 +75,36 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
         Ok(())
     }
 
-    /// Reads from `offset` on, up to the end of the file. Gives how many bytes: 0 at the end and past it.
+    /// Reads from `offset` on, up to the end of the file or to a damaged page. Gives how many bytes: 0 at the end and past it.
     ///
     /// # Errors
-    /// As [`check`](Self::check); [`Error::Dax`] if the memory cannot be read.
+    /// As [`check`](Self::check); [`Error::Dax`] if the memory cannot be read, with EIO if the first byte's page is damaged.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Error> {
         self.mount.check_fresh()?;
         self.segments(offset, into.len(), |memory, segment, done| {
+            let segment = self.mount.damage.whole_part(segment)?;
             let part = into.get_mut(done..).and_then(|rest| rest.get_mut(..segment.len as usize));
-            part.map_or(Ok(()), |part| memory.read(segment.offset, part))
+            part.map_or(Ok(()), |part| memory.read(segment.offset, part)).map(|()| segment.len)
         })
     }
 
-    /// Writes from `offset` on, up to the end of the file. Gives how many bytes: 0 at the end and past it. Other hosts
-    /// see them after [`publish`](Self::publish).
+    /// Writes from `offset` on, up to the end of the file or to a damaged page that is not written as a whole: one that is, up
+    /// to the end of the file, is whole again. Gives how many bytes: 0 at the end and past it. Other hosts see them after
+    /// [`publish`](Self::publish).
     ///
     /// # Errors
-    /// As [`check_writable`](Self::check_writable); [`Error::Dax`] if the memory cannot be written.
+    /// As [`check_writable`](Self::check_writable); [`Error::Dax`] if the memory cannot be written, with EIO if the first byte
+    /// is to go to a part of a damaged page.
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Error> {
         self.check_writable()?;
+        let damage = &self.mount.damage;
         self.segments(offset, from.len(), |memory, segment, done| {
+            let ends = |len: u64| offset.saturating_add(done as u64 + len) >= self.size();
+            let segment = damage.writable_part(segment, ends(segment.len))?;
             let part = from.get(done..).and_then(|rest| rest.get(..segment.len as usize));
-            part.map_or(Ok(()), |part| memory.write(segment.offset, part))
+            part.map_or(Ok(()), |part| memory.write(segment.offset, part))?;
+            damage.overwritten(&segment, ends(segment.len));
+            Ok(segment.len)
         })
     }
 
@@ -118,14 +126,14 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
         self.each_segment(range, |memory, segment| memory.invalidate(segment.offset, segment.len))
     }
 
-    /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory; 0 at
-    /// the end of the file and past it.
+    /// Where the file's byte `offset` lies, and how many of the `want` bytes from there on follow it in memory, none of them on
+    /// a damaged page; 0 at the end of the file and past it.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// As [`check`](Self::check); [`Error::Dax`] with EIO if the byte's page is damaged.
     pub fn resolve(&self, offset: u64, want: u64) -> Result<Segment, Error> {
         self.mount.check_fresh()?;
-        Ok(self.node.mapped().map()?.resolve(offset, want))
+        Ok(self.mount.damage.whole_part(self.node.mapped().map()?.resolve(offset, want))?)
     }
 
     pub(crate) fn memory(&self, segment: &Segment) -> Result<&Shared<M>, Error> {
@@ -134,12 +142,13 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
         self.mount.devices.get(segment.device).ok_or(Error::Dax(missing))
     }
 
-    /// Calls `each` for the pieces of `len` bytes at `offset`, with how many bytes came before.
+    /// Calls `each` for the pieces of `len` bytes at `offset`, with how many bytes came before; it gives how many it did. What
+    /// came before a damaged page counts.
     fn segments(
         &self,
         offset: u64,
         len: usize,
-        mut each: impl FnMut(&Shared<M>, &Segment, usize) -> Result<(), fs_dax::Error>,
+        mut each: impl FnMut(&Shared<M>, Segment, usize) -> Result<u64, fs_dax::Error>,
     ) -> Result<usize, Error> {
         let map = self.node.mapped().map()?;
         let mut done = 0;
@@ -149,8 +158,11 @@ impl<M: SharedMemory, L: RawMutex> File<M, L> {
             if segment.len == 0 {
                 break;
             }
-            each(self.memory(&segment)?, &segment, done)?;
-            done += segment.len as usize;
+            match each(self.memory(&segment)?, segment, done) {
+                Ok(count) => done += count as usize,
+                Err(fs_dax::Error::Damaged { .. }) if done > 0 => break,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(done)
     }

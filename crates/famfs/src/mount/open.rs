@@ -8,6 +8,7 @@ use fs_dax::{DeviceIndex, DeviceOffset, FailureState, FaultCounters, Layout, Sha
 use lock_api::{Mutex, RawMutex};
 
 use super::coherence::{Coherence, Shared};
+use super::damaged::DamagedMemory;
 use super::ownership::Claimed;
 use super::state::{Inner, Mount, MountDevices, Role, State};
 use crate::layout::{MAX_SUPERBLOCK_LEN, Superblock, Uuid};
@@ -64,6 +65,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
             read_only,
             stale: AtomicBool::new(false),
             metadata: FailureState::new(),
+            damage: DamagedMemory::new(),
             layout: Layout::new(),
             faults: FaultCounters::new(),
             state: Mutex::new(state),

@@ -8,6 +8,7 @@ use fs_dax::{DeviceIndex, Devices, FailureState, FaultCounters, Layout, SharedMe
 use lock_api::{Mutex, RawMutex};
 
 use super::coherence::Shared;
+use super::damaged::DamagedMemory;
 use super::ownership::Claimed;
 use crate::layout::Superblock;
 use crate::{Error, Finding, Tree};
@@ -48,6 +49,7 @@ pub(crate) struct Inner<M, L: RawMutex> {
     pub(crate) stale: AtomicBool,
     /// The memory of superblock or log failed: nothing is followed or appended any more.
     pub(crate) metadata: FailureState,
+    pub(crate) damage: DamagedMemory<L>,
     pub(crate) layout: Layout,
     pub(crate) faults: FaultCounters,
     pub(crate) state: Mutex<L, State>,

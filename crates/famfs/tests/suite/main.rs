@@ -3,6 +3,7 @@
 mod access;
 mod contents;
 mod crash;
+mod damage;
 mod fixture;
 mod following;
 mod golden;
