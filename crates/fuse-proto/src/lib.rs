@@ -133,6 +133,6 @@ pub use name::{NAME_MAX, check_component, check_name, check_text, is_dot};
 pub use negotiation::{Limits, Negotiation, NegotiationError, Offer, ServerAnswer, ServerNegotiation, ServerOffer};
 pub use notification::Notification;
 pub use opcode::Opcode;
-pub use operation::{Operation, ReplyBody, ReplyRule, ReplySize, Shape};
+pub use operation::{Encode, Operation, ReplyBody, ReplyRule, ReplySize, Shape};
 pub use protocol::{DEFAULT_MAX_PAGES, MAJOR, MIN_MAX_WRITE, MINOR, Protocol};
 pub use request::{Request, RequestBody};

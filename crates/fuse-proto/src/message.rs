@@ -2,7 +2,10 @@
 
 use zerocopy::IntoBytes;
 
-use crate::{ByteOrder, EncodeError, Errno, Protocol, ReplyHeader, RequestHeader, Unique, name, raw, raw::Layout};
+use crate::{
+    ByteOrder, Context, EncodeError, Errno, NodeId, Opcode, Protocol, ReplyHeader, RequestHeader, Unique, name, raw,
+    raw::Layout,
+};
 
 /// Header and fixed body of the longest request, `SETATTR`.
 const REQUEST_HEAD: usize = RequestHeader::LEN + size_of::<raw::SetattrIn>();
@@ -60,8 +63,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A message with room for its header.
-    pub(crate) const fn new(order: ByteOrder) -> Self {
+    /// A message with nothing in it but room for its header, for [`Encode`](crate::Encode).
+    #[must_use]
+    pub const fn new(order: ByteOrder) -> Self {
         Self {
             head: Head::new(RequestHeader::LEN),
             parts: [&[]; MAX_PARTS],
@@ -134,14 +138,24 @@ impl<'a> Message<'a> {
         self.order
     }
 
-    pub(crate) fn finish(mut self, mut header: RequestHeader) -> Result<Self, EncodeError> {
+    /// Writes the header of a message that has all of its body.
+    #[inline(never)]
+    pub(crate) fn finish(
+        &mut self,
+        opcode: Opcode,
+        node: NodeId,
+        unique: Unique,
+        context: Context,
+    ) -> Result<(), EncodeError> {
         let len = self.len();
-        header.len = u32::try_from(len).map_err(|_| EncodeError::TooLong { len: len as u64 })?;
-        header.extensions = u16::try_from(self.extensions / 8)
+        let too_long = |_| EncodeError::TooLong { len: len as u64 };
+        let extensions = u16::try_from(self.extensions / 8)
             .map_err(|_| EncodeError::Field { field: "fuse_in_header.total_extlen", value: self.extensions as u64 })?;
+        let len = u32::try_from(len).map_err(too_long)?;
+        let header = RequestHeader { len, opcode, unique, node, context, extensions };
         let raw = header.to_raw().in_order(self.order);
         self.head.bytes[..RequestHeader::LEN].copy_from_slice(raw.as_bytes());
-        Ok(self)
+        Ok(())
     }
 
     /// The header and the fixed body.

@@ -1,8 +1,7 @@
 //! What every request has in common.
 
 use crate::{
-    Context, DecodeError, EncodeError, Message, NodeId, Opcode, Protocol, ReplyError, ReplyHeader, ReplyMessage,
-    RequestHeader, Unique,
+    Context, DecodeError, EncodeError, Message, NodeId, Opcode, Protocol, ReplyError, ReplyHeader, ReplyMessage, Unique,
 };
 
 /// Whether a request has a reply.
@@ -184,14 +183,8 @@ pub trait Operation {
     fn encode(&self, protocol: &Protocol, unique: Unique, context: Context) -> Result<Message<'_>, EncodeError> {
         let mut message = Message::new(protocol.byte_order());
         self.write_body(protocol, &mut message)?;
-        message.finish(RequestHeader {
-            len: 0,
-            opcode: Self::OPCODE,
-            unique,
-            node: self.node(),
-            context,
-            extensions: 0,
-        })
+        message.finish(Self::OPCODE, self.node(), unique, context)?;
+        Ok(message)
     }
 
     /// Checks a reply and reads it.
@@ -243,6 +236,45 @@ pub trait Operation {
             return Err(EncodeError::NoReply(Self::OPCODE));
         }
         ReplyMessage::success(protocol, unique, body)
+    }
+}
+
+/// A request without the type of its reply: as much as it takes to send one. Every [`Operation`] is one, so that code which sends
+/// requests need not be there once for each.
+pub trait Encode {
+    /// What the request looks like.
+    fn describe(&self, protocol: &Protocol) -> Shape;
+
+    /// Makes the request ready to be sent in `message`, which has nothing in it yet; see [`Message::new`]. `shape` is what
+    /// [`describe`](Self::describe) says of it.
+    ///
+    /// # Errors
+    /// As [`Operation::encode`].
+    fn encode_to<'s>(
+        &'s self,
+        protocol: &Protocol,
+        shape: &Shape,
+        unique: Unique,
+        context: Context,
+        message: &mut Message<'s>,
+    ) -> Result<(), EncodeError>;
+}
+
+impl<O: Operation> Encode for O {
+    fn describe(&self, protocol: &Protocol) -> Shape {
+        self.shape(protocol)
+    }
+
+    fn encode_to<'s>(
+        &'s self,
+        protocol: &Protocol,
+        shape: &Shape,
+        unique: Unique,
+        context: Context,
+        message: &mut Message<'s>,
+    ) -> Result<(), EncodeError> {
+        self.write_body(protocol, message)?;
+        message.finish(shape.opcode, shape.node, unique, context)
     }
 }
 

@@ -48,7 +48,9 @@ pub trait Layout: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {
     /// # Errors
     /// [`DecodeError::Truncated`] if `bytes` is shorter than `len`.
     fn read_compat(order: ByteOrder, bytes: &[u8], len: usize) -> Result<(Self, &[u8]), DecodeError> {
-        let len = len.min(size_of::<Self>());
+        if len >= size_of::<Self>() {
+            return Self::read_prefix(order, bytes);
+        }
         let Some((bytes, rest)) = bytes.split_at_checked(len) else {
             return Err(DecodeError::Truncated { what: Self::NAME, need: len as u64, have: bytes.len() as u64 });
         };

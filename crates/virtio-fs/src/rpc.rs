@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
-use fuse_proto::{EncodeError, Errno, InitFlags, Message, Opcode, Operation, Protocol, Unique};
+use fuse_proto::{DecodeError, Encode, Errno, InitFlags, Message, Opcode, Operation, Protocol, Shape, Unique};
 
 use self::connection::Connection;
 use self::counters::Counters;
@@ -101,36 +101,34 @@ impl<R: Lock> Rpc<R> {
     /// Returns `None` if there is no room and the caller is not `patient`; see [`Connection::submit`].
     // Apart, so that the encoding is off the stack while the caller waits.
     #[inline(never)]
-    pub(crate) fn submit<O: Operation>(
+    pub(crate) fn submit(
         &self,
         channel: usize,
         who: Credentials,
-        op: &O,
+        op: &dyn Encode,
         patient: bool,
     ) -> Result<Option<InFlight<'_, R>>, Error> {
-        let unique = self.connection.next_unique();
-        let encoded = encode(&self.protocol, unique, who, op);
-        // Not moved: it is large.
-        let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
-        let request = Request::new(&op.shape(&self.protocol), unique, message);
+        let mut message = Message::new(self.protocol.byte_order());
+        let shape = op.describe(&self.protocol);
+        let request = encode(&self.connection, &self.protocol, who, (&shape, op), &mut message)?;
         let submitted = self.connection.submit(channel, &request, patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 
     /// As [`Rpc::submit`], waiting for room.
-    pub(crate) fn submit_patiently<O: Operation>(
+    pub(crate) fn submit_patiently(
         &self,
         channel: usize,
         who: Credentials,
-        op: &O,
+        op: &dyn Encode,
     ) -> Result<InFlight<'_, R>, Error> {
         // Patience ends with a request or an error.
         self.submit(channel, who, op, true)?.ok_or(Error::Dead)
     }
 
     /// Sends a request; [`Rpc::answer`] waits for its answer.
-    pub(crate) fn send<O: Operation>(&self, who: Credentials, op: &O) -> Result<InFlight<'_, R>, Error> {
-        send(&self.connection, &self.protocol, who, op)
+    pub(crate) fn send(&self, who: Credentials, op: &dyn Encode) -> Result<InFlight<'_, R>, Error> {
+        send(&self.connection, &self.protocol, who, (&op.describe(&self.protocol), op))
     }
 
     /// Waits for the reply to a request and reads it; bulk data comes into `data`. A request that was not answered stays with
@@ -142,7 +140,9 @@ impl<R: Lock> Rpc<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        answer(&self.protocol, op, in_flight, data, read)
+        answered(typed(&self.protocol, op, read, |decode| {
+            answer(&self.protocol, &op.shape(&self.protocol), in_flight, data, decode)
+        }))
     }
 
     /// Reads the reply to a request if it has come; `None`: not yet. See [`InFlight::poll`].
@@ -154,10 +154,9 @@ impl<R: Lock> Rpc<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<Option<T>, Error> {
-        let unique = Unique(in_flight.unique());
-        let mut head = [0; REPLY_BYTES];
-        let Some(received) = in_flight.poll(waker, &mut head, data)? else { return Ok(None) };
-        read_reply(&self.protocol, op, unique, &received, data, read).map(Some)
+        typed(&self.protocol, op, read, |decode| {
+            poll_answer(&self.protocol, &op.shape(&self.protocol), in_flight, waker, data, decode)
+        })
     }
 
     /// Sends a request, waits, and reads the reply.
@@ -178,12 +177,9 @@ impl<R: Lock> Rpc<R> {
         given_up: &mut GivenUp<R>,
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        let mut in_flight = self.send(who, op)?;
-        let result = self.answer(op, &mut in_flight, &mut [], read);
-        if matches!(result, Err(Error::TimedOut { .. } | Error::Cancelled)) {
-            given_up.put(in_flight);
-        }
-        result
+        answered(typed(&self.protocol, op, read, |decode| {
+            call_keeping(&self.connection, &self.protocol, who, op, given_up, decode)
+        }))
     }
 
     /// As [`Rpc::call`]; bulk data of the reply comes into `data`.
@@ -194,7 +190,9 @@ impl<R: Lock> Rpc<R> {
         data: &mut [u8],
         read: impl FnOnce(O::Reply<'_>) -> T,
     ) -> Result<T, Error> {
-        call(&self.connection, &self.protocol, who, op, data, read)
+        answered(typed(&self.protocol, op, read, |decode| {
+            call(&self.connection, &self.protocol, who, op, data, decode)
+        }))
     }
 
     /// As [`Rpc::call_into`], for a request that not every server knows: EOPNOTSUPP at once if it does not.
@@ -248,78 +246,135 @@ impl<R: Lock> Rpc<R> {
     }
 }
 
-/// Sends a request, waits, and reads the reply.
-fn call<R: Lock, O: Operation, T>(
+/// Reads the body of a reply that did what was asked: the part of an answer that each operation has for itself.
+type Decode<'d> = &'d mut dyn FnMut(&[u8]) -> Result<(), DecodeError>;
+
+/// Has `exchange` find the body of a reply, if there is one yet, and reads it as one to `op`.
+fn typed<O: Operation, T>(
+    protocol: &Protocol,
+    op: &O,
+    read: impl FnOnce(O::Reply<'_>) -> T,
+    exchange: impl FnOnce(Decode<'_>) -> Result<(), Error>,
+) -> Result<Option<T>, Error> {
+    let mut read = Some(read);
+    let mut found = None;
+    exchange(&mut |body| {
+        let reply = op.decode_body(protocol, body)?;
+        found = read.take().map(|read| read(reply));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The answer to a request that was waited for: it has come, or there was an error.
+fn answered<T>(answer: Result<Option<T>, Error>) -> Result<T, Error> {
+    answer.and_then(|found| found.ok_or(Error::Dead))
+}
+
+/// Sends a request, waits, and has the reply read; bulk data comes into `data`.
+fn call<R: Lock>(
     connection: &Arc<Connection<R>>,
     protocol: &Protocol,
     who: Credentials,
-    op: &O,
+    op: &dyn Encode,
     data: &mut [u8],
-    read: impl FnOnce(O::Reply<'_>) -> T,
-) -> Result<T, Error> {
-    let mut in_flight = send(connection, protocol, who, op)?;
-    answer(protocol, op, &mut in_flight, data, read)
+    decode: Decode<'_>,
+) -> Result<(), Error> {
+    let shape = op.describe(protocol);
+    let mut in_flight = send(connection, protocol, who, (&shape, op))?;
+    answer(protocol, &shape, &mut in_flight, data, decode)
+}
+
+/// As [`call`]; a request that was not answered in time comes into `given_up`.
+fn call_keeping<R: Lock>(
+    connection: &Arc<Connection<R>>,
+    protocol: &Protocol,
+    who: Credentials,
+    op: &dyn Encode,
+    given_up: &mut GivenUp<R>,
+    decode: Decode<'_>,
+) -> Result<(), Error> {
+    let shape = op.describe(protocol);
+    let mut in_flight = send(connection, protocol, who, (&shape, op))?;
+    let result = answer(protocol, &shape, &mut in_flight, &mut [], decode);
+    if matches!(result, Err(Error::TimedOut { .. } | Error::Cancelled)) {
+        given_up.put(in_flight);
+    }
+    result
 }
 
 /// Sends a request. Apart, so that the encoding is off the stack while the caller waits.
 #[inline(never)]
-fn send<'c, R: Lock, O: Operation>(
+fn send<'c, R: Lock>(
     connection: &'c Arc<Connection<R>>,
     protocol: &Protocol,
     who: Credentials,
-    op: &O,
+    op: (&Shape, &dyn Encode),
 ) -> Result<InFlight<'c, R>, Error> {
-    let unique = connection.next_unique();
-    let encoded = encode(protocol, unique, who, op);
-    // Not moved: it is large.
-    let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
-    let request = Request::new(&op.shape(protocol), unique, message);
-    let channel = connection.pick_channel();
-    // Patience ends with a request or an error.
-    let submitted = connection.submit(channel, &request, true)?.ok_or(Error::Dead)?;
-    connection.kick(channel);
-    Ok(InFlight::new(connection, submitted))
+    let mut message = Message::new(protocol.byte_order());
+    let request = encode(connection, protocol, who, op, &mut message)?;
+    Ok(InFlight::new(connection, connection.send(&request)?))
 }
 
-/// Encodes a request. Apart, so that what it makes it of is off the stack while the request is sent.
-#[inline(never)]
-fn encode<'o, O: Operation>(
+/// Encodes a request in `message`, and numbers it.
+fn encode<'m, R: Lock>(
+    connection: &Connection<R>,
     protocol: &Protocol,
-    unique: u64,
     who: Credentials,
-    op: &'o O,
-) -> Result<Message<'o>, EncodeError> {
-    op.encode(protocol, Unique(unique), who.into())
+    (shape, op): (&Shape, &'m dyn Encode),
+    message: &'m mut Message<'m>,
+) -> Result<Request<'m>, Error> {
+    let unique = connection.next_unique();
+    op.encode_to(protocol, shape, Unique(unique), who.into(), message).map_err(Error::Encode)?;
+    Ok(Request::new(shape, unique, message))
 }
 
-/// Waits for the reply to a request and reads it.
-fn answer<R: Lock, O: Operation, T>(
+/// Waits for the reply to a request and has it read.
+fn answer<R: Lock>(
     protocol: &Protocol,
-    op: &O,
+    shape: &Shape,
     in_flight: &mut InFlight<'_, R>,
     data: &mut [u8],
-    read: impl FnOnce(O::Reply<'_>) -> T,
-) -> Result<T, Error> {
-    if head_len(&op.shape(protocol)) <= SHORT_HEAD {
-        answer_of::<SHORT_HEAD, R, O, T>(protocol, op, in_flight, data, read)
+    decode: Decode<'_>,
+) -> Result<(), Error> {
+    if head_len(shape) <= SHORT_HEAD {
+        answer_of::<SHORT_HEAD, R>(protocol, shape, in_flight, data, decode)
     } else {
-        answer_of::<REPLY_BYTES, R, O, T>(protocol, op, in_flight, data, read)
+        answer_of::<REPLY_BYTES, R>(protocol, shape, in_flight, data, decode)
     }
 }
 
 /// As [`answer`], with room for so many first bytes. Apart, so that they are on the stack only now.
 #[inline(never)]
-fn answer_of<const HEAD: usize, R: Lock, O: Operation, T>(
+fn answer_of<const HEAD: usize, R: Lock>(
     protocol: &Protocol,
-    op: &O,
+    shape: &Shape,
     in_flight: &mut InFlight<'_, R>,
     data: &mut [u8],
-    read: impl FnOnce(O::Reply<'_>) -> T,
-) -> Result<T, Error> {
+    decode: Decode<'_>,
+) -> Result<(), Error> {
     let unique = Unique(in_flight.unique());
     let mut head = [0; HEAD];
     let received = in_flight.wait(&mut head, data)?;
-    read_reply(protocol, op, unique, &received, data, read)
+    read_reply(protocol, shape, unique, &received, data, decode)
+}
+
+/// Has the reply to a request read if it has come. See [`InFlight::poll`].
+#[inline(never)]
+fn poll_answer<R: Lock>(
+    protocol: &Protocol,
+    shape: &Shape,
+    in_flight: &mut InFlight<'_, R>,
+    waker: Option<&Waker>,
+    data: &mut [u8],
+    decode: Decode<'_>,
+) -> Result<(), Error> {
+    let unique = Unique(in_flight.unique());
+    let mut head = [0; REPLY_BYTES];
+    match in_flight.poll(waker, &mut head, data)? {
+        Some(received) => read_reply(protocol, shape, unique, &received, data, decode),
+        None => Ok(()),
+    }
 }
 
 fn bit(opcode: Opcode) -> u64 {

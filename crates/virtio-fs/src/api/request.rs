@@ -11,7 +11,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use fuse_proto::{Errno, NodeId, Operation, Protocol, Unique, ops};
+use fuse_proto::{Errno, Message, NodeId, Operation, Protocol, Shape, Unique, ops};
 
 use super::vet::vet;
 use crate::queue::channel::REPLY_BYTES;
@@ -93,23 +93,33 @@ impl<R: Lock> VirtioFs<R> {
     pub fn submit<O: Operation>(&self, op: O) -> Result<InFlight<O, R>, Error> {
         let _call = self.mounted.check()?;
         self.mounted.volume().settle_orphans();
-        let rpc = self.mounted.rpc();
-        let channel = rpc.connection().pick_channel();
-        let who = self.credentials();
-        let mapped = self.mounted.io.window().is_some();
-        let submitted = {
-            let unique = rpc.connection().next_unique();
-            let (encoded, shape) = (op.encode(rpc.protocol(), Unique(unique), who.into()), op.shape(rpc.protocol()));
-            let message = encoded.as_ref().map_err(|error| Error::Encode(*error))?;
-            vet(message, &shape, unique, mapped)?;
-            rpc.connection().submit(channel, &Request::new(&shape, unique, message), false)?
-        };
+        let (rpc, who) = (self.mounted.rpc(), self.credentials());
+        let unique = rpc.connection().next_unique();
+        let shape = op.shape(rpc.protocol());
+        let encoded = op.encode(rpc.protocol(), Unique(unique), who.into());
+        let in_flight =
+            self.submit_encoded(encoded.as_ref().map_err(|error| Error::Encode(*error))?, &shape, unique)?;
+        drop(encoded);
+        let room = if is_bulk(shape.reply.max) { shape.reply.max as usize } else { 0 };
+        let data = vec![0; room.min(rpc.connection().data_buffer_size())];
+        Ok(InFlight { rpc: rpc.clone(), who, in_flight: Some(in_flight), op: Some(op), data })
+    }
+
+    /// Sends what [`VirtioFs::submit`] has encoded.
+    fn submit_encoded(
+        &self,
+        message: &Message<'_>,
+        shape: &Shape,
+        unique: u64,
+    ) -> Result<in_flight::InFlight<'static, R>, Error> {
+        vet(message, shape, unique, self.mounted.io.window().is_some())?;
+        let connection = self.mounted.rpc().connection();
+        let channel = connection.pick_channel();
+        let submitted = connection.submit(channel, &Request::new(shape, unique, message), false)?;
         let submitted = submitted.ok_or(Error::refused(Errno::EAGAIN, "no room in the queue"))?;
-        let in_flight = in_flight::InFlight::new(rpc.connection(), submitted).into_owned();
-        rpc.connection().kick(channel);
-        let reply = op.reply_size(rpc.protocol()).max;
-        let room = if is_bulk(reply) { (reply as usize).min(rpc.connection().data_buffer_size()) } else { 0 };
-        Ok(InFlight { rpc: rpc.clone(), who, in_flight: Some(in_flight), op: Some(op), data: vec![0; room] })
+        let in_flight = in_flight::InFlight::new(connection, submitted).into_owned();
+        connection.kick(channel);
+        Ok(in_flight)
     }
 }
 

@@ -17,7 +17,7 @@ use core::time::Duration;
 
 use fuse_proto::{NodeId, Opcode, ReplyHeader};
 use lock_api::{Mutex, RawMutex};
-use virtio_transport::DmaDirection;
+use virtio_transport::{DmaDirection, PhysAddr};
 
 use super::dma::{BUFFER_ALIGN, DmaBuf, DmaRegion};
 use super::ring::{MAX_SEGMENTS, Ring, RingAddresses, Segment};
@@ -167,6 +167,14 @@ pub(crate) struct Reply {
     pub(crate) data: Option<(DmaBuf, usize)>,
 }
 
+/// What [`Channel::look`] found.
+pub(crate) struct Looked {
+    /// How many requests the device has returned since somebody looked last.
+    pub(crate) completions: usize,
+    /// The reply looked for, if it is there.
+    pub(crate) reply: Result<Option<Reply>, RingError>,
+}
+
 enum Phase {
     Free,
     InFlight,
@@ -205,7 +213,6 @@ struct State {
     broken: Option<RingError>,
     /// Nothing but the end of the session is sent any more.
     closed: bool,
-    completed: u64,
     _regions: [DmaRegion; 2],
 }
 
@@ -253,7 +260,6 @@ impl<R: RawMutex> Channel<R> {
             free: (0..count as u16).rev().collect(),
             broken: None,
             closed: false,
-            completed: 0,
             _regions: [sent, received],
         };
         Some(Self { index, state: Mutex::new(state), orphans: AtomicUsize::new(0) })
@@ -270,59 +276,23 @@ impl<R: RawMutex> Channel<R> {
         (state.ring.size(), state.ring.addresses())
     }
 
-    /// Puts a request into the queue; [`Channel::publish`] makes it visible to the device.
-    pub(crate) fn submit(&self, message: Message<'_>, pool: &DataPool<R>) -> Result<SlotId, SubmitError> {
+    /// Puts a request into the queue; `publish`: and makes it visible to the device, which [`Channel::publish`] does otherwise.
+    /// Returns whether the device wants to be notified too.
+    pub(crate) fn submit(
+        &self,
+        message: Message<'_>,
+        pool: &DataPool<R>,
+        publish: bool,
+    ) -> Result<(SlotId, bool), SubmitError> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let refused = match state.broken {
-            Some(error) => Some(SubmitError::Broken(error)),
-            None if state.closed && message.meta.opcode != Opcode::DESTROY => Some(SubmitError::Closed),
-            None if state.free.is_empty() => Some(SubmitError::Full),
-            None => None,
-        };
-        let free = if refused.is_none() { state.free.pop() } else { None };
-        let (index, slot) = match free {
-            Some(index) => (index, &mut state.slots[usize::from(index)]),
-            None => {
-                for (buffer, _) in message.data_out.into_iter().chain(message.data_in) {
-                    pool.give(buffer);
-                }
-                return Err(refused.unwrap_or(SubmitError::Full));
-            }
-        };
-        let mut head = 0;
-        for part in message.parts {
-            head += slot.request.write(head, part);
+        if state.broken.is_none()
+            && !state.closed
+            && let Some(index) = state.free.pop()
+        {
+            return Ok(state.submit_in(index, message, publish));
         }
-        let mut segments = [Segment { paddr: slot.request.paddr(), len: head as u32, device_writes: false }; 4];
-        let mut count = 1;
-        if let Some((buffer, len)) = &message.data_out {
-            segments[count] =
-                Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: false };
-            count += 1;
-        }
-        slot.reply_len = message.reply_len.min(REPLY_BYTES);
-        // The header has a descriptor of its own, as Linux lays replies out: servers exist that cannot split one.
-        let header = slot.reply_len.min(ReplyHeader::LEN);
-        for (offset, len) in [(0, header), (header, slot.reply_len - header)] {
-            if len > 0 {
-                let paddr = slot.reply.paddr() + offset as u64;
-                segments[count] = Segment { paddr, len: len as u32, device_writes: true };
-                count += 1;
-            }
-        }
-        if let Some((buffer, len)) = &message.data_in {
-            segments[count] =
-                Segment { paddr: buffer.paddr(), len: (*len).min(buffer.len()) as u32, device_writes: true };
-            count += 1;
-        }
-        slot.meta = message.meta;
-        (slot.deadline, slot.long, slot.polled) = (message.deadline, message.long, false);
-        slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
-        slot.data_out = message.data_out.map(|(buffer, _)| buffer);
-        slot.data_in = message.data_in;
-        state.ring.push(index, &segments[..count]);
-        Ok(SlotId { slot: index, unique: message.meta.unique })
+        state.submit_last(message, pool, publish)
     }
 
     /// Makes the submitted requests visible to the device. Returns whether the device wants to be notified.
@@ -332,49 +302,43 @@ impl<R: RawMutex> Channel<R> {
 
     /// Takes whatever the device has returned, wakes who waits for it, and returns the number of completions.
     pub(crate) fn process(&self, pool: &DataPool<R>) -> usize {
-        let mut completions = 0;
+        let mut returned = Returned::none();
         loop {
-            let mut wakers = Wakers::new();
-            let broken;
-            let more = {
-                let mut state = self.state.lock();
-                let (before, was_broken) = (state.completed, state.broken);
-                let more = state.process(pool, &self.orphans, &mut wakers);
-                completions += (state.completed - before) as usize;
-                broken = state.broken.filter(|_| was_broken.is_none());
-                more
-            };
-            if let Some(error) = broken {
-                report_broken(error);
-            }
-            // Waking runs the embedder's code: not under the lock.
-            wakers.drain(..).for_each(Waker::wake);
-            if !more {
-                return completions;
+            self.state.lock().process(pool, &self.orphans, &mut returned);
+            if !returned.act() {
+                return returned.count;
             }
         }
     }
 
-    /// Takes the reply to a request if [`Channel::process`] has found it, its first bytes to `head`, which has room for as many as
-    /// the request said; the slot is free again then.
-    pub(crate) fn take(&self, id: SlotId, head: &mut [u8]) -> Result<Option<Reply>, RingError> {
-        let mut waker = None;
-        let taken = {
+    /// Takes whatever the device has returned, and the reply to a request if it is among that: its first bytes to `head`, which
+    /// has room for as many as the request said; the slot is free again then.
+    pub(crate) fn look(&self, id: SlotId, head: &mut [u8], pool: &DataPool<R>) -> Looked {
+        let mut returned = Returned::none();
+        let (reply, waker) = {
             let mut state = self.state.lock();
-            let state = &mut *state;
-            let slot = &mut state.slots[usize::from(id.slot)];
-            match slot.phase {
-                Phase::Done { written } if slot.meta.unique == id.unique => {
-                    waker = slot.waker.take();
-                    state.free.push(id.slot);
-                    Ok(Some(slot.take_reply(written, head)))
-                }
-                _ => state.broken.map_or(Ok(None), Err),
+            if !state.has_news(id) {
+                return Looked { completions: 0, reply: Ok(None) };
             }
+            state.process(pool, &self.orphans, &mut returned);
+            state.take(id, head)
         };
         // Dropping it runs the embedder's code: not under the lock.
         drop(waker);
-        taken
+        let more = returned.act();
+        let others = if more { self.process(pool) } else { 0 };
+        // It may be among the others.
+        let reply = if more && matches!(reply, Ok(None)) { self.take(id, head) } else { reply };
+        Looked { completions: returned.count + others, reply }
+    }
+
+    /// Takes the reply to a request if [`Channel::process`] has found it.
+    #[cold]
+    fn take(&self, id: SlotId, head: &mut [u8]) -> Result<Option<Reply>, RingError> {
+        let (reply, waker) = self.state.lock().take(id, head);
+        // Dropping it runs the embedder's code: not under the lock.
+        drop(waker);
+        reply
     }
 
     /// Registers who to wake when the request comes back. Poll once more afterwards.
@@ -550,48 +514,193 @@ fn report_broken(error: RingError) {
 /// Wakers collected under the lock, woken after it is released.
 type Wakers = heapless::Vec<Waker, 8>;
 
+/// What the device has returned, and who is to know of it once the lock is released.
+struct Returned {
+    count: usize,
+    wakers: Wakers,
+    /// Why the queue is unusable from now on.
+    broken: Option<RingError>,
+    /// Whether there may be more: there are as many wakers as there is room for.
+    more: bool,
+}
+
+impl Returned {
+    fn none() -> Self {
+        Self { count: 0, wakers: Wakers::new(), broken: None, more: false }
+    }
+
+    /// Wakes who waits. Returns whether there may be more.
+    fn act(&mut self) -> bool {
+        if let Some(error) = self.broken.take() {
+            report_broken(error);
+        }
+        // Waking runs the embedder's code: not under the lock.
+        while let Some(waker) = self.wakers.pop() {
+            waker.wake();
+        }
+        self.more
+    }
+}
+
 impl State {
-    /// Takes what the device has returned. Returns true when it stopped early because `wakers` is full.
-    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, orphans: &AtomicUsize, wakers: &mut Wakers) -> bool {
+    /// As [`Channel::submit`], where there is no room, or the queue takes no more than the end of the session.
+    #[cold]
+    fn submit_last<R: RawMutex>(
+        &mut self,
+        message: Message<'_>,
+        pool: &DataPool<R>,
+        publish: bool,
+    ) -> Result<(SlotId, bool), SubmitError> {
+        let refused = match self.broken {
+            Some(error) => SubmitError::Broken(error),
+            None if self.closed && message.meta.opcode != Opcode::DESTROY => SubmitError::Closed,
+            None => match self.free.pop() {
+                Some(index) => return Ok(self.submit_in(index, message, publish)),
+                None => SubmitError::Full,
+            },
+        };
+        for (buffer, _) in message.data_out.into_iter().chain(message.data_in) {
+            pool.give(buffer);
+        }
+        Err(refused)
+    }
+
+    fn submit_in(&mut self, index: u16, message: Message<'_>, publish: bool) -> (SlotId, bool) {
+        let slot = &mut self.slots[usize::from(index)];
+        let head = message.parts.iter().fold(0, |head, part| head + slot.request.write(head, part));
+        slot.reply_len = message.reply_len.min(REPLY_BYTES);
+        let mut segments = Segments::new();
+        segments.add(slot.request.paddr(), head, false);
+        if let Some((buffer, len)) = &message.data_out {
+            segments.add(buffer.paddr(), (*len).min(buffer.len()), false);
+        }
+        // The header has a descriptor of its own, as Linux lays replies out: servers exist that cannot split one.
+        let header = slot.reply_len.min(ReplyHeader::LEN);
+        segments.add(slot.reply.paddr(), header, true);
+        segments.add(slot.reply.paddr() + header as u64, slot.reply_len - header, true);
+        if let Some((buffer, len)) = &message.data_in {
+            segments.add(buffer.paddr(), (*len).min(buffer.len()), true);
+        }
+        slot.meta = message.meta;
+        (slot.deadline, slot.long, slot.polled) = (message.deadline, message.long, false);
+        slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
+        slot.data_out = message.data_out.map(|(buffer, _)| buffer);
+        slot.data_in = message.data_in;
+        self.ring.push(index, segments.as_slice());
+        let notify = publish && self.ring.publish();
+        (SlotId { slot: index, unique: message.meta.unique }, notify)
+    }
+
+    /// Whether there is anything to take, or to say, for who waits for a request.
+    fn has_news(&self, id: SlotId) -> bool {
+        self.broken.is_some()
+            || self.ring.can_pop()
+            || matches!(self.slots[usize::from(id.slot)].phase, Phase::Done { .. })
+    }
+
+    /// Takes the reply to a request if it has come, and whom to drop.
+    fn take(&mut self, id: SlotId, head: &mut [u8]) -> (Result<Option<Reply>, RingError>, Option<Waker>) {
+        let slot = &mut self.slots[usize::from(id.slot)];
+        match slot.phase {
+            Phase::Done { written } if slot.meta.unique == id.unique => {
+                let waker = slot.waker.take();
+                self.free.push(id.slot);
+                (Ok(Some(slot.take_reply(written, head))), waker)
+            }
+            _ => (self.broken.map_or(Ok(None), Err), None),
+        }
+    }
+
+    /// Takes what the device has returned.
+    fn process<R: RawMutex>(&mut self, pool: &DataPool<R>, orphans: &AtomicUsize, returned: &mut Returned) {
+        returned.more = false;
         while self.broken.is_none() && self.ring.can_pop() {
-            if wakers.is_full() {
-                return true;
+            if returned.wakers.is_full() {
+                returned.more = true;
+                return;
             }
             match self.ring.pop() {
                 Ok(None) => break,
                 Ok(Some((index, written))) => {
-                    self.completed += 1;
-                    let slot = &mut self.slots[usize::from(index)];
-                    if let Some(buffer) = slot.data_out.take() {
-                        pool.give(buffer);
-                    }
-                    if matches!(slot.phase, Phase::Detached) && slot.meta.has_side_effects() {
-                        slot.set_orphan(written, orphans);
-                    } else if matches!(slot.phase, Phase::Detached | Phase::DetachedOrdered) {
-                        slot.recycle(pool);
-                        self.free.push(index);
-                    } else {
-                        slot.phase = Phase::Done { written };
-                        if let Some(waker) = slot.waker.take() {
-                            // There is room: checked above.
-                            let _ = wakers.push(waker);
-                        }
+                    returned.count += 1;
+                    if let Some(waker) = self.complete(index, written, pool, orphans) {
+                        // There is room: checked above.
+                        let _ = returned.wakers.push(waker);
                     }
                 }
-                Err(error) => self.broken = Some(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    returned.broken = Some(error);
+                }
             }
         }
         if self.broken.is_some() {
-            for slot in &mut self.slots {
-                if wakers.is_full() {
-                    return true;
-                }
-                if let Some(waker) = slot.waker.take() {
-                    let _ = wakers.push(waker);
-                }
+            self.take_wakers(returned);
+        }
+    }
+
+    /// Nobody is to wait for what will never come.
+    #[cold]
+    fn take_wakers(&mut self, returned: &mut Returned) {
+        for slot in &mut self.slots {
+            if returned.wakers.is_full() {
+                returned.more = true;
+                return;
+            }
+            if let Some(waker) = slot.waker.take() {
+                let _ = returned.wakers.push(waker);
             }
         }
-        false
+    }
+
+    /// Takes a request back that the device has returned. Returns who waits for it.
+    fn complete<R: RawMutex>(
+        &mut self,
+        index: u16,
+        written: u32,
+        pool: &DataPool<R>,
+        orphans: &AtomicUsize,
+    ) -> Option<Waker> {
+        let slot = &mut self.slots[usize::from(index)];
+        if let Some(buffer) = slot.data_out.take() {
+            pool.give(buffer);
+        }
+        if matches!(slot.phase, Phase::Detached) && slot.meta.has_side_effects() {
+            slot.set_orphan(written, orphans);
+        } else if matches!(slot.phase, Phase::Detached | Phase::DetachedOrdered) {
+            slot.recycle(pool);
+            self.free.push(index);
+        } else {
+            slot.phase = Phase::Done { written };
+            return slot.waker.take();
+        }
+        None
+    }
+}
+
+/// The segments of a chain, those that the device reads first.
+struct Segments {
+    segments: [Segment; MAX_SEGMENTS],
+    count: usize,
+}
+
+impl Segments {
+    fn new() -> Self {
+        Self { segments: [Segment { paddr: 0, len: 0, device_writes: false }; MAX_SEGMENTS], count: 0 }
+    }
+
+    /// Adds a segment, unless it has no bytes. A chain has no more than there is room for.
+    fn add(&mut self, paddr: PhysAddr, len: usize, device_writes: bool) {
+        if len > 0
+            && let Some(place) = self.segments.get_mut(self.count)
+        {
+            *place = Segment { paddr, len: len as u32, device_writes };
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[Segment] {
+        &self.segments[..self.count]
     }
 }
 

@@ -124,6 +124,26 @@ impl DmaBuf {
         count
     }
 
+    /// Copies a few bytes to `offset`. The ring's layout keeps them inside the buffer.
+    pub(crate) fn write_array<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) {
+        assert!(offset.checked_add(N).is_some_and(|end| end <= self.len), "ring entry outside its area");
+        // SAFETY: the assertion keeps the bytes inside the buffer.
+        let to = unsafe { self.ptr.add(offset) };
+        // SAFETY: `N` bytes from `to` lie inside the buffer, which nobody of the driver writes meanwhile; an array of bytes has no
+        // alignment.
+        unsafe { to.cast::<[u8; N]>().write(bytes) };
+    }
+
+    /// Copies a few bytes out. The ring's layout keeps them inside the buffer.
+    pub(crate) fn read_array<const N: usize>(&self, offset: usize) -> [u8; N] {
+        assert!(offset.checked_add(N).is_some_and(|end| end <= self.len), "ring entry outside its area");
+        // SAFETY: the assertion keeps the bytes inside the buffer.
+        let from = unsafe { self.ptr.add(offset) };
+        // SAFETY: `N` bytes from `from` lie inside the buffer; any bytes are an array of bytes, which has no alignment. What the
+        // device writes meanwhile may or may not be seen, as in `read`.
+        unsafe { from.cast::<[u8; N]>().read() }
+    }
+
     /// Copies bytes from `offset` into `bytes`, as many as there are; returns the number of bytes copied.
     ///
     /// What the device writes meanwhile may or may not be seen: the copy is what counts from then on.

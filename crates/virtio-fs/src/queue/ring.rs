@@ -225,10 +225,10 @@ impl Ring {
         if returned > self.in_flight_count {
             return Err(RingError::UsedIndex { returned, in_flight: self.in_flight_count });
         }
-        let mut element = [0; 8];
-        self.device.read(4 + 8 * usize::from(self.last_used & (self.size - 1)), &mut element);
-        let id = u32::from_le_bytes([element[0], element[1], element[2], element[3]]);
-        let written = u32::from_le_bytes([element[4], element[5], element[6], element[7]]);
+        // The number of the chain, then how much was written.
+        let element = self.device.read_array(4 + 8 * usize::from(self.last_used & (self.size - 1)));
+        let element = u64::from_le_bytes(element);
+        let (id, written) = (element as u32, (element >> 32) as u32);
         let per_slot = if self.indirect { 1 } else { MAX_SEGMENTS as u32 };
         let slot = id / per_slot;
         let entry = match self.in_flight.get_mut(slot as usize) {
@@ -269,12 +269,9 @@ impl Ring {
     }
 
     fn write_descriptor(&mut self, offset: usize, paddr: PhysAddr, len: u32, flags: u16, next: u16) {
-        let mut bytes = [0; DESC_SIZE];
-        bytes[..8].copy_from_slice(&paddr.to_le_bytes());
-        bytes[8..12].copy_from_slice(&len.to_le_bytes());
-        bytes[12..14].copy_from_slice(&flags.to_le_bytes());
-        bytes[14..].copy_from_slice(&next.to_le_bytes());
-        self.driver.write(offset, &bytes);
+        // A little-endian number has them in this order.
+        let bytes = u128::from(paddr) | u128::from(len) << 64 | u128::from(flags) << 96 | u128::from(next) << 112;
+        self.driver.write_array(offset, bytes.to_le_bytes());
     }
 }
 

@@ -49,10 +49,16 @@ impl Slot {
     /// Notes a request that is given so much time, and returns the time that the call began and the longest of all requests.
     fn note(&self, now: Duration, time: Duration) -> (Duration, Duration) {
         // Without tasks, others note their requests here too.
-        let now = nanos(now).min(NOT_BEGUN - 1);
-        let begun = self.begun.compare_exchange(NOT_BEGUN, now, Ordering::Relaxed, Ordering::Relaxed);
-        let begun = if begun.is_ok() { now } else { self.begun.load(Ordering::Relaxed) };
-        let longest = self.longest.fetch_max(nanos(time), Ordering::Relaxed).max(nanos(time));
+        let mut begun = self.begun.load(Ordering::Relaxed);
+        if begun == NOT_BEGUN {
+            let now = nanos(now).min(NOT_BEGUN - 1);
+            let noted = self.begun.compare_exchange(NOT_BEGUN, now, Ordering::Relaxed, Ordering::Relaxed);
+            begun = noted.map_or_else(|others| others, |_| now);
+        }
+        let (time, mut longest) = (nanos(time), self.longest.load(Ordering::Relaxed));
+        if longest < time {
+            longest = self.longest.fetch_max(time, Ordering::Relaxed).max(time);
+        }
         (Duration::from_nanos(begun), Duration::from_nanos(longest))
     }
 }

@@ -17,7 +17,7 @@ use super::reply::Received;
 use super::request::Request;
 use crate::port::{Completion, DevicePort};
 use crate::queue::channel::{
-    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, RequestMeta, SlotId, SubmitError,
+    Buffers, Channel, DataPool, Message, OrphanReply, REQUEST_BYTES, Reply, SlotId, SubmitError,
 };
 use crate::queue::notifications::NotificationQueue;
 use crate::wait::wait_for;
@@ -38,6 +38,8 @@ pub(crate) struct Submitted {
     pub(crate) deadline: Duration,
     /// Whether that is before its class has it given up, since its call has no more time.
     pub(crate) hurried: bool,
+    /// Whether it is no later than the end of the call that sent it.
+    pub(crate) in_time: bool,
 }
 
 /// What a connection is set up with.
@@ -74,11 +76,24 @@ struct Given {
     until: Duration,
     /// Whether it gets less than its class has.
     hurried: bool,
+    /// Whether the call's own end was looked at for its deadline.
+    in_time: bool,
 }
 
 /// Whether somebody waits for the answers to such requests, if there are any.
 fn is_awaited(opcode: Opcode) -> bool {
     !matches!(opcode, Opcode::RELEASE | Opcode::RELEASEDIR | Opcode::FORGET | Opcode::BATCH_FORGET | Opcode::INTERRUPT)
+}
+
+/// The parts of a request that stay in a slot, header and body among them, and those that go to a data buffer: whole parts from
+/// the first that does not fit.
+fn split<'p, 'm>(parts: &'p [&'m [u8]]) -> (&'p [&'m [u8]], &'p [&'m [u8]]) {
+    let mut len = 0;
+    let fits = parts.iter().take_while(|part| {
+        len += part.len();
+        len <= REQUEST_BYTES
+    });
+    parts.split_at(fits.count())
 }
 
 /// Replies that nobody waited for any more, until somebody settles them.
@@ -159,10 +174,14 @@ impl<R: Lock> Queues<R> {
     /// Takes what the device has returned on a queue; any answer, wanted or not, is a sign of life.
     fn complete_one(&self, channel: &Channel<R>) -> usize {
         let completions = channel.process(&self.pool);
-        if completions > 0 {
+        self.note_completions(completions);
+        completions
+    }
+
+    fn note_completions(&self, completions: usize) {
+        if completions > 0 && self.timeouts_in_a_row.load(Ordering::Relaxed) > 0 {
             self.timeouts_in_a_row.store(0, Ordering::Relaxed);
         }
-        completions
     }
 }
 
@@ -305,6 +324,12 @@ impl<R: Lock> Connection<R> {
         if queues <= 1 { 1 } else { 1 + (self.next_channel.fetch_add(1, Ordering::Relaxed) % queues) as usize }
     }
 
+    /// Sends a request by the next queue, waiting for room.
+    pub(crate) fn send(&self, request: &Request<'_>) -> Result<Submitted, Error> {
+        // Patience ends with a request or an error.
+        self.put(self.pick_channel(), request, true, true)?.ok_or(Error::Dead)
+    }
+
     /// Puts a request into a queue; the device does not know of it before [`Connection::kick`].
     ///
     /// Waits, up to the request's deadline, for a free slot and for data buffers; returns `None` instead if the caller is not
@@ -315,40 +340,58 @@ impl<R: Lock> Connection<R> {
         request: &Request<'_>,
         patient: bool,
     ) -> Result<Option<Submitted>, Error> {
+        self.put(channel, request, patient, false)
+    }
+
+    /// As [`Connection::submit`]; `kick`: the device gets to know of it too.
+    #[inline(never)]
+    fn put(&self, index: usize, request: &Request<'_>, patient: bool, kick: bool) -> Result<Option<Submitted>, Error> {
         let now = self.platform.now();
-        let Given { deadline, until, hurried } = self.given(request.meta.opcode, now, patient);
-        if hurried && deadline <= now {
+        let opcode = request.meta.opcode;
+        let given = self.given(opcode, now, patient);
+        if given.hurried && given.deadline <= now {
             // The device is not asked, and not blamed.
-            return Err(Error::TimedOut { opcode: request.meta.opcode, after: Duration::ZERO });
+            return Err(Error::TimedOut { opcode, after: Duration::ZERO });
         }
+        let channel = &self.queues.channels[index];
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let no_room = || if patient { Err(self.no_room(request.meta.opcode, until, hurried)) } else { Ok(None) };
-            let Some(message) = self.message(channel, request, (until, deadline))? else { return no_room() };
-            match self.queues.channels[channel].submit(message, &self.queues.pool) {
-                Ok(slot) => {
+            let Some(message) = self.message(index, request, &given)? else {
+                return self.no_room(opcode, &given, patient);
+            };
+            match channel.submit(message, &self.queues.pool, kick) {
+                Ok((slot, notify)) => {
+                    if notify {
+                        self.port.notify(channel.index());
+                    }
                     self.requests.fetch_add(1, Ordering::Relaxed);
-                    let RequestMeta { opcode, unique, .. } = request.meta;
-                    return Ok(Some(Submitted { channel, slot, opcode, unique, deadline, hurried }));
+                    let Given { deadline, hurried, in_time, .. } = given;
+                    let unique = request.meta.unique;
+                    return Ok(Some(Submitted { channel: index, slot, opcode, unique, deadline, hurried, in_time }));
                 }
                 Err(SubmitError::Broken(error)) => return Err(Error::Queue(error)),
                 Err(SubmitError::Closed) => return Err(Error::Unmounted),
-                Err(SubmitError::Full) => {
-                    self.kick(channel);
-                    let channel = &self.queues.channels[channel];
-                    let mut room = || {
-                        self.queues.complete_one(channel);
-                        self.collect_orphans(channel);
-                        channel.has_free()
-                    };
-                    let found = if patient { self.platform.wait(until, &mut room) } else { room() };
-                    if !found {
-                        return no_room();
-                    }
-                }
+                Err(SubmitError::Full) if self.wait_for_slot(index, patient.then_some(given.until)) => {}
+                Err(SubmitError::Full) => return self.no_room(opcode, &given, patient),
             }
+        }
+    }
+
+    /// Waits for a free slot `until` then, or only looks for one. Returns whether there is one.
+    #[cold]
+    fn wait_for_slot(&self, index: usize, until: Option<Duration>) -> bool {
+        self.kick(index);
+        let channel = &self.queues.channels[index];
+        let mut room = || {
+            self.queues.complete_one(channel);
+            self.collect_orphans(channel);
+            channel.has_free()
+        };
+        match until {
+            Some(until) => self.platform.wait(until, &mut room),
+            None => room(),
         }
     }
 
@@ -368,14 +411,14 @@ impl<R: Lock> Connection<R> {
         let full = now.saturating_add(time);
         if !patient {
             // It outlives the call.
-            return Given { deadline: full, until: now, hurried: false };
+            return Given { deadline: full, until: now, hurried: false, in_time: false };
         }
         if is_awaited(opcode) {
             let deadline = self.budgets.deadline(self.platform.task(), now, time);
-            return Given { deadline, until: deadline, hurried: deadline < full };
+            return Given { deadline, until: deadline, hurried: deadline < full, in_time: true };
         }
         let end = self.budgets.end(self.platform.task(), now, self.deadlines.short).map_or(full, |end| end.max(now));
-        Given { deadline: full, until: full.min(end), hurried: false }
+        Given { deadline: full, until: full.min(end), hurried: false, in_time: false }
     }
 
     /// The end of a wait of the driver's own until `deadline`: no later than the call's.
@@ -384,13 +427,17 @@ impl<R: Lock> Connection<R> {
         end.map_or(deadline, |end| deadline.min(end))
     }
 
-    /// Why there was no room for a request.
-    fn no_room(&self, opcode: Opcode, until: Duration, hurried: bool) -> Error {
+    /// There was no room for a request: an error for who waited for it.
+    #[cold]
+    fn no_room(&self, opcode: Opcode, given: &Given, patient: bool) -> Result<Option<Submitted>, Error> {
+        if !patient {
+            return Ok(None);
+        }
         if self.queues.channels.iter().any(Channel::has_unpolled) {
             // The device has done its part.
-            return Error::refused(Errno::EAGAIN, "answers that nobody has polled fill the queue");
+            return Err(Error::refused(Errno::EAGAIN, "answers that nobody has polled fill the queue"));
         }
-        self.given_up(opcode, until, hurried)
+        Err(self.given_up(opcode, given.until, given.hurried))
     }
 
     /// Makes submitted requests visible to the device and notifies it if it wants that.
@@ -403,9 +450,9 @@ impl<R: Lock> Connection<R> {
 
     /// Takes the reply to a request if it has come, its first bytes to `head`.
     pub(crate) fn look(&self, request: &Submitted, head: &mut [u8]) -> Result<Option<Reply>, RingError> {
-        let channel = &self.queues.channels[request.channel];
-        self.queues.complete_one(channel);
-        channel.take(request.slot, head)
+        let looked = self.queues.channels[request.channel].look(request.slot, head, &self.queues.pool);
+        self.queues.note_completions(looked.completions);
+        looked.reply
     }
 
     /// Nobody waits for a request: it is polled some time.
@@ -582,22 +629,21 @@ impl<R: Lock> Connection<R> {
         new
     }
 
-    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free `until` then.
+    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.
     fn message<'m>(
         &self,
         channel: usize,
         request: &'m Request<'m>,
-        (until, deadline): (Duration, Duration),
+        given: &Given,
     ) -> Result<Option<Message<'m>>, Error> {
-        let total: usize = request.parts.iter().map(|part| part.len()).sum();
-        // The header and body stay in the slot, whole parts from the first that does not fit go to a data buffer.
-        let mut inline = 0;
-        let fits = request.parts.iter().take_while(|part| {
-            inline += part.len();
-            inline <= REQUEST_BYTES
-        });
-        let (parts, tail) =
-            request.parts.split_at(if total > REQUEST_BYTES { fits.count() } else { request.parts.len() });
+        let (parts, tail) = split(&request.parts);
+        let (meta, reply_len) = (request.meta, request.reply_len);
+        let long = Class::of(meta.opcode) == Class::Long;
+        let deadline = given.deadline;
+        let mut message = Message { meta, parts, data_out: None, reply_len, data_in: None, deadline, long };
+        if tail.is_empty() && request.reply_data == 0 {
+            return Ok(Some(message));
+        }
         let tail_len = tail.iter().map(|part| part.len()).sum();
         if tail_len > self.data_buffer_size {
             return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
@@ -606,16 +652,14 @@ impl<R: Lock> Connection<R> {
         if count > self.queues.pool.len() {
             return Err(Error::refused(Errno::ENOBUFS, "data both ways takes two data buffers"));
         }
-        let Some(mut buffers) = self.data_buffers(channel, count, until) else { return Ok(None) };
+        let Some(mut buffers) = self.data_buffers(channel, count, given.until) else { return Ok(None) };
         let data_in = (request.reply_data > 0).then(|| buffers.pop()).flatten();
-        let data_in = data_in.map(|buffer| (buffer, request.reply_data.min(self.data_buffer_size)));
-        let data_out = buffers.pop().map(|mut buffer| {
+        message.data_in = data_in.map(|buffer| (buffer, request.reply_data.min(self.data_buffer_size)));
+        message.data_out = buffers.pop().map(|mut buffer| {
             let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
             (buffer, written)
         });
-        let (meta, reply_len) = (request.meta, request.reply_len);
-        let long = Class::of(meta.opcode) == Class::Long;
-        Ok(Some(Message { meta, parts, data_out, reply_len, data_in, deadline, long }))
+        Ok(Some(message))
     }
 
     /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use fuse_proto::{
-    FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenExtraFlags, OpenFlags, ReleaseFlags, ops,
+    Encode, FileHandle, FopenFlags, InitFlags, LockOwner, NodeId, Opcode, OpenExtraFlags, OpenFlags, ReleaseFlags, ops,
 };
 
 use super::Rpc;
@@ -152,7 +152,7 @@ pub(crate) fn releasedir<R: Lock>(rpc: &Rpc<R>, who: Credentials, node: NodeId, 
 }
 
 /// Sends a request that a later FORGET must not overtake.
-fn send_in_order<R: Lock, O: fuse_proto::Operation>(rpc: &Rpc<R>, who: Credentials, op: &O) -> Result<(), Error> {
+fn send_in_order<R: Lock>(rpc: &Rpc<R>, who: Credentials, op: &dyn Encode) -> Result<(), Error> {
     let channel = rpc.connection().pick_channel();
     rpc.submit_patiently(channel, who, op)?.detach_ordered();
     rpc.connection().kick(channel);

@@ -89,25 +89,26 @@ impl<'c, R: Lock> InFlight<'c, R> {
     /// up when this is dropped.
     pub(crate) fn wait<'h>(&mut self, head: &'h mut [u8], data: &mut [u8]) -> Result<Received<'h>, Error> {
         let connection = self.connection.get();
-        let mut found = None;
+        let mut found = Ok(None);
         // Sent without patience it has all of its class's time, of which the call that waits for it may have less.
-        let deadline = connection.in_time(self.request.deadline);
+        let in_time = self.request.in_time;
+        let deadline = if in_time { self.request.deadline } else { connection.in_time(self.request.deadline) };
         let hurried = self.request.hurried || deadline < self.request.deadline;
         connection.platform().wait(deadline, &mut || {
             // Not again, if the platform asks once more: what was found would be lost.
-            if found.is_none() {
-                found = connection.look(&self.request, head).transpose();
+            if matches!(found, Ok(None)) {
+                found = connection.look(&self.request, head);
             }
-            found.is_some() || connection.is_stopped()
+            !matches!(found, Ok(None)) || connection.is_stopped()
         });
         match found {
-            Some(Ok(reply)) => {
+            Ok(Some(reply)) => {
                 let received = connection.receive(reply, head, data);
                 self.settled = true;
                 Ok(received)
             }
-            None => Err(connection.given_up(self.request.opcode, deadline, hurried)),
-            Some(Err(error)) => {
+            Ok(None) => Err(connection.given_up(self.request.opcode, deadline, hurried)),
+            Err(error) => {
                 connection.give_up();
                 Err(Error::Queue(error))
             }

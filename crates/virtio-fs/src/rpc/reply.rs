@@ -1,6 +1,6 @@
 //! From bytes that the device wrote to the reply of an operation.
 
-use fuse_proto::{Operation, Protocol, ReplyHeader, Shape, Unique};
+use fuse_proto::{DecodeError, Protocol, ReplyHeader, Shape, Unique};
 
 use crate::Error;
 use crate::queue::channel::REPLY_BYTES;
@@ -37,23 +37,20 @@ pub(super) fn head_len(shape: &Shape) -> usize {
     ReplyHeader::LEN + if is_bulk(max) { 0 } else { max as usize }
 }
 
-/// Reads a reply; bulk data is in `data` already. Apart, so that it takes no stack while the caller waits.
-#[inline(never)]
-pub(crate) fn read_reply<O: Operation, T>(
+/// Has `decode` read the body of a reply; bulk data is in `data` already.
+pub(super) fn read_reply(
     protocol: &Protocol,
-    op: &O,
+    shape: &Shape,
     unique: Unique,
     received: &Received<'_>,
     data: &mut [u8],
-    read: impl FnOnce(O::Reply<'_>) -> T,
-) -> Result<T, Error> {
-    let body = body(protocol, &op.shape(protocol), unique, received, data)?;
-    let reply = op.decode_body(protocol, body);
-    reply.map(read).map_err(|error| Error::of_reply(O::OPCODE, error.into()))
+    decode: &mut dyn FnMut(&[u8]) -> Result<(), DecodeError>,
+) -> Result<(), Error> {
+    let body = body(protocol, shape, unique, received, data)?;
+    decode(body).map_err(|error| Error::of_reply(shape.opcode, error.into()))
 }
 
 /// The body of a reply of any kind, checked as far as that needs not know which.
-#[inline(never)]
 fn body<'a>(
     protocol: &Protocol,
     shape: &Shape,

@@ -28,6 +28,11 @@ impl<'a> Request<'a> {
             _ => (head_len(shape), 0),
         };
         let meta = RequestMeta { opcode: shape.opcode, node: shape.node, unique };
-        Self { meta, parts: message.pieces().collect(), reply_len, reply_data }
+        let mut parts = heapless::Vec::new();
+        message.pieces().for_each(|piece| {
+            // There is room: a message has a head, five parts at most, and data.
+            let _ = parts.push(piece);
+        });
+        Self { meta, parts, reply_len, reply_data }
     }
 }

@@ -6,7 +6,7 @@ use fuse_proto::{Negotiation, Protocol, ops};
 
 use super::connection::Connection;
 use super::credentials::Credentials;
-use super::{Rpc, call};
+use super::{Rpc, answered, call, typed};
 use crate::{Error, Lock};
 
 /// Sends INIT. Returns the server's answer as it is.
@@ -15,7 +15,10 @@ pub(crate) fn init<R: Lock>(
     credentials: Credentials,
     negotiation: &Negotiation,
 ) -> Result<ops::InitReply, Error> {
-    call(connection, &Protocol::INITIAL, credentials, &negotiation.init(), &mut [], |reply| reply)
+    let (protocol, op) = (&Protocol::INITIAL, negotiation.init());
+    let reply =
+        typed(protocol, &op, |reply| reply, |decode| call(connection, protocol, credentials, &op, &mut [], decode));
+    answered(reply)
 }
 
 /// Ends the session.
