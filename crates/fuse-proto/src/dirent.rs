@@ -196,6 +196,14 @@ impl<'a> Iterator for DirEntriesPlus<'a> {
 
 impl core::iter::FusedIterator for DirEntriesPlus<'_> {}
 
+impl<'a> DirEntriesPlus<'a> {
+    /// The bytes of the entries that are left; none after an error.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.0.rest
+    }
+}
+
 /// Writes entries into a buffer of the server's, until it is full.
 #[derive(Debug)]
 pub struct DirectoryWriter<'b> {

@@ -6,7 +6,8 @@
 //! # Locks
 //!
 //! All are short: none is held across a request or a call into the embedder. Where two are held at once the order is:
-//! inode table, then an inode's names or attributes. The list of owed FORGETs is never locked together with another.
+//! inode table, then an inode's names or attributes, or what listings have brought. The list of owed FORGETs is never locked
+//! together with another.
 
 pub(crate) mod attributes;
 mod base;
@@ -23,9 +24,11 @@ pub(crate) mod inode;
 pub(crate) mod inode_table;
 pub(crate) mod inodes;
 mod late_change;
+pub(crate) mod listed;
 pub(crate) mod lookup;
 pub(crate) mod mapped_bytes;
 pub(crate) mod name_cache;
+mod name_hash;
 pub(crate) mod notifications;
 pub mod path;
 pub(crate) mod resize;

@@ -11,6 +11,7 @@ use super::mounted::Mounted;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::{handles, names};
 use crate::volume::inode::Inode;
+use crate::volume::listed::ListedId;
 use crate::volume::unlinked::UnlinkedGuard;
 use crate::{DefaultLock, Error, Lock};
 
@@ -46,6 +47,8 @@ pub struct ReadDir<R: Lock = DefaultLock> {
     fh: Option<FileHandle>,
     plus: bool,
     buffer: Vec<u8>,
+    /// The last reply, which has the buffer then.
+    listed: Option<ListedId>,
     ready: VecDeque<DirEntry>,
     offset: u64,
     /// An offset seen earlier, how many replies ago, and after how many the next takes its place: one that comes again is
@@ -84,6 +87,7 @@ impl<R: Lock> ReadDir<R> {
             fh,
             plus: false,
             buffer: vec![0; len],
+            listed: None,
             ready: VecDeque::new(),
             offset: 0,
             mark: (0, 0, 1),
@@ -152,6 +156,8 @@ impl<R: Lock> ReadDir<R> {
         }
         if self.seen == before {
             self.done = true;
+            // The server keeps what is looked up.
+            self.mounted.volume().inodes.forgets().flush();
             return Ok(());
         }
         self.nameless = if self.ready.is_empty() { self.nameless + 1 } else { 0 };
@@ -167,7 +173,7 @@ impl<R: Lock> ReadDir<R> {
     }
 
     fn fetch_names(&mut self) -> Result<(), Error> {
-        let mut buffer = core::mem::take(&mut self.buffer);
+        let mut buffer = self.take_buffer();
         let result = self.read(false, &mut buffer).and_then(|directory| {
             for entry in directory.entries(self.mounted.rpc().protocol()) {
                 let entry = entry.map_err(|error| malformed(Opcode::READDIR, error))?;
@@ -190,20 +196,31 @@ impl<R: Lock> ReadDir<R> {
     }
 
     fn fetch_plus(&mut self) -> Result<(), Error> {
-        let mut buffer = core::mem::take(&mut self.buffer);
-        let result = self.read(true, &mut buffer).and_then(|directory| {
-            for found in directory.entries_plus(self.mounted.rpc().protocol()) {
-                let found = found.map_err(|error| malformed(Opcode::READDIRPLUS, error))?;
-                self.seen += 1;
-                let entry = found.dirent;
-                self.offset = entry.offset;
-                if entry.is_dot() {
-                    continue;
-                }
-                if let Some(adopted) = &found.entry {
-                    // Each counts as a look-up on the server: taken over even when the listing is dropped.
-                    self.mounted.volume().inodes.adopt(&self.inode, entry.name, adopted);
-                }
+        let mut buffer = self.take_buffer();
+        let len = match self.read(true, &mut buffer) {
+            Ok(directory) => directory.as_bytes().len(),
+            Err(error) => {
+                self.buffer = buffer;
+                return Err(error);
+            }
+        };
+        let listed = self.list_plus(&buffer[..len]);
+        if len == 0 {
+            self.buffer = buffer;
+        } else {
+            // Each entry counts as a look-up on the server, also when the listing is dropped, or what follows makes no sense.
+            self.listed = Some(self.mounted.volume().inodes.keep_listed(&self.inode, buffer, len));
+        }
+        listed
+    }
+
+    fn list_plus(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        for found in Directory::new(bytes).entries_plus(self.mounted.rpc().protocol()) {
+            let found = found.map_err(|error| malformed(Opcode::READDIRPLUS, error))?;
+            self.seen += 1;
+            let entry = found.dirent;
+            self.offset = entry.offset;
+            if !entry.is_dot() {
                 self.ready.push_back(DirEntry {
                     name: entry.name.to_vec(),
                     ino: entry.ino,
@@ -212,10 +229,15 @@ impl<R: Lock> ReadDir<R> {
                     attr: found.entry.map(|entry| entry.attr),
                 });
             }
-            Ok(())
-        });
-        self.buffer = buffer;
-        result
+        }
+        Ok(())
+    }
+
+    /// The buffer for the next reply; what nobody asked for of the last one is given back.
+    fn take_buffer(&mut self) -> Vec<u8> {
+        let Some(id) = self.listed.take() else { return core::mem::take(&mut self.buffer) };
+        let len = BUFFER_SIZE.min(self.mounted.rpc().connection().data_buffer_size());
+        self.mounted.volume().inodes.end_listed(id).unwrap_or_else(|| vec![0; len])
     }
 
     /// Whether the listing has come back to where it was (Brent's algorithm: no memory but one offset).
@@ -258,8 +280,14 @@ impl<R: Lock> Iterator for ReadDir<R> {
 impl<R: Lock> Drop for ReadDir<R> {
     fn drop(&mut self) {
         self.unlinked.closing(&self.inode);
+        let listed = self.listed.is_some();
+        drop(self.take_buffer());
+        let Ok(_call) = self.mounted.check() else { return };
+        if listed {
+            // The server keeps what is looked up.
+            self.mounted.volume().inodes.forgets().flush();
+        }
         if let Some(fh) = self.fh.take()
-            && let Ok(_call) = self.mounted.check()
             && let Err(error) = handles::releasedir(self.mounted.rpc(), self.who, self.inode.nodeid, fh)
         {
             log::warn!("virtio-fs: RELEASEDIR was not sent: {error}");

@@ -16,16 +16,17 @@ const TARGET_MAX: usize = 4096;
 /// An entry. On the heap: a round trip costs more, and each function on the way up would have a copy of it on its stack.
 pub(crate) type NewEntry = Box<Entry>;
 
-/// Looks a name up; `None` if there is none and the server says nothing about how long that holds.
+/// Looks a name up, into `found`. Returns false if there is none and the server says nothing about how long that holds.
 pub(crate) fn lookup<R: Lock>(
     rpc: &Rpc<R>,
     who: Credentials,
     parent: NodeId,
     name: &[u8],
-) -> Result<Option<NewEntry>, Error> {
-    match rpc.call(who, &ops::Lookup { parent, name }, Box::new) {
-        Err(Error::Os(Errno::ENOENT)) => Ok(None),
-        result => result.map(Some),
+    found: &mut Entry,
+) -> Result<bool, Error> {
+    match rpc.call(who, &ops::Lookup { parent, name }, |entry| *found = entry) {
+        Err(Error::Os(Errno::ENOENT)) => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

@@ -1,13 +1,13 @@
 //! A name in a directory, with its entry timeout.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
-use core::borrow::Borrow;
-use core::cmp::Ordering as Order;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use fuse_proto::NodeId;
+
+use super::name_hash::name_hash;
+use crate::nanos::nanos;
 
 /// See the module.
 #[derive(Debug)]
@@ -15,9 +15,10 @@ pub(crate) struct CachedName {
     /// The directory.
     pub(crate) dir: NodeId,
     pub(crate) name: Box<[u8]>,
-    /// `None`: there is no such name.
-    pub(crate) nodeid: Option<NodeId>,
-    pub(crate) valid_until: Duration,
+    /// [`NodeId::NONE`]: there is no such name.
+    node: NodeId,
+    /// In nanoseconds of the platform's clock.
+    valid_until: u64,
     /// It was looked up since eviction came by.
     used: AtomicBool,
     /// Whether the cache counts it.
@@ -28,7 +29,23 @@ impl CachedName {
     /// A name that the cache counts, and that was not looked up yet.
     pub(crate) fn new(dir: NodeId, name: &[u8], nodeid: Option<NodeId>, valid_until: Duration) -> Self {
         let (used, counted) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { dir, name: name.into(), nodeid, valid_until, used, counted }
+        let (node, valid_until) = (nodeid.unwrap_or(NodeId::NONE), nanos(valid_until));
+        Self { dir, name: name.into(), node, valid_until, used, counted }
+    }
+
+    /// What its directory finds it by.
+    pub(crate) fn hash(&self) -> u64 {
+        name_hash(&self.name)
+    }
+
+    /// The inode that it names; `None`: there is no such name.
+    pub(crate) fn nodeid(&self) -> Option<NodeId> {
+        Some(self.node).filter(|node| *node != NodeId::NONE)
+    }
+
+    /// Whether its timeout has not passed.
+    pub(crate) fn is_valid(&self, now: Duration) -> bool {
+        nanos(now) < self.valid_until
     }
 
     /// It was looked up. Writes only once, so that hits of several processors share the cache line.
@@ -46,35 +63,5 @@ impl CachedName {
     /// Ends its being counted; returns whether it was.
     pub(crate) fn stop_counting(&self) -> bool {
         self.counted.swap(false, Ordering::Relaxed)
-    }
-}
-
-/// A name in a set by names.
-#[derive(Debug)]
-pub(crate) struct ByName(pub(crate) Arc<CachedName>);
-
-impl Borrow<[u8]> for ByName {
-    fn borrow(&self) -> &[u8] {
-        &self.0.name
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for ByName {}
-
-impl PartialOrd for ByName {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByName {
-    fn cmp(&self, other: &Self) -> Order {
-        self.0.name.cmp(&other.0.name)
     }
 }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use fuse_proto::{Entry, RenameFlags};
+use fuse_proto::{Entry, NodeId, RenameFlags};
 
 use super::Volume;
 use super::inode::Inode;
@@ -39,13 +39,21 @@ impl<R: Lock> Volume<R> {
         result: Result<(), Error>,
     ) -> Result<(), Error> {
         let known = parent.last_known(name);
-        self.inodes.drop_name(parent, name);
+        let listed = self.inodes.drop_name(parent, name);
         result?;
         parent.expire_attr();
+        self.let_go_of(who, known, listed);
+        Ok(())
+    }
+
+    /// The inode that was last known by a name is not it any more; `listed`: a look-up of it is owed. The server keeps the space of
+    /// what has no other name until all are given back.
+    fn let_go_of(&self, who: Credentials, known: Option<NodeId>, listed: bool) {
         if let Some(inode) = known.and_then(|nodeid| self.inodes.get(nodeid)) {
             self.lost_name(who, inode);
+        } else if listed {
+            self.inodes.forgets().flush();
         }
-        Ok(())
     }
 
     /// Moves a name; what the new one named is replaced.
@@ -60,7 +68,7 @@ impl<R: Lock> Volume<R> {
         let moved = parent.last_known(name);
         let replaced = new_parent.last_known(new_name);
         self.inodes.drop_name(parent, name);
-        self.inodes.drop_name(new_parent, new_name);
+        let listed = self.inodes.drop_name(new_parent, new_name);
         result?;
         parent.expire_attr();
         new_parent.expire_attr();
@@ -74,9 +82,7 @@ impl<R: Lock> Volume<R> {
             }
             return Ok(());
         }
-        if let Some(inode) = replaced.and_then(|nodeid| self.inodes.get(nodeid)) {
-            self.lost_name(who, inode);
-        }
+        self.let_go_of(who, replaced, listed);
         Ok(())
     }
 }

@@ -1,19 +1,20 @@
 //! An inode: what the driver knows of a file of the server, and the look-up count that it owes.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use fs_dax::{EpochSeen, FailureState, FileKey, FileRange, Layout, MetadataChange, MetadataEpoch};
-use fuse_proto::{Attr, Entry, NodeId};
+use fuse_proto::{Attr, Entry, FileType, NodeId};
 use lock_api::Mutex;
 
-use super::cached_name::{ByName, CachedName};
+use super::cached_name::CachedName;
 use super::commits::Commits;
 use super::damaged_pages::DamagedPages;
 use super::dirty_pages::DirtyPages;
+use super::name_hash::name_hash;
 use super::room::Room;
 use crate::Lock;
 use crate::nanos::nanos;
@@ -118,7 +119,8 @@ pub(crate) struct Inode<R: Lock> {
     pub(crate) failure: FailureState,
     /// Pages that are lost until they are overwritten.
     pub(crate) damage: DamagedPages<R>,
-    names: Mutex<R, BTreeSet<ByName>>,
+    /// By [`name_hash`]. Of two names with the same number, which nobody has by chance, the later one is kept.
+    names: Mutex<R, BTreeMap<u64, Arc<CachedName>>>,
     /// It was looked up since eviction came by.
     used: AtomicBool,
 }
@@ -153,7 +155,7 @@ impl<R: Lock> Inode<R> {
             commits: Mutex::new(Commits::new()),
             failure: FailureState::new(),
             damage: DamagedPages::new(),
-            names: Mutex::new(BTreeSet::new()),
+            names: Mutex::new(BTreeMap::new()),
             used: AtomicBool::new(false),
         }
     }
@@ -243,9 +245,20 @@ impl<R: Lock> Inode<R> {
         self.filled.store(true, Ordering::Release);
     }
 
+    /// Whether programs may have such pages.
+    pub(crate) fn has_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
     /// Whether programs may have such pages; from now on they have none.
     pub(crate) fn take_filled(&self) -> bool {
-        self.filled.load(Ordering::Acquire) && self.filled.swap(false, Ordering::AcqRel)
+        self.has_filled() && self.filled.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether these attributes are of other bytes than those that are known.
+    pub(crate) fn had_other_bytes(&self, attr: &Attr) -> bool {
+        let before = &self.attr.lock().attr;
+        (before.mtime, before.size) != (attr.mtime, attr.size)
     }
 
     /// Whether all of the file has blocks that were written, as was found out since its metadata changed last.
@@ -413,6 +426,11 @@ impl<R: Lock> Inode<R> {
         });
     }
 
+    /// Whether the last known attributes say that it is such a file.
+    pub(crate) fn has_type(&self, file_type: Option<FileType>) -> bool {
+        self.attr.lock().attr.file_type() == file_type
+    }
+
     pub(crate) fn is_dir(&self) -> bool {
         self.attr.lock().attr.is_dir()
     }
@@ -433,37 +451,42 @@ impl<R: Lock> Inode<R> {
     /// What the cache says of a name: `None` nothing, `Some(None)` there is none, `Some(Some(nodeid))` it is that one.
     pub(crate) fn cached_name(&self, name: &[u8], now: Duration) -> Option<Option<NodeId>> {
         let names = self.names.lock();
-        let cached = &names.get(name).filter(|cached| now < cached.0.valid_until)?.0;
+        let cached = names.get(&name_hash(name)).filter(|cached| cached.is_valid(now) && *cached.name == *name)?;
         cached.touch();
-        Some(cached.nodeid)
+        Some(cached.nodeid())
     }
 
     /// The last known inode of a name, whether its entry timeout has passed or not.
     pub(crate) fn last_known(&self, name: &[u8]) -> Option<NodeId> {
-        self.names.lock().get(name).and_then(|cached| cached.0.nodeid)
+        let names = self.names.lock();
+        names.get(&name_hash(name)).filter(|cached| *cached.name == *name).and_then(|cached| cached.nodeid())
     }
 
-    /// Notes a name; returns what was known of it before.
+    /// Notes a name; returns what it takes the place of, which is most often what was known of it before.
     pub(crate) fn cache_name(&self, name: Arc<CachedName>) -> Option<Arc<CachedName>> {
-        self.names.lock().replace(ByName(name)).map(|replaced| replaced.0)
+        self.names.lock().insert(name.hash(), name)
     }
 
     /// Forgets a name; returns what was known of it.
     pub(crate) fn forget_name(&self, name: &[u8]) -> Option<Arc<CachedName>> {
-        self.names.lock().take(name).map(|forgotten| forgotten.0)
+        let mut names = self.names.lock();
+        let hash = name_hash(name);
+        names.get(&hash).filter(|cached| *cached.name == *name)?;
+        names.remove(&hash)
     }
 
     /// Forgets a name, unless something newer is known of it.
     pub(crate) fn forget_this_name(&self, cached: &Arc<CachedName>) {
         let mut names = self.names.lock();
-        if names.get(&*cached.name).is_some_and(|known| Arc::ptr_eq(&known.0, cached)) {
-            names.remove(&*cached.name);
+        let hash = cached.hash();
+        if names.get(&hash).is_some_and(|known| Arc::ptr_eq(known, cached)) {
+            names.remove(&hash);
         }
     }
 
     /// Forgets all names; returns them.
     pub(crate) fn forget_names(&self) -> Vec<Arc<CachedName>> {
-        core::mem::take(&mut *self.names.lock()).into_iter().map(|name| name.0).collect()
+        core::mem::take(&mut *self.names.lock()).into_values().collect()
     }
 
     /// Whether the embedder has said of it what no server can say again: it failed, or pages of it are damaged.

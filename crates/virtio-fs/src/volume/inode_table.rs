@@ -22,6 +22,31 @@ pub(crate) struct InodeTable<R: Lock> {
     hand: u64,
 }
 
+/// What came of an entry.
+pub(crate) enum Inserted<R: Lock> {
+    Known(Arc<Inode<R>>),
+    /// With the entry's attributes.
+    New(Arc<Inode<R>>),
+    /// Likewise; its node id is that of a file that is gone (other generation).
+    Replacing {
+        inode: Arc<Inode<R>>,
+        old: Arc<Inode<R>>,
+    },
+}
+
+impl<R: Lock> Inserted<R> {
+    pub(crate) fn into_inode(self) -> Arc<Inode<R>> {
+        match self {
+            Self::Known(inode) | Self::New(inode) | Self::Replacing { inode, .. } => inode,
+        }
+    }
+}
+
+/// Whether an inode is that of an entry with its node id, not of a file that is gone.
+fn is_of<R: Lock>(inode: &Inode<R>, entry: &Entry) -> bool {
+    inode.generation == entry.generation && inode.has_type(entry.attr.file_type())
+}
+
 impl<R: Lock> InodeTable<R> {
     pub(crate) const fn new() -> Self {
         Self { inodes: BTreeMap::new(), replaced: Vec::new(), keys: FileKeys::new(), hand: 0 }
@@ -37,42 +62,43 @@ impl<R: Lock> InodeTable<R> {
         Some(inode.clone())
     }
 
-    /// The inode of an entry that the server just returned, with one more look-up to give back; `None` for entries
-    /// with a node id that is in use by a file that is gone (other generation): then the old one is returned as second.
+    /// The inode of an entry that the server just returned, with one more look-up to give back.
     ///
     /// A new one is on the same file system of the host's as its parent, on `device`, unless another begins with it.
-    pub(crate) fn insert(
-        &mut self,
-        entry: &Entry,
-        device: u64,
-        now: Duration,
-    ) -> (Arc<Inode<R>>, Option<Arc<Inode<R>>>) {
-        let known = self.inodes.get(&entry.node.0);
-        if let Some(inode) = known
-            && inode.generation == entry.generation
-            && inode.cached_attr().attr.file_type() == entry.attr.file_type()
+    pub(crate) fn insert(&mut self, entry: &Entry, device: u64, now: Duration) -> Inserted<R> {
+        if let Some(known) = self.inodes.get(&entry.node.0)
+            && is_of(known, entry)
         {
-            inode.lookups.fetch_add(1, Ordering::Relaxed);
-            inode.touch();
-            return (inode.clone(), None);
+            known.lookups.fetch_add(1, Ordering::Relaxed);
+            known.touch();
+            return Inserted::Known(known.clone());
         }
         let key = self.keys.next_key();
         let device = if entry.attr.is_submount() { key.0 } else { device };
         let inode = Arc::new(Inode::new(key, entry, device, now));
+        inode.lookups.store(1, Ordering::Relaxed);
+        let Some(old) = self.inodes.insert(entry.node.0, inode.clone()) else { return Inserted::New(inode) };
         // The server counts look-ups by node id: those of the old file go with the new one.
-        let owed = known.map_or(0, |old| old.lookups.swap(0, Ordering::Relaxed));
-        inode.lookups.store(owed + 1, Ordering::Relaxed);
-        let replaced = self.inodes.insert(entry.node.0, inode.clone());
-        if let Some(old) = &replaced {
-            self.replaced.retain(|held| held.strong_count() > 0);
-            self.replaced.push(Arc::downgrade(old));
-        }
-        (inode, replaced)
+        inode.lookups.fetch_add(old.lookups.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.replaced.retain(|held| held.strong_count() > 0);
+        self.replaced.push(Arc::downgrade(&old));
+        Inserted::Replacing { inode, old }
+    }
+
+    /// The inode of an entry, if it is known.
+    pub(crate) fn known(&self, entry: &Entry) -> Option<Arc<Inode<R>>> {
+        self.inodes.get(&entry.node.0).filter(|inode| is_of(inode, entry)).cloned()
+    }
+
+    /// As [`InodeTable::insert`], for an entry that the server returned a while ago: `None` if another file has its node id by now.
+    pub(crate) fn claim(&mut self, entry: &Entry, device: u64, now: Duration) -> Option<Arc<Inode<R>>> {
+        let other = self.inodes.get(&entry.node.0).is_some_and(|inode| !is_of(inode, entry));
+        (!other).then(|| self.insert(entry, device, now).into_inode())
     }
 
     /// Adds the root, for which the server counts no look-ups.
     pub(crate) fn insert_root(&mut self, entry: &Entry, now: Duration) -> Arc<Inode<R>> {
-        let (root, _) = self.insert(entry, 0, now);
+        let root = self.insert(entry, 0, now).into_inode();
         root.lookups.store(0, Ordering::Relaxed);
         root
     }
@@ -161,9 +187,12 @@ mod tests {
             attr_valid: Duration::ZERO,
             attr: Attr::default(),
         };
-        let (old, _) = table.insert(&entry(1), 0, Duration::ZERO);
-        let (new, replaced) = table.insert(&entry(2), 0, Duration::ZERO);
-        assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &old)));
+        let old = table.insert(&entry(1), 0, Duration::ZERO).into_inode();
+        let Inserted::Replacing { inode: new, old: replaced } = table.insert(&entry(2), 0, Duration::ZERO) else {
+            panic!("another file");
+        };
+        assert!(Arc::ptr_eq(&replaced, &old));
+        drop(replaced);
         let keys = |table: &InodeTable<_>| table.all().iter().map(|inode| inode.key).collect::<Vec<_>>();
         assert_eq!(keys(&table), [new.key, old.key]);
         drop(old);

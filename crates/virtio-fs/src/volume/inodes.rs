@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use fuse_proto::{Attr, Entry, NodeId};
+use fuse_proto::{Attr, Directory, Entry, NodeId};
 use lock_api::Mutex;
 
 use super::cached_name::CachedName;
 use super::forgets::Forgets;
 use super::inode::Inode;
-use super::inode_table::InodeTable;
+use super::inode_table::{InodeTable, Inserted};
+use super::listed::{Listed, ListedId};
 use super::mapped_bytes::{Mapped, MappedBytes};
 use super::name_cache::NameCache;
 use crate::Lock;
@@ -33,6 +34,7 @@ pub(crate) struct Inodes<R: Lock> {
     rpc: Arc<Rpc<R>>,
     table: Mutex<R, InodeTable<R>>,
     names: NameCache<R>,
+    listed: Listed<R>,
     forgets: Forgets<R>,
     mapped: Mapped,
     max: usize,
@@ -46,6 +48,7 @@ impl<R: Lock> Inodes<R> {
             rpc,
             table: Mutex::new(InodeTable::new()),
             names: NameCache::new(limits.max_names),
+            listed: Listed::new(),
             mapped: Mapped(mapped),
             max: limits.max_inodes.max(1),
         }
@@ -77,8 +80,9 @@ impl<R: Lock> Inodes<R> {
         self.table.lock().all()
     }
 
-    /// Takes all inodes out, with the look-ups to give back.
+    /// Takes all inodes out, with the look-ups to give back; those that came with listings are owed.
     pub(crate) fn drain(&self) -> Vec<(Arc<Inode<R>>, u64)> {
+        self.listed.end_all(self.rpc.protocol(), |node| self.forgets.owe(node, 1));
         self.table.lock().drain()
     }
 
@@ -92,20 +96,57 @@ impl<R: Lock> Inodes<R> {
     /// Takes over the inode of an entry without a name, which was found or made in `parent`.
     pub(crate) fn adopt_unnamed(&self, parent: &Inode<R>, entry: &Entry) -> Arc<Inode<R>> {
         let now = self.rpc.now();
-        let (inode, replaced) = self.table.lock().insert(entry, parent.device, now);
-        if let Some(replaced) = replaced {
-            self.mapped.drop_file(replaced.key);
+        let inserted = self.table.lock().insert(entry, parent.device, now);
+        match &inserted {
+            Inserted::Known(inode) => {
+                let since = inode.size_changes();
+                self.take_attr(inode, &entry.attr, entry.attr_valid, since);
+            }
+            Inserted::New(_) => self.trim(),
+            Inserted::Replacing { old, .. } => self.mapped.drop_file(old.key),
         }
-        let since = inode.size_changes();
-        self.take_attr(&inode, &entry.attr, entry.attr_valid, since);
+        inserted.into_inode()
+    }
+
+    /// Keeps the entries of a reply to READDIRPLUS, of `len` bytes, for who looks one of them up. Those whose inodes are known bring
+    /// newer attributes.
+    pub(crate) fn keep_listed(&self, dir: &Inode<R>, bytes: Vec<u8>, len: usize) -> ListedId {
+        let entries = Directory::new(&bytes[..len]).entries_plus(self.rpc.protocol()).map_while(Result::ok);
+        for entry in entries.filter(|found| !found.dirent.is_dot()).filter_map(|found| found.entry) {
+            let known = self.table.lock().known(&entry);
+            if let Some(inode) = known {
+                let since = inode.size_changes();
+                self.take_attr(&inode, &entry.attr, entry.attr_valid, since);
+            }
+        }
+        self.listed.keep(self.rpc.protocol(), dir.key, (bytes, len), self.rpc.now())
+    }
+
+    /// Owes the look-ups of a reply that nobody asked for. Returns its buffer.
+    pub(crate) fn end_listed(&self, id: ListedId) -> Option<Vec<u8>> {
+        self.listed.end(self.rpc.protocol(), id, |node| self.forgets.owe(node, 1))
+    }
+
+    /// The inode of a name that a listing under way has brought and that nobody asked for before.
+    pub(crate) fn claim_listed(&self, parent: &Inode<R>, name: &[u8], now: Duration) -> Option<Arc<Inode<R>>> {
+        let (entry, claimed) = {
+            // Together, so that the inode cannot come and go in between: what the listing says would be old.
+            let mut table = self.table.lock();
+            let entry = self.listed.claim(self.rpc.protocol(), parent.key, name, now)?;
+            (entry, if entry.entry_valid.is_zero() { None } else { table.claim(&entry, parent.device, now) })
+        };
+        let Some(inode) = claimed else {
+            self.forgets.owe(entry.node, 1);
+            return None;
+        };
         self.trim();
-        inode
+        self.cache_name(parent, name, Some(entry.node), entry.entry_valid);
+        Some(inode)
     }
 
     /// Uses attributes that came with a reply. `since`: see [`Inode::update_attr`].
     pub(crate) fn take_attr(&self, inode: &Inode<R>, attr: &Attr, valid: Duration, since: u64) {
-        let before = inode.cached_attr().attr;
-        if (before.mtime, before.size) != (attr.mtime, attr.size) {
+        if inode.has_filled() && inode.had_other_bytes(attr) {
             self.note_changed(inode);
         }
         if inode.update_attr(attr, valid, self.rpc.now(), since).is_some() {
@@ -126,23 +167,47 @@ impl<R: Lock> Inodes<R> {
     /// Keeps a name for its entry timeout; `None`: there is no such name.
     pub(crate) fn keep_name(&self, parent: &Inode<R>, name: &[u8], nodeid: Option<NodeId>, valid: Duration) {
         if valid.is_zero() && nodeid.is_none() {
-            self.names.forget(parent, name);
+            self.drop_name(parent, name);
             return;
         }
+        self.drop_listed(parent, name);
+        self.cache_name(parent, name, nodeid, valid);
+    }
+
+    /// As [`Inodes::keep_name`], of a name that no listing has brought, or not any more.
+    fn cache_name(&self, parent: &Inode<R>, name: &[u8], nodeid: Option<NodeId>, valid: Duration) {
         // A name without a timeout is kept all the same: when it is removed, it says which inode to let go.
         let until = self.rpc.now().saturating_add(valid);
         let name = CachedName::new(parent.nodeid, name, nodeid, until);
         self.names.keep(parent, name, |dir| self.table.lock().get(dir));
     }
 
-    /// Forgets a name.
-    pub(crate) fn drop_name(&self, parent: &Inode<R>, name: &[u8]) {
+    /// Forgets a name. Returns whether a listing had brought it: its look-up is owed now.
+    pub(crate) fn drop_name(&self, parent: &Inode<R>, name: &[u8]) -> bool {
         self.names.forget(parent, name);
+        self.drop_listed(parent, name)
+    }
+
+    fn drop_listed(&self, parent: &Inode<R>, name: &[u8]) -> bool {
+        let mut any = false;
+        while let Some(node) = self.listed.forget_name(self.rpc.protocol(), parent.key, name) {
+            self.forgets.owe(node, 1);
+            any = true;
+        }
+        any
     }
 
     /// Forgets all names of a directory.
     pub(crate) fn drop_names(&self, parent: &Inode<R>) {
         self.names.forget_all(parent);
+        self.listed.forget_names(parent.key);
+    }
+
+    /// What listings have brought of an inode is old. Returns whether they had: the look-ups are owed now.
+    pub(crate) fn drop_listed_node(&self, nodeid: NodeId) -> bool {
+        let count = self.listed.forget_node(self.rpc.protocol(), nodeid);
+        self.forgets.owe(nodeid, count);
+        count > 0
     }
 
     /// Drops inodes that nobody holds while there are more than the configuration allows.
@@ -153,7 +218,8 @@ impl<R: Lock> Inodes<R> {
                 if table.len() <= self.max {
                     return;
                 }
-                table.remove_any_unused(DROP_TRIES)
+                let removed = table.remove_any_unused(DROP_TRIES);
+                removed.map(|(inode, owed)| self.with_listed(inode, owed))
             };
             match removed {
                 Some((inode, owed)) => self.let_go(&inode, owed),
@@ -168,14 +234,21 @@ impl<R: Lock> Inodes<R> {
         drop(inode);
         let removed = {
             let mut table = self.table.lock();
-            let Some(removed) = table.remove_unused(nodeid) else { return table.get(nodeid) };
-            removed
+            let Some((inode, owed)) = table.remove_unused(nodeid) else { return table.get(nodeid) };
+            self.with_listed(inode, owed)
         };
         let (inode, owed) = removed;
         self.let_go(&inode, owed);
         // At once: the server keeps the file's space until then.
         self.forgets.flush();
         None
+    }
+
+    /// An inode that was taken out of the table, which is locked still, with the look-ups that listings have brought of it added:
+    /// what they say of it is older than what was known.
+    fn with_listed(&self, inode: Arc<Inode<R>>, owed: u64) -> (Arc<Inode<R>>, u64) {
+        let listed = self.listed.forget_node(self.rpc.protocol(), inode.nodeid);
+        (inode, owed + listed)
     }
 
     fn let_go(&self, inode: &Inode<R>, owed: u64) {

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use fuse_proto::Errno;
+use fuse_proto::{Entry, Errno};
 
 use super::Volume;
 use super::inode::Inode;
@@ -20,7 +20,8 @@ impl<R: Lock> Volume<R> {
     ) -> Result<Arc<Inode<R>>, Error> {
         self.take_notifications();
         self.settle_orphans();
-        match parent.cached_name(name, self.rpc.now()) {
+        let now = self.rpc.now();
+        match parent.cached_name(name, now) {
             Some(None) => {
                 self.counters.negative_hits.add(1);
                 return Err(Error::Os(Errno::ENOENT));
@@ -33,17 +34,20 @@ impl<R: Lock> Volume<R> {
             }
             None => {}
         }
-        match names::lookup(&self.rpc, who, parent.nodeid, name)? {
-            Some(entry) if entry.is_negative() => {
-                self.inodes.keep_name(parent, name, None, entry.entry_valid);
-                Err(Error::Os(Errno::ENOENT))
-            }
-            Some(entry) => Ok(self.inodes.adopt(parent, name, &entry)),
-            None => {
-                self.inodes.drop_name(parent, name);
-                Err(Error::Os(Errno::ENOENT))
-            }
+        if let Some(inode) = self.inodes.claim_listed(parent, name, now) {
+            self.counters.entry_hits.add(1);
+            return Ok(inode);
         }
+        let mut entry = Entry::default();
+        if !names::lookup(&self.rpc, who, parent.nodeid, name, &mut entry)? {
+            self.inodes.drop_name(parent, name);
+            return Err(Error::Os(Errno::ENOENT));
+        }
+        if entry.is_negative() {
+            self.inodes.keep_name(parent, name, None, entry.entry_valid);
+            return Err(Error::Os(Errno::ENOENT));
+        }
+        Ok(self.inodes.adopt(parent, name, &entry))
     }
 
     /// The target of a symbolic link.

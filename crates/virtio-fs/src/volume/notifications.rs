@@ -59,6 +59,7 @@ fn act<R: Lock>(inodes: &Inodes<R>, notification: Notification<'_>) {
             if let Some(inode) = inodes.get(node) {
                 inode.forget_attr();
             }
+            inodes.drop_listed_node(node);
         }
         Notification::InvalEntry { parent, name, .. } => {
             if let Some(parent) = inodes.get(parent) {
@@ -79,8 +80,15 @@ fn act<R: Lock>(inodes: &Inodes<R>, notification: Notification<'_>) {
         }
         Notification::IncEpoch => inodes.all().iter().for_each(|inode| inodes.drop_names(inode)),
         Notification::Prune { nodes } => {
-            for inode in nodes.iter().filter_map(|node| inodes.get(node.node())) {
-                inodes.drop_unless_used(inode);
+            let mut owed = false;
+            for node in nodes.iter().map(|node| node.node()) {
+                owed |= inodes.drop_listed_node(node);
+                if let Some(inode) = inodes.get(node) {
+                    inodes.drop_unless_used(inode);
+                }
+            }
+            if owed {
+                inodes.forgets().flush();
             }
         }
         other => log::debug!("virtio-fs: nothing to do for {other:?}"),

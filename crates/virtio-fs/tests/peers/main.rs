@@ -47,6 +47,8 @@ mod hosts;
 #[cfg(target_os = "linux")]
 mod late;
 #[cfg(target_os = "linux")]
+mod listed;
+#[cfg(target_os = "linux")]
 mod listings;
 #[cfg(target_os = "linux")]
 mod notices;
