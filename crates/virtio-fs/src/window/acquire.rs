@@ -4,6 +4,7 @@ use dax_window::{Access, Bypass, Purpose, Request, Stream};
 use fuse_proto::Errno;
 
 use super::DaxWindow;
+use super::base::Patience;
 use super::pending::FileId;
 use super::range_ref::RangeRef;
 use super::remove::Removal;
@@ -21,14 +22,12 @@ impl<R: Lock> DaxWindow<R> {
     #[cold]
     pub(crate) fn acquire(&self, file: &FileId, stream: &mut Stream, request: &Request) -> Result<Acquired, Error> {
         self.settle_late();
-        let mut patience = self.patience();
-        if request.purpose == Purpose::Copy {
-            // It has another way, which is the better one if the wait may never end.
-            if !file.settled {
-                return Ok(Acquired::Bypass(Bypass::Busy));
-            }
-            patience.most = patience.least;
+        // It has another way, which is the better one if the wait may never end.
+        if request.purpose == Purpose::Copy && !file.settled {
+            return Ok(Acquired::Bypass(Bypass::Busy));
         }
+        // From the first moment on at which there is somebody to wait for.
+        let mut patience = None;
         loop {
             match self.with(|window| window.access(stream, request)) {
                 Access::Hit(range) => return Ok(Acquired::Range(RangeRef(range))),
@@ -39,17 +38,23 @@ impl<R: Lock> DaxWindow<R> {
                     }
                 }
                 Access::Evict(ticket) => {
+                    let patience = patience.get_or_insert_with(|| self.patience_for(request));
                     if self.remove(ticket) != Removal::Sent && self.rpc.now() >= patience.least {
                         return stayed_busy(request);
                     }
                 }
                 Access::Wait(wait) => {
-                    if !self.wait(wait, &patience)? {
+                    if !self.wait(wait, patience.get_or_insert_with(|| self.patience_for(request)))? {
                         return stayed_busy(request);
                     }
                 }
             }
         }
+    }
+
+    fn patience_for(&self, request: &Request) -> Patience {
+        let Patience { least, most } = self.patience();
+        Patience { least, most: if request.purpose == Purpose::Copy { least } else { most } }
     }
 }
 

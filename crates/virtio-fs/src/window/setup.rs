@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 use dax_window::{Outcome, Request, SetupEntry, SetupTicket, Stream};
 use fuse_proto::Errno;
@@ -19,8 +20,48 @@ use crate::{Error, Lock};
 impl<R: Lock> DaxWindow<R> {
     /// Sends the set-ups of a ticket in one submission and reports each outcome. Returns the reference to the wanted bytes;
     /// `None` if the allocator is to be asked again.
-    pub(crate) fn set_up(&self, file: &FileId, mut ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
+    pub(crate) fn set_up(&self, file: &FileId, ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
         let started = self.rpc.now();
+        match self.with(|window| (window.setup_entries(&ticket).next(), ticket.len())) {
+            (Some(only), 1) => self.set_up_one(file, ticket, &only, started),
+            _ => self.set_up_several(file, ticket, started),
+        }
+    }
+
+    /// As [`DaxWindow::set_up`], of a ticket with one mapping: most have no more.
+    fn set_up_one(
+        &self,
+        file: &FileId,
+        mut ticket: SetupTicket,
+        entry: &SetupEntry,
+        started: Duration,
+    ) -> Result<Option<RangeRef>, Error> {
+        let op = self.mapping(file, entry).op();
+        let mut sent = self.rpc.send(file.who, &op);
+        let result = match &mut sent {
+            Ok(in_flight) => self.rpc.answer(&op, in_flight, &mut [], drop),
+            Err(error) => Err(error.clone()),
+        };
+        let unique = sent.as_ref().ok().map(InFlight::unique);
+        let range = self.report_set_up(&mut ticket, 0, unique, &result);
+        // Given up only now, if it is: its answer is waited for.
+        drop(sent);
+        if range.is_some() {
+            self.note_setup_cost(started, 1);
+        }
+        match result {
+            Ok(()) => Ok(range),
+            Err(error) => self.judge_refusal(entry, error),
+        }
+    }
+
+    /// As [`DaxWindow::set_up`], of a ticket with any number of mappings.
+    fn set_up_several(
+        &self,
+        file: &FileId,
+        mut ticket: SetupTicket,
+        started: Duration,
+    ) -> Result<Option<RangeRef>, Error> {
         let entries = self.setup_entries(&ticket);
         let connection = self.rpc.connection();
         let channel = connection.pick_channel();
@@ -56,14 +97,19 @@ impl<R: Lock> DaxWindow<R> {
             }
         }
         if range.is_some() {
-            let took = self.rpc.now().saturating_sub(started);
-            let each = nanos(took) / entries.len() as u64;
-            self.with(|window| window.note_cost(true, each));
+            self.note_setup_cost(started, entries.len());
         }
         match first_error {
             None => Ok(range),
             Some(error) => self.judge_refusal(&entries[0], error),
         }
+    }
+
+    /// Takes note of what so many mappings cost that were set up together.
+    fn note_setup_cost(&self, started: Duration, count: usize) {
+        let took = self.rpc.now().saturating_sub(started);
+        let each = nanos(took) / count.max(1) as u64;
+        self.with(|window| window.note_cost(true, each));
     }
 
     /// The mappings of a ticket, the wanted one first.

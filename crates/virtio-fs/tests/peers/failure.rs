@@ -110,6 +110,8 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
     let fs = peer.mount();
     let tables = tables(&fs);
     let (file_failed, all_failed, stop) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    // Set before all fails, as the others are set after it.
+    let all_may_fail = AtomicBool::new(false);
     let (refused, served) = (AtomicU64::new(0), AtomicU64::new(0));
     let progress = [const { AtomicU64::new(0) }; THREADS];
     let at_least = |wanted: u64| {
@@ -124,6 +126,7 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
         for index in 0..THREADS {
             let (fs, tables, progress) = (&fs, &tables, &progress);
             let (file_failed, all_failed, stop) = (&file_failed, &all_failed, &stop);
+            let all_may_fail = &all_may_fail;
             let (refused, served) = (&refused, &served);
             scope.spawn(move || {
                 let files = ["file", "other"].map(|name| fs.open(name, BOTH).unwrap());
@@ -143,7 +146,7 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
                         _ => ("sync", errno(file.sync_range(offset, 1 << 20))),
                     };
                     // Whoever began before the failure may end either way.
-                    let may_fail = must_fail || all_failed.load(Ordering::Acquire) || which == 0;
+                    let may_fail = which == 0 || all_may_fail.load(Ordering::Acquire);
                     assert!(errno == libc::EIO || !must_fail, "file {which}: {what} gives {errno}, after the failure");
                     assert!(errno == 0 || errno == libc::EIO && may_fail, "file {which}: {what} gives {errno}");
                     if errno == 0 { served } else { refused }.fetch_add(1, Ordering::Relaxed);
@@ -159,6 +162,7 @@ fn a_failure_is_everybodys_at_once(peer: Peer) {
         at_least(30);
         let stray = tables.entries.lock().unwrap().values().any(|(.., key)| *key == fs.lookup("file").unwrap().key());
         assert!(!stray, "a page of the failed file is in the page tables");
+        all_may_fail.store(true, Ordering::Release);
         fs.mark_failed();
         all_failed.store(true, Ordering::Release);
         at_least(30);
