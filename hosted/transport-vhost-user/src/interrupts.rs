@@ -4,6 +4,7 @@
 //! need any more. So a single request costs no switch between threads, and a signal for one thread that another sees is
 //! not lost.
 
+use std::array;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::gone::Gone;
 use crate::sys;
+
+/// So many descriptors are slept on without an allocation.
+const FEW: usize = 4;
 
 #[derive(Debug, Default)]
 struct State {
@@ -107,16 +111,25 @@ impl Interrupts {
 
     /// Sleeps on the descriptors, and takes the signals off them.
     fn poll(&self, left: Duration) {
-        let mut fds: Vec<_> = self.descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        if self.descriptors.len() > FEW {
+            let mut all: Vec<_> = self.descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+            return self.poll_all(&mut all, left);
+        }
+        // Without an allocation; those beyond are not asked about.
+        let last = self.descriptors.len() - 1;
+        let mut few: [_; FEW] = array::from_fn(|at| PollFd::new(&self.descriptors[at.min(last)], PollFlags::IN));
+        self.poll_all(&mut few[..=last], left);
+    }
+
+    fn poll_all(&self, fds: &mut [PollFd<'_>], left: Duration) {
         let timeout = Timespec::try_from(left).ok();
-        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+        match rustix::event::poll(fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => log::error!("interrupts cannot be waited for: {error}"),
         }
-        let signalled: Vec<_> = fds.iter().map(|fd| fd.revents().contains(PollFlags::IN)).collect();
         let signals = self.descriptors.len() - 1;
-        for (descriptor, _) in self.descriptors[..signals].iter().zip(signalled).filter(|&(_, signalled)| signalled) {
-            if rustix::io::read(descriptor, &mut [0; 8]).is_ok() {
+        for (descriptor, fd) in self.descriptors[..signals].iter().zip(fds) {
+            if fd.revents().contains(PollFlags::IN) && rustix::io::read(descriptor, &mut [0; 8]).is_ok() {
                 self.pending.store(true, Ordering::Release);
             }
         }

@@ -521,6 +521,12 @@ impl<R: Lock> Connection<R> {
         self.late.mappings.take()
     }
 
+    /// Whether there are any.
+    #[inline]
+    pub(crate) fn has_late_mappings(&self) -> bool {
+        self.late.mappings.any()
+    }
+
     /// Who acts upon orphaned replies from now on.
     pub(crate) fn set_settler(&self, settler: Weak<dyn SettleOrphans>) {
         let before = self.late.settler.lock().replace(settler);

@@ -29,10 +29,14 @@ impl<'a> Request<'a> {
         };
         let meta = RequestMeta { opcode: shape.opcode, node: shape.node, unique };
         let mut parts = heapless::Vec::new();
-        message.pieces().for_each(|piece| {
-            // There is room: a message has a head, five parts at most, and data.
-            let _ = parts.push(piece);
+        // There is room: a message has a head, five parts at most, and data.
+        let _ = parts.push(message.head());
+        message.parts().iter().for_each(|part| {
+            let _ = parts.push(part);
         });
+        if !message.data().is_empty() {
+            let _ = parts.push(message.data());
+        }
         Self { meta, parts, reply_len, reply_data }
     }
 }

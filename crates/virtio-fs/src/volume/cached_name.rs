@@ -39,6 +39,7 @@ impl CachedName {
     }
 
     /// The inode that it names; `None`: there is no such name.
+    #[inline]
     pub(crate) fn nodeid(&self) -> Option<NodeId> {
         Some(self.node).filter(|node| *node != NodeId::NONE)
     }
@@ -49,6 +50,7 @@ impl CachedName {
     }
 
     /// It was looked up. Writes only once, so that hits of several processors share the cache line.
+    #[inline]
     pub(crate) fn touch(&self) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);

@@ -43,7 +43,7 @@ impl<R: Lock> Forgets<R> {
             if owed.len() < self.batch {
                 return;
             }
-            core::mem::take(&mut *owed)
+            core::mem::replace(&mut *owed, Vec::with_capacity(self.batch))
         };
         // A device that takes none must not make the list grow for ever.
         self.send(&batch, batch.len() >= MOST_BATCHES * self.batch.max(SMALL_BATCH * 8));
@@ -71,8 +71,17 @@ impl<R: Lock> Forgets<R> {
         connection.drain_detached();
         // A node that is opened for somebody who gave up has to be released first.
         let opened = connection.abandoned_opens();
-        let (mut later, batch): (Vec<_>, Vec<_>) = batch.iter().copied().partition(|(node, _)| opened.contains(node));
-        let mut rest = &batch[..];
+        if opened.is_empty() {
+            return self.send_now(batch, patient);
+        }
+        let (later, batch): (Vec<_>, Vec<_>) = batch.iter().copied().partition(|(node, _)| opened.contains(node));
+        self.send_now(&batch, patient);
+        self.owed.lock().extend(later);
+    }
+
+    fn send_now(&self, batch: &[(NodeId, u64)], patient: bool) {
+        let connection = self.rpc.connection();
+        let mut rest = batch;
         let mut most = LARGE_BATCH.min(connection.data_buffer_size() / size_of::<ForgetOne>()).max(SMALL_BATCH);
         while !rest.is_empty() {
             let (some, others) = rest.split_at(most.min(rest.len()));
@@ -87,9 +96,8 @@ impl<R: Lock> Forgets<R> {
                 }
             }
         }
-        later.extend(rest);
-        if !later.is_empty() {
-            self.owed.lock().extend(later);
+        if !rest.is_empty() {
+            self.owed.lock().extend(rest);
         }
     }
 }

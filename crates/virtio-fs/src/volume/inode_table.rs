@@ -1,6 +1,7 @@
 //! The table of inodes by node id.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry as Slot;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -47,6 +48,15 @@ fn is_of<R: Lock>(inode: &Inode<R>, entry: &Entry) -> bool {
     inode.generation == entry.generation && inode.has_type(entry.attr.file_type())
 }
 
+/// The inode of an entry, looked up once.
+fn new_inode<R: Lock>(keys: &mut FileKeys, entry: &Entry, device: u64, now: Duration) -> Arc<Inode<R>> {
+    let key = keys.next_key();
+    let device = if entry.attr.is_submount() { key.0 } else { device };
+    let inode = Arc::new(Inode::new(key, entry, device, now));
+    inode.lookups.store(1, Ordering::Relaxed);
+    inode
+}
+
 impl<R: Lock> InodeTable<R> {
     pub(crate) const fn new() -> Self {
         Self { inodes: BTreeMap::new(), replaced: Vec::new(), keys: FileKeys::new(), hand: 0 }
@@ -66,23 +76,28 @@ impl<R: Lock> InodeTable<R> {
     ///
     /// A new one is on the same file system of the host's as its parent, on `device`, unless another begins with it.
     pub(crate) fn insert(&mut self, entry: &Entry, device: u64, now: Duration) -> Inserted<R> {
-        if let Some(known) = self.inodes.get(&entry.node.0)
-            && is_of(known, entry)
-        {
-            known.lookups.fetch_add(1, Ordering::Relaxed);
-            known.touch();
-            return Inserted::Known(known.clone());
+        match self.inodes.entry(entry.node.0) {
+            Slot::Occupied(place) if is_of(place.get(), entry) => {
+                let known = place.get();
+                known.lookups.fetch_add(1, Ordering::Relaxed);
+                known.touch();
+                Inserted::Known(known.clone())
+            }
+            Slot::Occupied(mut place) => {
+                let inode = new_inode(&mut self.keys, entry, device, now);
+                let old = place.insert(inode.clone());
+                // The server counts look-ups by node id: those of the old file go with the new one.
+                inode.lookups.fetch_add(old.lookups.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+                self.replaced.retain(|held| held.strong_count() > 0);
+                self.replaced.push(Arc::downgrade(&old));
+                Inserted::Replacing { inode, old }
+            }
+            Slot::Vacant(place) => {
+                let inode = new_inode(&mut self.keys, entry, device, now);
+                place.insert(inode.clone());
+                Inserted::New(inode)
+            }
         }
-        let key = self.keys.next_key();
-        let device = if entry.attr.is_submount() { key.0 } else { device };
-        let inode = Arc::new(Inode::new(key, entry, device, now));
-        inode.lookups.store(1, Ordering::Relaxed);
-        let Some(old) = self.inodes.insert(entry.node.0, inode.clone()) else { return Inserted::New(inode) };
-        // The server counts look-ups by node id: those of the old file go with the new one.
-        inode.lookups.fetch_add(old.lookups.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        self.replaced.retain(|held| held.strong_count() > 0);
-        self.replaced.push(Arc::downgrade(&old));
-        Inserted::Replacing { inode, old }
     }
 
     /// The inode of an entry, if it is known.

@@ -4,11 +4,14 @@
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A number of a name. Names that differ have others, but for who looks for two that have not.
+#[inline]
 pub(crate) fn name_hash(name: &[u8]) -> u64 {
     let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
     let (words, rest) = name.as_chunks::<8>();
     let hash = words.iter().fold(name.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    // The last bytes, with some of those before.
+    let last = name.last_chunk::<8>().map(|word| u64::from_le_bytes(*word));
+    let last = last.unwrap_or_else(|| rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     // The upper half depends on all bits, and takes the lower one along.
     let hash = mix(hash, last);
     hash ^ hash >> 32

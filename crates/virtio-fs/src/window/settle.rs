@@ -9,10 +9,16 @@ use crate::rpc::orphans;
 
 impl<R: Lock> DaxWindow<R> {
     /// Puts the ranges to use again whose late answers have come.
+    #[inline]
     pub(crate) fn settle_late(&self) {
-        if self.late.any() {
-            self.rpc.connection().process();
+        if self.late.any() || self.rpc.connection().has_late_mappings() {
+            self.settle_answered();
         }
+    }
+
+    #[cold]
+    fn settle_answered(&self) {
+        self.rpc.connection().process();
         for orphan in self.rpc.connection().take_late_mappings() {
             let Some(GivenUp { late, ranges, .. }) = self.late.take(orphan.meta.unique) else { continue };
             let outcome = match orphans::refusal(&self.rpc, &orphan) {
