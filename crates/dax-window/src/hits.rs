@@ -9,6 +9,7 @@
 //! chunk, a visit that the eviction's simulation follows.
 
 use crate::access::{Intent, Request};
+use crate::descriptor::NIL;
 use crate::entry::{self, RangeEntry};
 use crate::index::Index;
 use crate::marks;
@@ -56,61 +57,110 @@ impl Use {
     }
 }
 
+/// Bytes of a file, one at least.
+#[derive(Clone, Copy, Debug)]
+struct Bytes {
+    file: u64,
+    offset: u64,
+    len: u64,
+}
+
 impl Hits {
     /// A use of all bytes of `request`, if they are mapped in one range with the rights that it needs, and nothing has to be
     /// noted that needs the lock. If not, [`crate::Window::hit`] and [`crate::Window::access`] know more.
     ///
     /// `cpu` is the number of the processor, or any other number that those who call at the same time have different ones of:
-    /// if they are alike it takes the lock more often. `run` is what [`Stream::run`] said of the file's accesses.
-    #[inline]
-    pub fn enter(&self, cpu: usize, run: Run, request: &Request) -> Option<Use> {
-        let (shared, entries) = (&*self.shared, &*self.entries);
-        let (file, offset, len) = (request.file.0, request.offset.0, request.len);
-        let chunk = offset >> self.range_shift;
-        let within = offset & ((1 << self.range_shift) - 1);
+    /// if they are alike it takes the lock more often. `run` returns what [`Stream::run`] said of the file's accesses.
+    #[inline(always)]
+    pub fn enter(&self, cpu: usize, run: impl FnOnce() -> Run, request: &Request) -> Option<Use> {
+        let bytes = Bytes { file: request.file.0, offset: request.offset.0, len: request.len };
         // Neither sum is too large: what can be mapped ends below both.
-        if len.wrapping_sub(1) >= request.mappable_end.0.saturating_sub(offset) {
+        if bytes.len.wrapping_sub(1) >= request.mappable_end.0.saturating_sub(bytes.offset) {
             return None;
         }
-        let (end, mut number) = (within + len, cpu % SLOTS);
-        let mut slot = &shared.slots()[number];
-        let (before, near) = match slot.last(file) {
-            Some(last) => (last.chunk(self.range_shift), last.is_near(offset, self.slack)),
-            None if run == Run::None => (None, false),
+        let stores = request.intent == Intent::Write;
+        let number = cpu % SLOTS;
+        let slot = self.shared.slot(number);
+        // Most often it is the range of the last use.
+        if let Some(last) = slot.last(bytes.file)
+            && let Some(i) = last.range_of(bytes.offset >> self.range_shift, self.range_shift)
+            && let Some(entry) = self.entries.get(i as usize)
+            && marks::mark(&slot.mark, i)
+        {
+            if self.is_there(entry, &bytes, stores) {
+                return Some(self.used(number, i, entry, &bytes, stores, false));
+            }
+            self.take_back(slot);
+        }
+        self.enter_another(number, run(), bytes, stores)
+    }
+
+    /// A use of another range than that of the last use, or after none that is remembered.
+    #[inline(never)]
+    fn enter_another(&self, mut number: usize, run: Run, bytes: Bytes, stores: bool) -> Option<Use> {
+        let Bytes { file, offset, .. } = bytes;
+        let last = self.shared.slot(number).last(file);
+        let near = match last {
+            Some(last) => last.is_near(offset, self.slack),
+            None if run == Run::None => false,
             None => return None,
         };
-        let visit = before != Some(chunk);
+        let chunk = offset >> self.range_shift;
+        let visit = last.and_then(|last| last.chunk(self.range_shift)) != Some(chunk);
         let hash = self.index.hash(file, chunk);
-        if visit && (near || run == Run::Strided || (hash as u32) < shared.followed()) {
+        if visit && (near || run == Run::Strided || (hash as u32) < self.shared.followed()) {
             return None;
         }
-        let (i, entry) = self.index.look(entries, hash, (file, chunk), MAX_CHAIN)?;
-        if !marks::mark(&slot.mark, i) {
+        let (i, entry) = self.index.look(&self.entries, hash, (file, chunk), MAX_CHAIN)?;
+        if !marks::mark(&self.shared.slot(number).mark, i) {
             // Somebody was interrupted in the middle of a use.
             number = (number + 1) % SLOTS;
-            slot = &shared.slots()[number];
-            if !marks::mark(&slot.mark, i) {
+            if !marks::mark(&self.shared.slot(number).mark, i) {
                 return None;
             }
         }
-        let word = marks::look(&entry.word);
-        let needed = match request.intent {
-            Intent::Read => marks::OPEN,
-            Intent::Write => marks::OPEN | entry::WRITABLE | entry::DIRTY,
-        };
-        let mapped = u64::from(RangeEntry::pages_of(word)) * PAGE_SIZE;
-        // Only of an open range that is marked is the key what it says.
-        if word & needed != needed || entry.key() != (file, chunk) || end > mapped {
-            self.take_back(slot);
+        if !self.is_there(entry, &bytes, stores) {
+            self.take_back(self.shared.slot(number));
             return None;
         }
-        if !shared.is_full(entry) || visit {
-            entry.count_use(shared.guard_epoch(), visit);
+        Some(self.used(number, i, entry, &bytes, stores, visit))
+    }
+
+    /// Whether a range that is marked has the bytes, with the rights for stores if they are wanted.
+    #[inline(always)]
+    fn is_there(&self, entry: &RangeEntry, bytes: &Bytes, stores: bool) -> bool {
+        let word = marks::look(&entry.word);
+        let needed = if stores { marks::OPEN | entry::WRITABLE | entry::DIRTY } else { marks::OPEN };
+        let mapped = u64::from(RangeEntry::pages_of(word)) * PAGE_SIZE;
+        // Only of an open range that is marked is the key what it says.
+        word & needed == needed
+            && entry.key() == (bytes.file, bytes.offset >> self.range_shift)
+            && self.within(bytes.offset) + bytes.len <= mapped
+    }
+
+    /// Where an offset is in its chunk.
+    #[inline(always)]
+    fn within(&self, offset: u64) -> u64 {
+        offset & ((1 << self.range_shift) - 1)
+    }
+
+    /// Counts and remembers a use; `visit` if the stream used another range before.
+    #[inline(always)]
+    fn used(&self, number: usize, i: u32, entry: &RangeEntry, bytes: &Bytes, stores: bool, visit: bool) -> Use {
+        if visit || !self.shared.is_full(entry) {
+            self.count_use(entry, visit);
         }
-        slot.count(request.intent == Intent::Write, len);
-        slot.remember(file, offset + len);
-        let window_offset = WindowOffset(u64::from(i) << self.range_shift | within);
-        Some(Use { slot: number as u32, window_offset, len })
+        let slot = self.shared.slot(number);
+        slot.count(stores, bytes.len);
+        slot.remember(bytes.file, bytes.offset + bytes.len, i);
+        let window_offset = WindowOffset(u64::from(i) << self.range_shift | self.within(bytes.offset));
+        Use { slot: number as u32, window_offset, len: bytes.len }
+    }
+
+    /// Apart, since the counts of a range that is used much are full.
+    #[inline(never)]
+    fn count_use(&self, entry: &RangeEntry, visit: bool) {
+        entry.count_use(self.shared.guard_epoch(), visit);
     }
 
     /// Gives a use back.
@@ -140,7 +190,8 @@ impl Hits {
         {
             stream.catch_up(request.file.0, chunk, last.end());
         }
-        slot.remember(request.file.0, request.offset.0.saturating_add(request.len));
+        // Which range it is to be is not known yet.
+        slot.remember(request.file.0, request.offset.0.saturating_add(request.len), NIL);
     }
 
     /// How many bytes were used for loads and for stores, without the lock, in all.

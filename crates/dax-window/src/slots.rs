@@ -2,44 +2,61 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use crate::descriptor::NIL;
 use crate::marks;
 use fs_dax::PAGE_SIZE;
 
 /// How many there are; more processors share them.
 pub(crate) const SLOTS: usize = 16;
 
-/// How many files a slot remembers, by their keys' last bits.
-const FILES: usize = 4;
+/// How many files a slot remembers, by their keys: as many as the line has room for.
+const FILES: usize = 3;
 
 /// A slot, on a cache line of its own. But for the mark, only who has the mark writes to it.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct UseSlot {
     pub(crate) mark: AtomicU32,
+    last: [Remembered; FILES],
     hits: AtomicUsize,
     read: AtomicUsize,
     written: AtomicUsize,
-    last: [Remembered; FILES],
 }
 
-/// Where the last use of a file ended that was made here.
+const _: () = assert!(size_of::<UseSlot>() == 64);
+
+/// The last use of a file that was made here.
 #[derive(Debug)]
 struct Remembered {
     /// The lower half of the file's key.
     file: AtomicU32,
-    /// In pages, rounded up; 0 if there was none.
+    /// Where it ended, in pages, rounded up; 0 if there was none.
     end: AtomicU32,
+    /// The number after that of the range that was used; 0, which is after `NIL`, if it is not known. So a new slot is all zeros, and
+    /// need not be made on a stack.
+    after_range: AtomicU32,
 }
 
-/// Where a file's last use ended, in pages.
+/// Where a file's last use ended, in pages, and the range that was used.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LastEnd(u32);
+pub(crate) struct LastUse {
+    end: u32,
+    range: u32,
+}
 
-impl LastEnd {
-    /// In bytes, rounded up to a page.
+impl LastUse {
+    /// Where it ended in bytes, rounded up to a page.
     #[inline]
     pub(crate) fn end(self) -> u64 {
-        u64::from(self.0) * PAGE_SIZE
+        u64::from(self.end) * PAGE_SIZE
+    }
+
+    /// The range that was used, if it was for this chunk. It may hold another one by now.
+    #[inline]
+    pub(crate) fn range_of(self, chunk: u64, range_shift: u32) -> Option<u32> {
+        // Of a use that ended at 0 there is no chunk, nor a range.
+        let same = self.end().wrapping_sub(1) >> range_shift == chunk;
+        (same && self.range != NIL).then_some(self.range)
     }
 
     /// The chunk of the last byte.
@@ -52,7 +69,7 @@ impl LastEnd {
     #[inline]
     pub(crate) fn is_near(self, offset: u64, slack: u64) -> bool {
         // A page more, for what the rounding took.
-        self.0 > 0 && self.end().abs_diff(offset) <= slack + PAGE_SIZE
+        self.end > 0 && self.end().abs_diff(offset) <= slack + PAGE_SIZE
     }
 }
 
@@ -63,7 +80,8 @@ impl UseSlot {
             hits: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
-            last: [const { Remembered { file: AtomicU32::new(0), end: AtomicU32::new(0) } }; FILES],
+            last: [const { Remembered { file: AtomicU32::new(0), end: AtomicU32::new(0), after_range: AtomicU32::new(0) } };
+                FILES],
         }
     }
 
@@ -93,17 +111,24 @@ impl UseSlot {
         (self.read.load(Ordering::Relaxed) as u64, self.written.load(Ordering::Relaxed) as u64)
     }
 
-    /// Where the last use of a file ended, if that is remembered here. Another task may be writing it: it is good for guesses.
+    /// The last use of a file, if that is remembered here. Another task may be writing it: it is good for guesses.
     #[inline]
-    pub(crate) fn last(&self, file: u64) -> Option<LastEnd> {
-        let last = &self.last[file as usize % FILES];
-        (last.file.load(Ordering::Relaxed) == file as u32).then(|| LastEnd(last.end.load(Ordering::Relaxed)))
+    pub(crate) fn last(&self, file: u64) -> Option<LastUse> {
+        let last = &self.last[(file as u32 % FILES as u32) as usize];
+        let of_file = last.file.load(Ordering::Relaxed) == file as u32;
+        of_file.then(|| LastUse {
+            end: last.end.load(Ordering::Relaxed),
+            range: last.after_range.load(Ordering::Relaxed).wrapping_sub(1),
+        })
     }
 
+    /// Remembers a use of `range` that ends at `end`, in bytes.
     #[inline]
-    pub(crate) fn remember(&self, file: u64, end: u64) {
-        let last = &self.last[file as usize % FILES];
+    pub(crate) fn remember(&self, file: u64, end: u64, range: u32) {
+        let last = &self.last[(file as u32 % FILES as u32) as usize];
         last.file.store(file as u32, Ordering::Relaxed);
-        last.end.store(u32::try_from(end.div_ceil(PAGE_SIZE)).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let pages = end.saturating_add(PAGE_SIZE - 1) / PAGE_SIZE;
+        last.end.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
+        last.after_range.store(range.wrapping_add(1), Ordering::Relaxed);
     }
 }

@@ -36,6 +36,13 @@ impl FailureState {
         self.0.compare_exchange(0, errno.number(), Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether it failed, without what with.
+    #[inline]
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
+
     /// What it failed with, if it did.
     #[must_use]
     pub fn failed(&self) -> Option<Errno> {
@@ -65,7 +72,9 @@ mod tests {
     fn the_first_failure_sticks() {
         let state = FailureState::new();
         assert_eq!(state.failed(), None);
+        assert!(!state.has_failed());
         assert!(state.fail(Errno::ENXIO));
+        assert!(state.has_failed());
         assert!(!state.fail(Errno::EIO));
         assert_eq!(state.check(), Err(Error::Failed { errno: Errno::ENXIO }));
         assert_eq!(state.check().unwrap_err().errno(), Errno::ENXIO);

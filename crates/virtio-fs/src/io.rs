@@ -89,6 +89,9 @@ pub(crate) struct FileIo<R: Lock> {
     volume: Arc<Volume<R>>,
     /// Or why there is none.
     window: Result<Arc<DaxWindow<R>>, DaxStatus>,
+    /// The window once more, if accesses have nothing to ask before: every regular file goes through it, and nothing comes unasked
+    /// that would have to be looked for.
+    plain: Option<Arc<DaxWindow<R>>>,
     settings: Settings,
     pub(crate) counters: Counters,
 }
@@ -113,7 +116,9 @@ impl<R: Lock> FileIo<R> {
         window: Result<Arc<DaxWindow<R>>, DaxStatus>,
         settings: Settings,
     ) -> Self {
-        Self { volume, window, settings, counters: Counters::default() }
+        let unasked = volume.rpc.connection().notifications().is_some();
+        let plain = window.clone().ok().filter(|_| settings.dax_mode == DaxMode::Always && !unasked);
+        Self { volume, window, plain, settings, counters: Counters::default() }
     }
 
     /// The volume that the files are on.

@@ -376,7 +376,7 @@ impl Rig {
 
     /// Uses bytes without the lock; whether that was possible.
     pub(crate) fn enter(&mut self, caller: usize, req: Request) -> bool {
-        let Some(it) = self.hits.enter(caller, Run::None, &req) else { return false };
+        let Some(it) = self.hits.enter(caller, || Run::None, &req) else { return false };
         let (file, chunk, within) = (req.file.0, req.offset.0 / RANGE, req.offset.0 % RANGE);
         let range = (it.window_offset().0 / RANGE) as usize;
         assert_eq!(it.window_offset().0 % RANGE, within);

@@ -107,6 +107,12 @@ impl<R: Lock> File<R> {
         if self.mounted.io.read_mapped(&self.open, buffer, offset) {
             return Ok(buffer.len());
         }
+        self.read_somehow(buffer, offset)
+    }
+
+    /// Reads what is not read by the shortest way, which has no part in this function's frame.
+    #[inline(never)]
+    fn read_somehow(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let _call = self.check_readable()?;
         self.mounted.io.read(&self.open, buffer, offset)
     }
@@ -123,6 +129,12 @@ impl<R: Lock> File<R> {
         if self.mounted.io.write_mapped(&self.open, buffer, offset) {
             return Ok(buffer.len());
         }
+        self.write_somehow(buffer, offset)
+    }
+
+    /// As [`File::read_somehow`], for writes.
+    #[inline(never)]
+    fn write_somehow(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
         let _call = self.check_writable()?;
         self.mounted.io.write(&self.open, buffer, offset)
     }
@@ -257,11 +269,9 @@ impl<R: Lock> File<R> {
 
     /// Copies `len` bytes to another file of the same file system on the host: COPY_FILE_RANGE. Returns how many.
     ///
-    /// Nobody may be in the bytes of the destination meanwhile, as when a hole is punched: the host may leave one there.
-    ///
     /// # Errors
     ///
-    /// As any request; EBUSY if views of the destination's bytes are not given back in time.
+    /// As any request.
     pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, len: u64) -> Result<u64, Error> {
         let _call = self.mounted.check()?;
         if !Arc::ptr_eq(&self.mounted, &to.mounted) {

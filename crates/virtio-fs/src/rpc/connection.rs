@@ -229,6 +229,11 @@ impl<R: Lock> Connection<R> {
         &*self.platform
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_platform(&self) -> Arc<dyn Platform> {
+        self.platform.clone()
+    }
+
     /// How many requests were sent.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)

@@ -84,6 +84,12 @@ impl<R: Lock> Volume<R> {
         }
     }
 
+    /// Whether calls are served and neither the file nor the file system was marked failed.
+    #[inline]
+    pub(crate) fn is_whole(&self, inode: &Inode<R>) -> bool {
+        self.ending.is_mounted() && !self.failure.has_failed() && !inode.failure.has_failed()
+    }
+
     /// Marks a file as failed, for good, and takes its pages out of page tables.
     pub(crate) fn mark_failed(&self, inode: &Inode<R>) {
         inode.failure.fail(fs_dax::Errno::EIO);

@@ -30,6 +30,7 @@ impl Drop for Trying<'_> {
 
 impl Ending {
     /// Whether calls are served.
+    #[inline]
     pub(super) fn is_mounted(&self) -> bool {
         self.phase.load(Ordering::Acquire) == 0
     }

@@ -59,6 +59,8 @@ pub(super) struct Patience {
 /// See [`crate::window`].
 pub(crate) struct DaxWindow<R: Lock> {
     pub(super) rpc: Arc<Rpc<R>>,
+    /// That of `rpc`, a step nearer.
+    platform: Arc<dyn Platform>,
     /// Apart, so that the whole is small enough for little stacks while it is made.
     pub(super) window: Mutex<R, Box<Window>>,
     /// What it has mapped, for those who copy without its lock.
@@ -86,6 +88,7 @@ impl<R: Lock> DaxWindow<R> {
     pub(crate) fn new(rpc: Arc<Rpc<R>>, window: Box<Window>, memory: WindowMemory, settings: Settings) -> Self {
         let events = window.events();
         Self {
+            platform: rpc.connection().shared_platform(),
             rpc,
             events,
             hits: window.hits(),
@@ -162,12 +165,13 @@ impl<R: Lock> DaxWindow<R> {
     }
 
     /// The end of what the host can map of a file of `size` bytes.
+    #[inline]
     pub(crate) fn mappable_end(&self, size: u64) -> u64 {
-        let page = self.settings.alignment;
-        let whole_pages = size & !(page - 1);
+        // A power of two.
+        let within = self.settings.alignment - 1;
         match self.settings.tail {
-            TailMapping::WholePages => whole_pages,
-            TailMapping::PartialPage => size.checked_next_multiple_of(page).unwrap_or(whole_pages),
+            TailMapping::WholePages => size & !within,
+            TailMapping::PartialPage => size.saturating_add(within) & !within,
         }
     }
 
@@ -181,8 +185,9 @@ impl<R: Lock> DaxWindow<R> {
         self.with(|window| window.note_cost(false, nanos(took)));
     }
 
-    pub(super) fn platform(&self) -> &dyn Platform {
-        self.rpc.platform()
+    #[inline]
+    pub(crate) fn platform(&self) -> &dyn Platform {
+        &*self.platform
     }
 
     /// How long to wait for others, from now on.

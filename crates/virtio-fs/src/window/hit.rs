@@ -13,8 +13,14 @@ use super::DaxWindow;
 use super::memory::Span;
 use super::range_ref::RangeRef;
 use super::views::ViewId;
-use crate::Lock;
 use crate::caller::number_by_stack;
+use crate::{Lock, Platform};
+
+/// A number of the caller's that seldom two have at the same time.
+#[inline]
+fn number(platform: &dyn Platform) -> usize {
+    platform.cpu().unwrap_or_else(number_by_stack)
+}
 
 /// A use of mapped bytes, given back when this is dropped.
 struct InUse<'h> {
@@ -33,8 +39,13 @@ impl Drop for InUse<'_> {
 
 impl<'h> InUse<'h> {
     #[inline]
-    fn enter(hits: &'h Hits, cpu: usize, run: Run, request: &Request) -> Option<(Self, Span)> {
-        let used = hits.enter(cpu, run, request)?;
+    fn enter(
+        hits: &'h Hits,
+        platform: &dyn Platform,
+        run: impl FnOnce() -> Run,
+        request: &Request,
+    ) -> Option<(Self, Span)> {
+        let used = hits.enter(number(platform), run, request)?;
         let span = Span { window_offset: used.window_offset().0, len: used.len() as usize };
         Some((Self { hits, used: Some(used) }, span))
     }
@@ -42,47 +53,44 @@ impl<'h> InUse<'h> {
 
 impl<R: Lock> DaxWindow<R> {
     /// Copies the bytes of `request` out of the window without the allocator's lock. Returns whether that was possible;
-    /// `still` says whether they are the file's, and is asked while they are in use.
+    /// `run` is that of the file's accesses, asked where it matters; `still` says whether the bytes are the file's, and is asked while
+    /// they are in use.
     #[inline]
     pub(crate) fn read_unlocked(
         &self,
-        run: Run,
+        platform: &dyn Platform,
+        run: impl FnOnce() -> Run,
         request: &Request,
         to: &mut [u8],
         still: impl FnOnce() -> bool,
     ) -> bool {
-        let Some((_in_use, span)) = InUse::enter(&self.hits, self.cpu(), run, request) else { return false };
-        still() && self.memory.read(self.platform(), span, to) == to.len()
+        let Some((_in_use, span)) = InUse::enter(&self.hits, platform, run, request) else { return false };
+        still() && self.memory.read(platform, span, to) == to.len()
     }
 
     /// As [`DaxWindow::read_unlocked`], into the window.
     #[inline]
     pub(crate) fn write_unlocked(
         &self,
-        run: Run,
+        platform: &dyn Platform,
+        run: impl FnOnce() -> Run,
         request: &Request,
         from: &[u8],
         still: impl FnOnce() -> bool,
     ) -> bool {
-        let Some((_in_use, span)) = InUse::enter(&self.hits, self.cpu(), run, request) else { return false };
-        still() && self.memory.write(self.platform(), from, span) == from.len()
+        let Some((_in_use, span)) = InUse::enter(&self.hits, platform, run, request) else { return false };
+        still() && self.memory.write(platform, from, span) == from.len()
     }
 
     /// Lets a stream know of the accesses without the lock, before it takes part in one with it.
     pub(crate) fn catch_up(&self, stream: &mut Stream, request: &Request) {
-        self.hits.catch_up(self.cpu(), stream, request);
+        self.hits.catch_up(number(self.platform()), stream, request);
     }
 
     /// How many bytes were copied out and in, in all.
     pub(crate) fn copied(&self) -> (u64, u64) {
         let (read, written) = self.hits.bytes();
         (read + self.counters.read_bytes.get(), written + self.counters.write_bytes.get())
-    }
-
-    /// A number that seldom two have at the same time.
-    #[inline]
-    fn cpu(&self) -> usize {
-        self.platform().cpu().unwrap_or_else(number_by_stack)
     }
 
     /// A reference to the bytes of `request`, if they are mapped.

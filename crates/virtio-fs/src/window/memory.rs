@@ -109,6 +109,7 @@ impl WindowMemory {
     }
 
     /// Copies out of the window; as many bytes as both sides have.
+    #[inline]
     pub(crate) fn read(&self, platform: &dyn Platform, span: Span, to: &mut [u8]) -> usize {
         let len = to.len().min(span.len);
         let from = self.pointer(span);
@@ -118,6 +119,7 @@ impl WindowMemory {
     }
 
     /// Copies into the window; as many bytes as both sides have.
+    #[inline]
     pub(crate) fn write(&self, platform: &dyn Platform, from: &[u8], span: Span) -> usize {
         let len = from.len().min(span.len);
         let to = self.pointer(span);
@@ -160,6 +162,7 @@ impl WindowMemory {
     }
 
     /// The span's first byte.
+    #[inline]
     pub(crate) fn pointer(&self, span: Span) -> NonNull<u8> {
         let end = span.window_offset.checked_add(span.len as u64);
         assert!(end.is_some_and(|end| end <= self.region.len()), "span outside the window");

@@ -13,8 +13,6 @@ mod budgets;
 #[cfg(target_os = "linux")]
 mod coherence;
 #[cfg(target_os = "linux")]
-mod copies;
-#[cfg(target_os = "linux")]
 mod damage;
 #[cfg(target_os = "linux")]
 mod dax;

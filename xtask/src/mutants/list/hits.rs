@@ -3,7 +3,7 @@
 use super::{Edit, Mutation, WINDOW};
 
 /// Of the meeting of those who use a range without the lock with those who change it.
-pub(super) const MUTATIONS: [Mutation; 9] = [
+pub(super) const MUTATIONS: [Mutation; 10] = [
     Mutation {
         name: "a range is evicted from under a copy",
         of: "dax-window",
@@ -47,8 +47,8 @@ pub(super) const MUTATIONS: [Mutation; 9] = [
         name: "stores enter what is mapped for loads",
         of: "dax-window",
         edits: &[Edit {
-            old: "Intent::Write => marks::OPEN | entry::WRITABLE | entry::DIRTY,",
-            new: "Intent::Write => marks::OPEN,",
+            old: "if stores { marks::OPEN | entry::WRITABLE | entry::DIRTY }",
+            new: "if stores { marks::OPEN }",
         }],
         tests: WINDOW,
     },
@@ -62,8 +62,17 @@ pub(super) const MUTATIONS: [Mutation; 9] = [
         name: "the key of a range is believed before it is marked",
         of: "dax-window",
         edits: &[Edit {
-            old: "if word & needed != needed || entry.key() != (file, chunk) || end > mapped {",
-            new: "if false || end > mapped {",
+            old: "word & needed == needed\n            && entry.key() == (bytes.file, bytes.offset >> self.range_shift)",
+            new: "true",
+        }],
+        tests: WINDOW,
+    },
+    Mutation {
+        name: "a range is still that of the last use",
+        of: "dax-window",
+        edits: &[Edit {
+            old: "            && entry.key() == (bytes.file, bytes.offset >> self.range_shift)\n",
+            new: "",
         }],
         tests: WINDOW,
     },
