@@ -151,10 +151,10 @@ pub enum Error {
         /// What is wrong with the reply.
         error: DecodeError,
     },
-    /// A request is larger than the data buffers.
-    #[error("{len} bytes of request data; a buffer holds {limit}")]
+    /// The data of a request, or an extended attribute, are larger than the data buffers.
+    #[error("{len} bytes of data; a buffer holds {limit}")]
     TooLarge {
-        /// Bytes to send.
+        /// Bytes to send or to receive.
         len: usize,
         /// [`crate::Config::data_buffer_size`].
         limit: usize,

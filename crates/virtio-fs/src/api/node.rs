@@ -393,7 +393,8 @@ impl<R: Lock> Node<R> {
     ///
     /// # Errors
     ///
-    /// ENODATA if there is none; EOPNOTSUPP if server or host have no such thing.
+    /// ENODATA if there is none; EOPNOTSUPP if server or host have no such thing; [`Error::TooLarge`] for a value of more than
+    /// [`crate::Config::data_buffer_size`], which may be 64 KiB.
     pub fn xattr(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         let _call = self.mounted.check()?;
         xattr::get(self.rpc(), self.who, self.inode.nodeid, name.as_ref())
@@ -403,7 +404,7 @@ impl<R: Lock> Node<R> {
     ///
     /// # Errors
     ///
-    /// EOPNOTSUPP if server or host have no such thing.
+    /// EOPNOTSUPP if server or host have no such thing; [`Error::TooLarge`] as [`Node::xattr`].
     pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Error> {
         let _call = self.mounted.check()?;
         let list = xattr::list(self.rpc(), self.who, self.inode.nodeid)?;
@@ -414,7 +415,7 @@ impl<R: Lock> Node<R> {
     ///
     /// # Errors
     ///
-    /// EEXIST and ENODATA by `flags`; EOPNOTSUPP if server or host have no such thing.
+    /// EEXIST and ENODATA by `flags`; EOPNOTSUPP if server or host have no such thing; [`Error::TooLarge`] as [`Node::xattr`].
     pub fn set_xattr(&self, name: impl AsRef<[u8]>, value: &[u8], flags: XattrFlags) -> Result<(), Error> {
         let _call = self.mounted.check()?;
         let result = xattr::set(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), value, flags);

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use fuse_proto::{NodeId, XattrFlags, ops};
+use fuse_proto::{Errno, NodeId, Operation, XattrFlags, ops};
 
 use super::Rpc;
 use super::credentials::Credentials;
@@ -14,20 +14,12 @@ const XATTR_MAX: usize = 64 << 10;
 
 /// The value of an extended attribute.
 pub(crate) fn get<R: Lock>(rpc: &Rpc<R>, who: Credentials, node: NodeId, name: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut buffer = buffer(rpc);
-    let op = ops::Getxattr { node, name, size: buffer.len() as u32 };
-    let len = rpc.call_known(who, &op, &mut buffer, |reply| value_len(&reply))?;
-    buffer.truncate(len);
-    Ok(buffer)
+    read(rpc, who, |size| ops::Getxattr { node, name, size })
 }
 
 /// The names of all extended attributes, each followed by a NUL.
 pub(crate) fn list<R: Lock>(rpc: &Rpc<R>, who: Credentials, node: NodeId) -> Result<Vec<u8>, Error> {
-    let mut buffer = buffer(rpc);
-    let op = ops::Listxattr { node, size: buffer.len() as u32 };
-    let len = rpc.call_known(who, &op, &mut buffer, |reply| value_len(&reply))?;
-    buffer.truncate(len);
-    Ok(buffer)
+    read(rpc, who, |size| ops::Listxattr { node, size })
 }
 
 /// Sets an extended attribute.
@@ -48,13 +40,30 @@ pub(crate) fn remove<R: Lock>(rpc: &Rpc<R>, who: Credentials, node: NodeId, name
     rpc.call_known(who, &ops::Removexattr { node, name }, &mut [], drop)
 }
 
-fn buffer<R: Lock>(rpc: &Rpc<R>) -> Vec<u8> {
-    vec![0; XATTR_MAX.min(rpc.connection().data_buffer_size())]
+/// Reads what `op` asks for with room for so many bytes. What a reply cannot hold is measured: the server says only that it is
+/// too much.
+fn read<R: Lock, O>(rpc: &Rpc<R>, who: Credentials, op: impl Fn(u32) -> O) -> Result<Vec<u8>, Error>
+where
+    O: for<'r> Operation<Reply<'r> = ops::XattrReply<'r>>,
+{
+    let limit = rpc.connection().data_buffer_size();
+    let mut buffer = vec![0; XATTR_MAX.min(limit)];
+    match rpc.call_known(who, &op(buffer.len() as u32), &mut buffer, |reply| reply_len(&reply)) {
+        Ok(len) => {
+            buffer.truncate(len);
+            Ok(buffer)
+        }
+        Err(error) if error.errno() == Errno::ERANGE && limit < XATTR_MAX => {
+            let len = rpc.call_known(who, &op(0), &mut [], |reply| reply_len(&reply))?;
+            Err(Error::TooLarge { len, limit })
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn value_len(reply: &ops::XattrReply<'_>) -> usize {
+fn reply_len(reply: &ops::XattrReply<'_>) -> usize {
     match reply {
         ops::XattrReply::Value(value) => value.len(),
-        ops::XattrReply::Size(_) => 0,
+        ops::XattrReply::Size(size) => *size as usize,
     }
 }

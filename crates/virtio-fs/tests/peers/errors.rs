@@ -7,7 +7,9 @@ use std::path::Path;
 use fuse_proto::{AccessMask, Errno};
 use virtio_fs::{Credentials, Error, OpenOptions, VirtioFs};
 
+use crate::rig::ledger::{op, u32_at};
 use crate::rig::peer::{Kind, Peer, on_both};
+use crate::rig::strict::Act;
 
 on_both! {
     errors_are_those_of_the_host,
@@ -291,5 +293,27 @@ fn a_read_only_share_is_erofs() {
     erofs(fs.symlink("link", "file").map(drop));
     crate::rig::content::assert_same(&fs.read("file").unwrap(), &data, "reading goes on");
     assert!(fs.stats().dax_read_bytes > 0);
+    peer.finish(fs);
+}
+
+#[test]
+fn an_attribute_larger_than_a_buffer_is_named_with_its_size() {
+    let peer = Peer::new(Kind::Strict);
+    peer.put("file", b"contents");
+    let fs = peer.mount_with(peer.config().data_buffer_size(8192)).unwrap();
+    let node = fs.lookup("file").unwrap();
+    // As a server answers whose value has 10 000 bytes: its size to who brings no room for it.
+    peer.strict().watch(|request| match request.opcode() {
+        op::GETXATTR | op::LISTXATTR if u32_at(&request.bytes, 40) == 0 => {
+            Act::Invent([10_000u32.to_le_bytes(), [0; 4]].concat())
+        }
+        op::GETXATTR | op::LISTXATTR => Act::Refuse(libc::ERANGE),
+        _ => Act::Serve,
+    });
+    let large = |error: Error| matches!(error, Error::TooLarge { len: 10_000, limit: 8192 });
+    assert!(large(node.xattr("user.large").unwrap_err()));
+    assert!(large(node.xattr_names().unwrap_err()));
+    assert_eq!(node.xattr("user.large").unwrap_err().errno(), Errno::E2BIG);
+    drop(node);
     peer.finish(fs);
 }

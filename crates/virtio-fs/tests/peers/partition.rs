@@ -1,7 +1,9 @@
 //! A file system that is content with a part of the window, and what the embedder does with the rest.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
 use fs_dax::{AccessFlags, DeviceOffset, DirectAccess, MemoryDevice, OwnerId};
-use virtio_fs::{DaxStatus, Error, OpenOptions, PartClaim, WindowPart};
+use virtio_fs::{Credentials, DaxStatus, Error, OpenOptions, PartClaim, WindowPart};
 use virtio_shm::{ShmError, ShmId, ShmRegion};
 
 use crate::faults::BOTH;
@@ -13,6 +15,7 @@ on_both! {
     a_part_is_a_window_of_its_own,
     the_rest_is_the_embedders,
     a_part_has_one_owner,
+    a_writable_mapping_in_a_part_takes_set_id_bits,
 }
 
 const MIB: u64 = 1 << 20;
@@ -193,5 +196,32 @@ fn all_of_the_window_leaves_nothing_to_others() {
     let file = fs.open("file", BOTH).unwrap();
     assert_eq!(errno(file.map_in_part(&claim, DeviceOffset(0), 0, 2 * MIB)), libc::EPERM);
     drop(file);
+    peer.finish(fs);
+}
+
+fn a_writable_mapping_in_a_part_takes_set_id_bits(peer: Peer) {
+    if std::fs::metadata(peer.folder()).unwrap().uid() != 0 {
+        eprintln!("skipped: only root makes files that belong to others");
+        return;
+    }
+    let path = peer.put("file", &content(4, 2 << 20));
+    chown(&path, Some(1000), Some(1000)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o6775)).unwrap();
+    let mode = || std::fs::metadata(&path).unwrap().mode() & 0o7777;
+    let fs = peer.mount_with(peer.config().window_part(Some(WindowPart::new(DRIVERS.0, DRIVERS.1)))).unwrap();
+    let user = fs.as_user(Credentials { uid: 1000, gid: 1000, pid: 1 });
+    let rest = WindowPart::new(4 * MIB, 8 * MIB);
+    let claim = rest.claim(owner(7)).unwrap();
+    // By a mapping that permits no stores nothing is changed, nor by root's.
+    let map = |file: virtio_fs::File, at| file.map_in_part(&claim, DeviceOffset(at), 0, 2 * MIB).unwrap();
+    map(user.open("file", OpenOptions::new().read(true)).unwrap(), 0);
+    map(fs.open("file", BOTH).unwrap(), 2 * MIB);
+    assert_eq!(mode(), 0o6775);
+    map(user.open("file", BOTH).unwrap(), 4 * MIB);
+    assert_eq!(mode(), 0o775);
+    for at in [0, 2 * MIB, 4 * MIB] {
+        fs.unmap_in_part(&claim, DeviceOffset(at), 2 * MIB).unwrap();
+    }
+    drop(user);
     peer.finish(fs);
 }
