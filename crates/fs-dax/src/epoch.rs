@@ -92,6 +92,11 @@ impl MetadataEpoch {
         ChangeGuard { epoch: self, change }
     }
 
+    /// Ends a change that outlasted its guard.
+    pub fn end(&self, change: OutstandingChange) {
+        drop(ChangeGuard { epoch: self, change: change.0 });
+    }
+
     /// Counts a change that somebody else made and that has been noticed only now (an attribute that differs, say).
     pub fn noticed(&self, change: MetadataChange) {
         drop(self.change(change));
@@ -140,6 +145,22 @@ pub struct ChangeGuard<'a> {
     change: MetadataChange,
 }
 
+impl ChangeGuard<'_> {
+    /// Leaves the change under way without a guard, for a request that was given up and may still be carried out: until
+    /// [`MetadataEpoch::end`], and for good if that never comes.
+    #[must_use = "the change is under way until it is ended"]
+    pub const fn outlast(self) -> OutstandingChange {
+        let change = self.change;
+        core::mem::forget(self);
+        OutstandingChange(change)
+    }
+}
+
+/// A metadata change that is under way although its request was given up. To be ended at the epoch where it began.
+#[derive(Debug)]
+#[must_use = "the change is under way until it is ended"]
+pub struct OutstandingChange(MetadataChange);
+
 impl Drop for ChangeGuard<'_> {
     fn drop(&mut self) {
         self.epoch.all.end();
@@ -152,6 +173,18 @@ impl Drop for ChangeGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_that_outlasts_its_guard_is_under_way_until_it_is_ended() {
+        let epoch = MetadataEpoch::new();
+        let outstanding = epoch.change(MetadataChange::CopyFileRange).outlast();
+        let seen = epoch.seen();
+        assert!(!epoch.synced(seen) && !epoch.blocks_stayed(seen));
+        epoch.end(outstanding);
+        assert!(epoch.is_dirty() && !epoch.blocks_stayed(seen));
+        let seen = epoch.seen();
+        assert!(epoch.synced(seen) && epoch.blocks_stayed(seen));
+    }
 
     #[test]
     fn which_changes_move_blocks() {

@@ -129,7 +129,7 @@ pub use counters::FaultCounters;
 pub use damage::Damage;
 pub use device::{AccessFlags, DirectAccess, DirectRange, LinearMemory, MemoryDevice, Partition};
 pub use dirty::{ByteRuns, DirtyRange, DirtyRange2M, PageRuns, PageSet, WORDS_2M};
-pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch};
+pub use epoch::{ChangeGuard, EpochSeen, MetadataChange, MetadataEpoch, OutstandingChange};
 pub use error::Error;
 pub use failure::FailureState;
 pub use fault::{Backing, Fault, FaultAccess, FaultOutcome, PageMapping};

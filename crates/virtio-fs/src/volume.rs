@@ -13,6 +13,7 @@ pub(crate) mod attributes;
 mod base;
 mod cached_name;
 pub(crate) mod commits;
+mod copy;
 mod damage;
 mod damaged_pages;
 pub(crate) mod dirty_pages;

@@ -269,9 +269,11 @@ impl<R: Lock> File<R> {
 
     /// Copies `len` bytes to another file of the same file system on the host: COPY_FILE_RANGE. Returns how many.
     ///
+    /// Nobody may be in the bytes of the destination meanwhile, as when a hole is punched: the host may leave one there.
+    ///
     /// # Errors
     ///
-    /// As any request.
+    /// As any request; EBUSY if views of the destination's bytes are not given back in time.
     pub fn copy_range(&self, offset: u64, to: &Self, to_offset: u64, len: u64) -> Result<u64, Error> {
         let _call = self.mounted.check()?;
         if !Arc::ptr_eq(&self.mounted, &to.mounted) {

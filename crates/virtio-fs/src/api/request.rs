@@ -83,7 +83,7 @@ impl<R: Lock> VirtioFs<R> {
     ///
     /// What would pull the window or the session from under the driver is refused, by what the encoded request says: INIT,
     /// DESTROY, SETUPMAPPING, REMOVEMAPPING; and with a window, what takes bytes away from a file that may be mapped (a size
-    /// by SETATTR, O_TRUNC, FALLOCATE that punches, zeroes or moves): [`crate::File`] has these.
+    /// by SETATTR, O_TRUNC, FALLOCATE that punches, zeroes or moves, copies): [`crate::File`] has these.
     ///
     /// # Errors
     ///

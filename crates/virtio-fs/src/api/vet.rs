@@ -36,6 +36,8 @@ pub(super) fn vet(message: &Message<'_>, shape: &Shape, unique: u64, mapped: boo
                 | FallocateMode::COLLAPSE_RANGE
                 | FallocateMode::INSERT_RANGE,
         ),
+        // It may leave a hole.
+        Opcode::COPY_FILE_RANGE | Opcode::COPY_FILE_RANGE_64 => true,
         _ => false,
     };
     if cuts && mapped {

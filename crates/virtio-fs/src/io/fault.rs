@@ -323,6 +323,10 @@ impl<R: Lock> FileIo<R> {
             }
             SyncOutcome::Retry { guard } => {
                 drop(guard);
+                // The change that is in the way may be one that was given up and is answered by now.
+                let connection = self.rpc().connection();
+                connection.process();
+                connection.settle();
                 FaultOutcome::Retry
             }
         }

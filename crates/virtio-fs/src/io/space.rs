@@ -1,11 +1,9 @@
 //! Room of files on the host, and copies there.
 
-use fs_dax::MetadataChange;
 use fuse_proto::FallocateMode;
 
 use super::FileIo;
 use super::open_file::OpenFile;
-use crate::rpc::space;
 use crate::{Error, Lock};
 
 impl<R: Lock> FileIo<R> {
@@ -31,21 +29,7 @@ impl<R: Lock> FileIo<R> {
         let len = self.undamaged(&from.inode, offset, usize::try_from(len).unwrap_or(usize::MAX))?;
         let len = self.past_damage(&to.inode, to_offset, len)?.0 as u64;
         self.volume.clear_set_id(to.handle.who, &to.inode)?;
-        let _epoch = to.inode.epoch.change(MetadataChange::CopyFileRange);
-        let cuts = to.inode.truncate_seq();
-        to.inode.note_size_change();
-        let (from, destination) = ((&from.handle, offset), (&to.handle, to_offset));
-        let result = space::copy_file_range(self.rpc(), from, destination, len);
-        if let Ok(copied) = &result
-            && *copied > 0
-        {
-            to.inode.grow_to(to_offset, to_offset.saturating_add(*copied), cuts);
-            self.volume.inodes.note_changed(&to.inode);
-            // What was a hole there is one here.
-            to.inode.room.hole_from(to_offset);
-        }
-        to.inode.note_size_change();
-        to.inode.expire_attr();
-        result
+        let destination = (&*to.inode, &to.handle, to_offset);
+        self.volume.copy_range((&from.inode, &from.handle, offset), destination, len)
     }
 }

@@ -65,15 +65,18 @@ pub(crate) fn lseek<R: Lock>(rpc: &Rpc<R>, handle: &Handle, offset: u64, whence:
     rpc.call_known(handle.who, &op, &mut [], |found| found.offset)
 }
 
-/// Copies between two files on the host. Returns how many bytes.
+/// The most bytes of one copy: the reply counts in 32 bits.
+pub(crate) const MAX_COPY: u64 = u32::MAX as u64 & !0xfff;
+
+/// Copies up to [`MAX_COPY`] bytes between two files on the host. Returns how many; a request without an answer comes into
+/// `given_up`.
 pub(crate) fn copy_file_range<R: Lock>(
     rpc: &Rpc<R>,
     (from, off_in): (&Handle, u64),
     (to, off_out): (&Handle, u64),
     len: u64,
+    given_up: &mut GivenUp<R>,
 ) -> Result<u64, Error> {
-    // The reply counts in 32 bits.
-    let len = len.min(u64::from(u32::MAX) & !0xfff);
     let op = ops::CopyFileRange {
         node_in: from.node,
         fh_in: from.fh(),
@@ -84,7 +87,9 @@ pub(crate) fn copy_file_range<R: Lock>(
         len,
         flags: 0,
     };
-    let copied = rpc.call_known(from.who, &op, &mut [], |written| u64::from(written.size))?;
+    let copied = rpc.if_known(Opcode::COPY_FILE_RANGE, || {
+        rpc.call_keeping(from.who, &op, given_up, |written| u64::from(written.size))
+    })?;
     if copied > len {
         return Err(Error::refused(Errno::EIO, "the server claims to have copied too much"));
     }

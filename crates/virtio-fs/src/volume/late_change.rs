@@ -1,9 +1,10 @@
-//! Changes of a file's size that were not answered in time: the bytes stay frozen until it comes.
+//! Changes of a file's size or bytes that were not answered in time: the bytes stay frozen until the answer comes.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use dax_window::Frozen;
+use fs_dax::OutstandingChange;
 use fuse_proto::FallocateMode;
 use lock_api::Mutex;
 
@@ -17,6 +18,14 @@ pub(super) enum Change {
     Size(u64),
     /// A FALLOCATE.
     Allocate { mode: FallocateMode, offset: u64, len: u64 },
+    /// A COPY_FILE_RANGE to the bytes from there on.
+    Copy { offset: u64 },
+}
+
+/// The source of a copy, of which blocks may still become shared.
+pub(super) struct SharedSource<R: Lock> {
+    pub(super) inode: Arc<Inode<R>>,
+    pub(super) change: OutstandingChange,
 }
 
 /// A change that was given up.
@@ -26,6 +35,7 @@ pub(super) struct LateChange<R: Lock> {
     pub(super) inode: Arc<Inode<R>>,
     pub(super) change: Change,
     pub(super) frozen: Option<Frozen>,
+    pub(super) source: Option<SharedSource<R>>,
 }
 
 /// The changes that were given up and not answered yet.
@@ -62,6 +72,8 @@ impl Change {
         match self {
             Self::Size(size) => inode.set_size(size),
             Self::Allocate { mode, offset, len } => note_allocated(inode, mode, offset, len, cuts),
+            // What was a hole there is one here.
+            Self::Copy { offset } => inode.room.hole_from(offset),
         }
     }
 
@@ -70,6 +82,7 @@ impl Change {
         match self {
             Self::Size(size) => Some(size),
             Self::Allocate { mode, offset, .. } => mode.intersects(MOVES).then_some(offset),
+            Self::Copy { .. } => None,
         }
     }
 }

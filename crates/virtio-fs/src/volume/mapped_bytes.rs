@@ -12,7 +12,7 @@ use crate::Error;
 pub(crate) enum Freeze {
     /// The file loses the bytes, or they move: mappings and pages go.
     Cut,
-    /// The bytes change in place: mappings stay, pages are unmapped, and no reference is held meanwhile.
+    /// The bytes change in place, or become a hole: mappings stay, pages are unmapped, and no reference is held meanwhile.
     Punch,
     /// Nobody uses the file any more: mappings go.
     Drop,
@@ -22,6 +22,9 @@ pub(crate) enum Freeze {
 pub(crate) trait MappedBytes: Send + Sync {
     /// Keeps everybody out of the bytes until [`MappedBytes::thaw`].
     fn freeze(&self, file: FileKey, bytes: FileRange, why: Freeze) -> Result<Frozen, Error>;
+
+    /// Has the next store to each page of the bytes be a fault.
+    fn protect(&self, file: FileKey, bytes: FileRange);
 
     /// Takes programs' private copies of bytes away that the file has no more.
     fn take_copies(&self, file: FileKey, bytes: FileRange);
@@ -56,6 +59,13 @@ impl Mapped {
     pub(crate) fn thaw(&self, frozen: Option<Frozen>) {
         if let (Some(mapped), Some(frozen)) = (&self.0, frozen) {
             mapped.thaw(frozen);
+        }
+    }
+
+    /// See [`MappedBytes::protect`].
+    pub(crate) fn protect(&self, file: FileKey, bytes: FileRange) {
+        if let Some(mapped) = &self.0 {
+            mapped.protect(file, bytes);
         }
     }
 

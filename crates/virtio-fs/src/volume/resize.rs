@@ -44,7 +44,7 @@ impl<R: Lock> Volume<R> {
         inode.note_size_change();
         inode.expire_attr();
         let since = inode.size_changes();
-        self.thaw_when_settled(inode, frozen, Change::Size(size), given_up);
+        self.thaw_when_settled((inode, frozen), Change::Size(size), given_up, None);
         result.map(|value| (value, since))
     }
 
@@ -151,7 +151,7 @@ impl<R: Lock> Volume<R> {
         }
         inode.note_size_change();
         inode.expire_attr();
-        self.thaw_when_settled(inode, frozen, change, given_up);
+        self.thaw_when_settled((inode, frozen), change, given_up, None);
         result.map(|()| moves)
     }
 }

@@ -1,12 +1,14 @@
 //! What late answers bring: look-ups and open files to give back, sizes that are known again.
 
+use alloc::sync::Arc;
+
 use dax_window::Frozen;
 use fs_dax::{FileRange, MetadataChange};
 use fuse_proto::Opcode;
 
 use super::Volume;
 use super::inode::Inode;
-use super::late_change::{Change, LateChange};
+use super::late_change::{Change, LateChange, SharedSource};
 use crate::Lock;
 use crate::queue::channel::OrphanReply;
 use crate::rpc::connection::SettleOrphans;
@@ -15,29 +17,36 @@ use crate::rpc::orphans;
 
 impl<R: Lock> Volume<R> {
     /// Keeps bytes frozen until the request is answered that takes them away, if it was given up; else lets accesses in again.
+    /// The same holds for the `source` of a copy.
     pub(super) fn thaw_when_settled(
         &self,
-        inode: &Inode<R>,
-        frozen: Option<Frozen>,
+        (inode, frozen): (&Inode<R>, Option<Frozen>),
         change: Change,
         given_up: GivenUp<R>,
+        source: Option<SharedSource<R>>,
     ) {
-        // The node id may have been reused: then the file is gone.
-        let inode = self.inodes.get(inode.nodeid).filter(|known| known.key == inode.key);
-        match (given_up.unique(), inode) {
+        match (given_up.unique(), self.known(inode)) {
             (Some(unique), Some(inode)) if frozen.is_some() => {
                 inode.note_unsettled();
-                self.late_changes.keep(LateChange { unique, inode, change, frozen });
+                self.late_changes.keep(LateChange { unique, inode, change, frozen, source });
             }
-            _ => self.inodes.mapped().thaw(frozen),
+            _ => {
+                self.inodes.mapped().thaw(frozen);
+                end_sharing(source);
+            }
         }
         // Given up only now: its answer is waited for.
         drop(given_up);
     }
 
-    /// Takes note of a late answer, if it is one to a change of a file's size.
+    /// The inode as one to keep; `None`: its node id was reused, so that the file is gone.
+    pub(super) fn known(&self, inode: &Inode<R>) -> Option<Arc<Inode<R>>> {
+        self.inodes.get(inode.nodeid).filter(|known| known.key == inode.key)
+    }
+
+    /// Takes note of a late answer, if it is one to a change of a file's size or bytes.
     fn settle_change(&self, orphan: &OrphanReply) {
-        let Some(LateChange { inode, change, frozen, .. }) = self.late_changes.take(orphan.meta.unique) else {
+        let Some(LateChange { inode, change, frozen, source, .. }) = self.late_changes.take(orphan.meta.unique) else {
             return;
         };
         {
@@ -56,6 +65,7 @@ impl<R: Lock> Volume<R> {
             inode.expire_attr();
         }
         self.inodes.mapped().thaw(frozen);
+        end_sharing(source);
     }
 
     /// Forgets what is remembered, since it was given up, of what a request may have changed.
@@ -104,6 +114,13 @@ impl<R: Lock> Volume<R> {
         {
             forgets.flush();
         }
+    }
+}
+
+/// The blocks of a copy's source become shared no more.
+fn end_sharing<R: Lock>(source: Option<SharedSource<R>>) {
+    if let Some(SharedSource { inode, change }) = source {
+        inode.epoch.end(change);
     }
 }
 

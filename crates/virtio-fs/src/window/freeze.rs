@@ -53,6 +53,12 @@ impl<R: Lock> MappedBytes for DaxWindow<R> {
         }
     }
 
+    fn protect(&self, file: FileKey, bytes: FileRange) {
+        if let Some(page_tables) = self.page_tables() {
+            page_tables.write_protect(file, bytes);
+        }
+    }
+
     fn take_copies(&self, file: FileKey, bytes: FileRange) {
         if let Some(page_tables) = self.page_tables() {
             page_tables.unmap(file, bytes, UnmapCause::Truncate);

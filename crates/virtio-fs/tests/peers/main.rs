@@ -13,6 +13,8 @@ mod budgets;
 #[cfg(target_os = "linux")]
 mod coherence;
 #[cfg(target_os = "linux")]
+mod copies;
+#[cfg(target_os = "linux")]
 mod damage;
 #[cfg(target_os = "linux")]
 mod dax;

@@ -33,7 +33,7 @@ pub(crate) fn store(offset: u64, sharing: Sharing, sync: SyncMode) -> Fault {
 }
 
 /// Goes on until a page may be stored to; how often it allocated and synced for that.
-fn settle(file: &File<spin::Mutex<()>>, fault: &Fault) -> Result<(u32, u32), Errno> {
+pub(crate) fn settle(file: &File<spin::Mutex<()>>, fault: &Fault) -> Result<(u32, u32), Errno> {
     let (mut allocated, mut synced) = (0, 0);
     let mut outcome = file.fault(fault);
     loop {
@@ -170,11 +170,18 @@ fn blocks_that_move_during_the_sync_are_synced_again() {
             assert!(Instant::now() < deadline, "no FSYNC");
             std::thread::yield_now();
         }
-        // Whether the server can do it or not, it may have moved blocks.
-        let _ = other.copy_range(0, &file, 1 << 20, 4096);
+        // Whether the server can do it or not, it may have moved blocks. It waits for the page under way.
+        let waits = fs.stats().window_waits;
+        let copying = scope.spawn(|| other.copy_range(0, &file, 1 << 20, 4096));
+        while fs.stats().window_waits == waits {
+            assert!(Instant::now() < deadline, "a copy that does not wait");
+            std::thread::yield_now();
+        }
         peer.strict().release(0);
         let outcome = syncing.join().unwrap();
         assert!(matches!(outcome, FaultOutcome::Retry), "{outcome:?}");
+        drop(outcome);
+        let _ = copying.join().unwrap();
     });
     assert_eq!(settle(&file, &fault), Ok((0, 1)));
     drop((file, other));

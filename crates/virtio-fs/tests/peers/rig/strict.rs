@@ -290,6 +290,11 @@ impl Strict {
         move || shared.answer_held(index, Act::Serve)
     }
 
+    /// Answers the one of the requests kept that came as number `index` with these bytes after a correct header.
+    pub(crate) fn invent(&self, index: usize, body: Vec<u8>) {
+        self.shared.answer_held(index, Act::Invent(body));
+    }
+
     /// Refuses the one of the requests kept that came as number `index`.
     pub(crate) fn refuse(&self, index: usize, errno: i32) {
         self.shared.answer_held(index, Act::Refuse(errno));
