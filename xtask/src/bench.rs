@@ -137,6 +137,9 @@ fn measure(
     let runner = Runner { tools, root: &root, share: &share, accelerator: &args.accel, model };
     let mut samples = Samples::default();
     samples.add_ours(&size::measured(&tools.kernel)?)?;
+    if rows.iter().any(|row| row.run == Run::Build) {
+        samples.add_ours(&size::measured_small(&setup::build::small_embedder(context)?)?)?;
+    }
     let step = Step::begin("Measuring");
     for repetition in 1..=args.repetitions {
         for run in Run::BOOTS.into_iter().filter(|run| rows.iter().any(|row| row.run == *run)) {

@@ -1,4 +1,4 @@
-//! The machine code of the file systems, as they are linked into the test kernel.
+//! The machine code of the file systems, as they are linked into the test kernel, and of what a small embedder links.
 
 use super::results::Measured;
 use anyhow::{Context, Result, ensure};
@@ -6,6 +6,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// Code that is measured.
+#[derive(Clone, Copy)]
 struct Part {
     /// The name of the measurement.
     name: &'static str,
@@ -20,7 +21,7 @@ const PARTS: [Part; 2] = [
     Part {
         name: "text_bytes",
         crates: &["virtio_fs", "fuse_proto", "dax_window", "fs_dax"],
-        others: &["testkernel", "famfs"],
+        others: &["testkernel", "famfs", "small_embedder"],
     },
     Part { name: "famfs_text_bytes", crates: &["famfs", "crc32fast"], others: &["testkernel", "virtio_fs", "fs_dax"] },
 ];
@@ -30,24 +31,36 @@ const PARTS: [Part; 2] = [
 /// # Errors
 /// When the file cannot be read or has no symbols.
 pub(super) fn measured(kernel: &Path) -> Result<Vec<Measured>> {
-    let bytes = fs::read(kernel).with_context(|| format!("cannot read the kernel {}", kernel.display()))?;
-    let file = object::File::parse(&*bytes).with_context(|| format!("{} is no kernel", kernel.display()))?;
+    measured_of(kernel, &PARTS)
+}
+
+/// As [`measured`], of the least that an embedder of the driver links.
+///
+/// # Errors
+/// When the file cannot be read or has no symbols.
+pub(super) fn measured_small(embedder: &Path) -> Result<Vec<Measured>> {
+    measured_of(embedder, &[Part { name: "small_text_bytes", ..PARTS[0] }])
+}
+
+fn measured_of(binary: &Path, parts: &[Part]) -> Result<Vec<Measured>> {
+    let bytes = fs::read(binary).with_context(|| format!("cannot read the kernel {}", binary.display()))?;
+    let file = object::File::parse(&*bytes).with_context(|| format!("{} is no kernel", binary.display()))?;
     let text = file.section_by_name(".text").context("the kernel has no section .text")?.index();
     // Functions that are the same are one function with several names.
-    let mut functions = [const { BTreeMap::new() }; PARTS.len()];
+    let mut functions = vec![BTreeMap::new(); parts.len()];
     for symbol in file.symbols() {
         let Ok(name) = symbol.name() else { continue };
         if symbol.kind() != SymbolKind::Text || symbol.section_index() != Some(text) {
             continue;
         }
         let name = format!("{:#}", rustc_demangle::demangle(name));
-        for (part, functions) in PARTS.iter().zip(&mut functions) {
+        for (part, functions) in parts.iter().zip(&mut functions) {
             if part.has(&name) {
                 functions.insert(symbol.address(), symbol.size());
             }
         }
     }
-    PARTS.iter().zip(functions).map(|(part, functions)| part.total(kernel, &functions)).collect()
+    parts.iter().zip(functions).map(|(part, functions)| part.total(binary, &functions)).collect()
 }
 
 impl Part {

@@ -146,7 +146,7 @@ impl Row {
 }
 
 /// Every benchmark.
-pub(super) const ROWS: [Row; 27] = [
+pub(super) const ROWS: [Row; 28] = [
     rate("read_warm_2m").linux(3.0).limit("limit_read_2m", 0.9),
     rate("read_warm_4k").linux(3.0).limit("limit_read_4k", 0.9),
     // The limit is what one round trip a range costs: to be better is to have several under way.
@@ -176,8 +176,9 @@ pub(super) const ROWS: [Row; 27] = [
     each("readdir_1000").linux(2.0),
     kept("hit_allocations", "1", Run::Whole, 0.0),
     kept("range_bytes", "B", Run::Whole, 64.0),
-    // What is wanted of all of the driver is missed by far.
-    Row { held: false, ..kept("text_bytes", "B", Run::Build, 131_072.0) },
+    // What they are today and a twentieth more, so that nobody makes them larger unseen. Wanted are 262 144 and 163 840.
+    kept("text_bytes", "B", Run::Build, 470_000.0),
+    kept("small_text_bytes", "B", Run::Build, 236_000.0),
     kept("famfs_text_bytes", "B", Run::Build, 49_152.0),
 ];
 

@@ -44,20 +44,23 @@ pub(crate) fn host_triple() -> Result<String> {
 /// # Errors
 /// When it doesn't build.
 pub(crate) fn kernel(context: &Context) -> Result<PathBuf> {
+    bare_metal(context, "testkernel").context("the test kernel cannot be built")
+}
+
+/// Builds the least that an embedder of the driver links, as the test kernel is built.
+///
+/// # Errors
+/// When it doesn't build.
+pub(crate) fn small_embedder(context: &Context) -> Result<PathBuf> {
+    bare_metal(context, "small-embedder").context("the small embedder cannot be built")
+}
+
+fn bare_metal(context: &Context, package: &str) -> Result<PathBuf> {
     rust::ensure_targets(&[rust::KERNEL_TARGET])?;
     let mut command = cargo::cargo(&context.paths);
-    command.args([
-        "build",
-        "--locked",
-        "--package",
-        "testkernel",
-        "--profile",
-        "kernel",
-        "--target",
-        rust::KERNEL_TARGET,
-    ]);
-    build(command).context("the test kernel cannot be built")?;
-    Ok(context.paths.target.join(rust::KERNEL_TARGET).join("kernel/testkernel"))
+    command.args(["build", "--locked", "--package", package, "--profile", "kernel", "--target", rust::KERNEL_TARGET]);
+    build(command)?;
+    Ok(context.paths.target.join(rust::KERNEL_TARGET).join("kernel").join(package))
 }
 
 /// Cargo shows its own progress.
