@@ -47,7 +47,7 @@ pub struct ReadDir<R: Lock = DefaultLock> {
     fh: Option<FileHandle>,
     plus: bool,
     buffer: Vec<u8>,
-    /// The last reply, which has the buffer then.
+    /// The last reply with attributes that had entries, which the volume keeps.
     listed: Option<ListedId>,
     ready: VecDeque<DirEntry>,
     offset: u64,
@@ -156,8 +156,6 @@ impl<R: Lock> ReadDir<R> {
         }
         if self.seen == before {
             self.done = true;
-            // The server keeps what is looked up.
-            self.mounted.volume().inodes.forgets().flush();
             return Ok(());
         }
         self.nameless = if self.ready.is_empty() { self.nameless + 1 } else { 0 };
@@ -173,7 +171,7 @@ impl<R: Lock> ReadDir<R> {
     }
 
     fn fetch_names(&mut self) -> Result<(), Error> {
-        let mut buffer = self.take_buffer();
+        let mut buffer = core::mem::take(&mut self.buffer);
         let result = self.read(false, &mut buffer).and_then(|directory| {
             for entry in directory.entries(self.mounted.rpc().protocol()) {
                 let entry = entry.map_err(|error| malformed(Opcode::READDIR, error))?;
@@ -196,25 +194,19 @@ impl<R: Lock> ReadDir<R> {
     }
 
     fn fetch_plus(&mut self) -> Result<(), Error> {
-        let mut buffer = self.take_buffer();
-        let len = match self.read(true, &mut buffer) {
-            Ok(directory) => directory.as_bytes().len(),
-            Err(error) => {
-                self.buffer = buffer;
-                return Err(error);
-            }
-        };
-        let listed = self.list_plus(&buffer[..len]);
-        if len == 0 {
-            self.buffer = buffer;
-        } else {
-            // Each entry counts as a look-up on the server, also when the listing is dropped, or what follows makes no sense.
-            self.listed = Some(self.mounted.volume().inodes.keep_listed(&self.inode, buffer, len));
-        }
+        let mut buffer = core::mem::take(&mut self.buffer);
+        let len = self.read(true, &mut buffer).map(|directory| directory.as_bytes().len());
+        let listed = len.and_then(|len| self.list_plus(&buffer[..len]));
+        self.buffer = buffer;
         listed
     }
 
     fn list_plus(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !bytes.is_empty() {
+            // Each entry counts as a look-up on the server, also when the listing is dropped, or what follows makes no sense.
+            let before = self.listed.take();
+            self.listed = Some(self.mounted.volume().inodes.keep_listed(&self.inode, before, bytes));
+        }
         for found in Directory::new(bytes).entries_plus(self.mounted.rpc().protocol()) {
             let found = found.map_err(|error| malformed(Opcode::READDIRPLUS, error))?;
             self.seen += 1;
@@ -231,13 +223,6 @@ impl<R: Lock> ReadDir<R> {
             }
         }
         Ok(())
-    }
-
-    /// The buffer for the next reply; what nobody asked for of the last one is given back.
-    fn take_buffer(&mut self) -> Vec<u8> {
-        let Some(id) = self.listed.take() else { return core::mem::take(&mut self.buffer) };
-        let len = BUFFER_SIZE.min(self.mounted.rpc().connection().data_buffer_size());
-        self.mounted.volume().inodes.end_listed(id).unwrap_or_else(|| vec![0; len])
     }
 
     /// Whether the listing has come back to where it was (Brent's algorithm: no memory but one offset).
@@ -280,12 +265,12 @@ impl<R: Lock> Iterator for ReadDir<R> {
 impl<R: Lock> Drop for ReadDir<R> {
     fn drop(&mut self) {
         self.unlinked.closing(&self.inode);
-        let listed = self.listed.is_some();
-        drop(self.take_buffer());
+        let inodes = &self.mounted.volume().inodes;
+        let ended = self.listed.take().map(|id| inodes.end_listed(id)).is_some();
         let Ok(_call) = self.mounted.check() else { return };
-        if listed {
+        if ended {
             // The server keeps what is looked up.
-            self.mounted.volume().inodes.forgets().flush();
+            inodes.forgets().flush();
         }
         if let Some(fh) = self.fh.take()
             && let Err(error) = handles::releasedir(self.mounted.rpc(), self.who, self.inode.nodeid, fh)

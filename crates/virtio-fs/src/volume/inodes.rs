@@ -108,10 +108,10 @@ impl<R: Lock> Inodes<R> {
         inserted.into_inode()
     }
 
-    /// Keeps the entries of a reply to READDIRPLUS, of `len` bytes, for who looks one of them up. Those whose inodes are known bring
-    /// newer attributes.
-    pub(crate) fn keep_listed(&self, dir: &Inode<R>, bytes: Vec<u8>, len: usize) -> ListedId {
-        let entries = Directory::new(&bytes[..len]).entries_plus(self.rpc.protocol()).map_while(Result::ok);
+    /// Keeps the entries of a reply to READDIRPLUS for who looks one of them up, in place of those of the reply `before`. Those with
+    /// inodes that are known bring newer attributes.
+    pub(crate) fn keep_listed(&self, dir: &Inode<R>, before: Option<ListedId>, reply: &[u8]) -> ListedId {
+        let entries = Directory::new(reply).entries_plus(self.rpc.protocol()).map_while(Result::ok);
         for entry in entries.filter(|found| !found.dirent.is_dot()).filter_map(|found| found.entry) {
             let known = self.table.lock().known(&entry);
             if let Some(inode) = known {
@@ -119,7 +119,10 @@ impl<R: Lock> Inodes<R> {
                 self.take_attr(&inode, &entry.attr, entry.attr_valid, since);
             }
         }
-        self.listed.keep(self.rpc.protocol(), dir.key, (bytes, len), self.rpc.now())
+        let mut bytes = before.and_then(|id| self.end_listed(id)).unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(reply);
+        self.listed.keep(self.rpc.protocol(), dir.key, bytes, self.rpc.now())
     }
 
     /// Owes the look-ups of a reply that nobody asked for. Returns its buffer.

@@ -1,8 +1,8 @@
 //! Entries that listings with attributes have brought, and that nobody has asked for.
 //!
 //! The server counts a look-up for each entry of a READDIRPLUS. An entry costs no inode for that: the last reply of each listing
-//! stays as it came, and the look-ups in it are given back when the listing goes on. A name that is looked up before that, and
-//! before its timeout, is found here.
+//! stays as it came, and the look-ups in it are given back when the next one comes, or the listing is dropped. A name that is
+//! looked up before that, and before its timeout, is found here.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,6 @@ struct Reply {
     id: ListedId,
     dir: FileKey,
     bytes: Vec<u8>,
-    len: usize,
     /// When it came.
     came: Duration,
     /// What is known of names in the directory is newer.
@@ -73,7 +72,7 @@ struct Reply {
 
 impl Reply {
     fn entry(&self, protocol: &Protocol, place: &Place) -> Option<DirEntryPlus<'_>> {
-        let bytes = self.bytes.get(place.at as usize..self.len)?;
+        let bytes = self.bytes.get(place.at as usize..)?;
         Directory::new(bytes).entries_plus(protocol).next()?.ok()
     }
 
@@ -120,19 +119,13 @@ impl<R: Lock> Listed<R> {
         Self { replies: Mutex::new(Replies { kept: Vec::new(), next: 0 }), count: AtomicUsize::new(0) }
     }
 
-    /// Keeps a reply of `len` bytes that came at this time.
-    pub(crate) fn keep(
-        &self,
-        protocol: &Protocol,
-        dir: FileKey,
-        (bytes, len): (Vec<u8>, usize),
-        came: Duration,
-    ) -> ListedId {
-        let places = places(protocol, &bytes[..len]);
+    /// Keeps a reply that came at this time.
+    pub(crate) fn keep(&self, protocol: &Protocol, dir: FileKey, bytes: Vec<u8>, came: Duration) -> ListedId {
+        let places = places(protocol, &bytes);
         let mut replies = self.replies.lock();
         let id = ListedId(replies.next);
         replies.next += 1;
-        replies.kept.push(Reply { id, dir, bytes, len, came, stale: false, places });
+        replies.kept.push(Reply { id, dir, bytes, came, stale: false, places });
         self.count.store(replies.kept.len(), Ordering::Release);
         id
     }

@@ -44,12 +44,13 @@ fn what_nobody_asks_for_is_given_back_in_batches() {
     let fs = peer.mount();
     let mut listing = fs.read_dir("folder").unwrap().with_attributes();
     assert_eq!(listing.by_ref().count(), FILES);
-    // With the listing still open; the folder and root are held.
+    // The last reply stays with the listing. Root and folder are held.
+    until_held(&peer, &fs, 2 + FILES / 2);
+    drop(listing);
     until_held(&peer, &fs, 2);
     let forgets = count(&peer, op::FORGET) + count(&peer, op::BATCH_FORGET);
     assert!(forgets <= 4, "{forgets} requests to forget {FILES} inodes");
     assert_eq!(fs.stats().forgets, FILES as u64);
-    drop(listing);
     peer.finish(fs);
 }
 
@@ -84,6 +85,23 @@ fn a_name_that_is_asked_for_in_time_is_not_looked_up_again() {
     assert_eq!((seen, count(&peer, op::LOOKUP)), (100, 1), "the folder alone is looked up");
     // Those that were asked for are kept.
     assert!(peer.strict().ledger().held().0 > 100);
+    peer.finish(fs);
+}
+
+#[test]
+fn names_may_be_asked_for_after_the_last_of_them() {
+    let peer = folder(100);
+    let fs = peer.mount();
+    let mut listing = fs.read_dir("folder").unwrap().with_attributes();
+    let names: Vec<_> = listing.by_ref().map(|entry| entry.unwrap().name).collect();
+    assert!(listing.next().is_none());
+    // In any order.
+    for name in names.iter().rev() {
+        fs.attr([b"folder/", &name[..]].concat()).unwrap();
+    }
+    assert_eq!((names.len(), count(&peer, op::LOOKUP)), (100, 1), "the folder alone is looked up");
+    assert_eq!(fs.attr("folder/none").unwrap_err().errno(), Errno::ENOENT);
+    drop(listing);
     peer.finish(fs);
 }
 

@@ -21,10 +21,10 @@ const KEPT: [Kept; 7] = [
     kept("read_64", 583.0, 2.0),
     kept("write_64", 621.0, 2.0),
     kept("map_drop", 1231.0, 25.0),
-    kept("getattr", 4400.0, 42.0),
-    kept("lookup_hit", 655.0, 14.0),
-    kept("lookup_miss", 9000.0, 68.0),
-    kept("map_again", 8300.0, 57.0),
+    kept("getattr", 3700.0, 31.0),
+    kept("lookup_hit", 645.0, 14.0),
+    kept("lookup_miss", 6800.0, 58.0),
+    kept("map_again", 7100.0, 47.0),
 ];
 
 /// Room for another C library or processor.
