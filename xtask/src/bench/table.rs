@@ -178,7 +178,7 @@ pub(super) const ROWS: [Row; 28] = [
     kept("range_bytes", "B", Run::Whole, 64.0),
     // What they are today and a twentieth more, so that nobody makes them larger unseen. Wanted are 262 144 and 163 840.
     kept("text_bytes", "B", Run::Build, 470_000.0),
-    kept("small_text_bytes", "B", Run::Build, 236_000.0),
+    kept("small_text_bytes", "B", Run::Build, 245_000.0),
     kept("famfs_text_bytes", "B", Run::Build, 49_152.0),
 ];
 

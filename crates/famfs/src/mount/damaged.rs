@@ -39,13 +39,21 @@ impl<L: RawMutex> DamagedMemory<L> {
 
     /// What `look` says of a device's damage, if it has any.
     fn of<T>(&self, device: DeviceIndex, look: impl FnOnce(&mut Runs) -> T) -> Option<T> {
-        if !self.some.load(Ordering::Acquire) {
+        if !self.any() {
             return None;
         }
         let mut devices = self.devices.lock();
         devices.iter_mut().find(|(index, _)| *index == device).map(|(_, runs)| look(runs))
     }
 
+    /// Whether any page is damaged.
+    fn any(&self) -> bool {
+        self.some.load(Ordering::Acquire)
+    }
+
+    // Apart, so that it is there once.
+    #[cold]
+    #[inline(never)]
     fn check(&self, device: DeviceIndex, bytes: FileRange) -> Result<(), fs_dax::Error> {
         self.of(device, |runs| runs.check(bytes)).unwrap_or(Ok(()))
     }
@@ -55,6 +63,9 @@ impl<L: RawMutex> DamagedMemory<L> {
     /// # Errors
     /// EIO if that page is its first.
     pub(super) fn whole_part(&self, segment: Segment) -> Result<Segment, fs_dax::Error> {
+        if !self.any() {
+            return Ok(segment);
+        }
         match self.check(segment.device, bytes_of(&segment)) {
             Err(fs_dax::Error::Damaged { bytes }) if bytes.start() > segment.offset.0 => {
                 Ok(Segment { len: bytes.start() - segment.offset.0, ..segment })
@@ -69,6 +80,9 @@ impl<L: RawMutex> DamagedMemory<L> {
     /// # Errors
     /// EIO if that page is its first.
     pub(super) fn writable_part(&self, segment: Segment, ends: bool) -> Result<Segment, fs_dax::Error> {
+        if !self.any() {
+            return Ok(segment);
+        }
         let bytes = bytes_of(&segment);
         let first_whole = bytes.start().next_multiple_of(PAGE_SIZE).min(bytes.end());
         self.check(segment.device, FileRange::between(bytes.start(), first_whole))?;
@@ -92,6 +106,9 @@ impl<L: RawMutex> DamagedMemory<L> {
     /// # Errors
     /// EIO if that page is damaged.
     pub(super) fn run(&self, segment: &Segment, run: MappedRun, page: u64) -> Result<MappedRun, fs_dax::Error> {
+        if !self.any() {
+            return Ok(MappedRun { len: bytes_of(segment).len(), ..run });
+        }
         let at = segment.offset.0 + page.saturating_sub(run.file_offset);
         self.check(segment.device, FileRange::between(at, at + PAGE_SIZE))?;
         let mut piece = bytes_of(segment);
