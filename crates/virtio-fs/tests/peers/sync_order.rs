@@ -1,5 +1,6 @@
 //! The order of synchronous faults: what the server is asked for before a page becomes writable, and in which order.
 
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
 use fs_dax::{Action, Area, Decision, Fault, FaultAccess, FaultOutcome, PageSize, Sharing, SyncMode, VirtAddr, Wanted};
@@ -141,6 +142,11 @@ fn what_the_host_has_changed_is_made_durable() {
     host.set_len(LEN).unwrap();
     file.node().refresh_attr().unwrap();
     assert_eq!(stored(), 1, "it was cut");
+    // With no hole in it that would be a reason of its own.
+    host.write_all_at(&[1; 4096], LEN).unwrap();
+    file.node().refresh_attr().unwrap();
+    assert_eq!(stored(), 1, "it has grown by what was written");
+    assert_eq!(stored(), 0, "nothing has changed");
     drop(file);
     peer.finish(fs);
 }
