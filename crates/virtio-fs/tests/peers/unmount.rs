@@ -19,6 +19,7 @@ on_both! {
     what_was_written_is_there,
     clones_are_the_same_file_system,
     with_a_page_pinned,
+    with_a_page_pinned_among_many,
     by_force_with_a_view_alive,
     by_force_with_nothing_in_use,
 }
@@ -209,6 +210,28 @@ fn with_a_page_pinned(peer: Peer) {
     assert_same(&fs.read("file").unwrap(), &data, "reads are");
     file.write_all_at(b"x", 0).unwrap();
     file.map(0, 1).expect("views are given");
+    tables.pinned.lock().unwrap().clear();
+    drop(file);
+    peer.finish(fs);
+}
+
+fn with_a_page_pinned_among_many(peer: Peer) {
+    // More ranges than one removal has: none of them goes before all pins are known.
+    const RANGES: u64 = 260;
+    let peer = peer.with_window(Some(RANGES << 21));
+    let path = peer.put("file", b"");
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(RANGES << 21).unwrap();
+    let fs = peer.mount_with(peer.config().read_ahead(false)).unwrap();
+    let tables = tables(&fs);
+    let file = fs.open("file", BOTH).unwrap();
+    for range in 0..RANGES {
+        tables.touch(&file, range << 21, false, Wanted::Base).unwrap();
+    }
+    let page = tables.touch(&file, (RANGES - 1) << 21, false, Wanted::Base).unwrap();
+    tables.pinned.lock().unwrap().push((file.key(), page.range()));
+    let before = fs.stats();
+    assert_eq!(fs.unmount().unwrap_err().errno(), Errno::EBUSY);
+    assert_eq!(fs.stats().requests, before.requests, "nothing is removed");
     tables.pinned.lock().unwrap().clear();
     drop(file);
     peer.finish(fs);
