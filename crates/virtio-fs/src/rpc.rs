@@ -110,8 +110,8 @@ impl<R: Lock> Rpc<R> {
     ) -> Result<Option<InFlight<'_, R>>, Error> {
         let mut message = Message::new(self.protocol.byte_order());
         let shape = op.describe(&self.protocol);
-        let request = encode(&self.connection, &self.protocol, who, (&shape, op), &mut message)?;
-        let submitted = self.connection.submit(channel, &request, patient)?;
+        let unique = encode(&self.connection, &self.protocol, who, (&shape, op), &mut message)?;
+        let submitted = self.connection.submit(channel, &Request::new(&shape, unique, &message), patient)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 
@@ -312,21 +312,21 @@ fn send<'c, R: Lock>(
     op: (&Shape, &dyn Encode),
 ) -> Result<InFlight<'c, R>, Error> {
     let mut message = Message::new(protocol.byte_order());
-    let request = encode(connection, protocol, who, op, &mut message)?;
-    Ok(InFlight::new(connection, connection.send(&request)?))
+    let unique = encode(connection, protocol, who, op, &mut message)?;
+    Ok(InFlight::new(connection, connection.send(&Request::new(op.0, unique, &message))?))
 }
 
-/// Encodes a request in `message`, and numbers it.
+/// Encodes a request in `message`. Returns its number.
 fn encode<'m, R: Lock>(
     connection: &Connection<R>,
     protocol: &Protocol,
     who: Credentials,
     (shape, op): (&Shape, &'m dyn Encode),
-    message: &'m mut Message<'m>,
-) -> Result<Request<'m>, Error> {
+    message: &mut Message<'m>,
+) -> Result<u64, Error> {
     let unique = connection.next_unique();
     op.encode_to(protocol, shape, Unique(unique), who.into(), message).map_err(Error::Encode)?;
-    Ok(Request::new(shape, unique, message))
+    Ok(unique)
 }
 
 /// Waits for the reply to a request and has it read.

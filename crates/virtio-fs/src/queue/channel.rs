@@ -145,7 +145,7 @@ pub(crate) struct SlotId {
     unique: u64,
 }
 
-/// Why a request could not be submitted. Buffers of the message go back to the pool.
+/// Why a request could not be submitted. The buffers of its message went back to the pool.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SubmitError {
     /// Every slot is in flight; try again after a completion.
@@ -280,7 +280,7 @@ impl<R: RawMutex> Channel<R> {
     /// Returns whether the device wants to be notified too.
     pub(crate) fn submit(
         &self,
-        message: Message<'_>,
+        message: &mut Message<'_>,
         pool: &DataPool<R>,
         publish: bool,
     ) -> Result<(SlotId, bool), SubmitError> {
@@ -547,7 +547,7 @@ impl State {
     #[cold]
     fn submit_last<R: RawMutex>(
         &mut self,
-        message: Message<'_>,
+        message: &mut Message<'_>,
         pool: &DataPool<R>,
         publish: bool,
     ) -> Result<(SlotId, bool), SubmitError> {
@@ -559,13 +559,13 @@ impl State {
                 None => SubmitError::Full,
             },
         };
-        for (buffer, _) in message.data_out.into_iter().chain(message.data_in) {
+        for (buffer, _) in message.data_out.take().into_iter().chain(message.data_in.take()) {
             pool.give(buffer);
         }
         Err(refused)
     }
 
-    fn submit_in(&mut self, index: u16, message: Message<'_>, publish: bool) -> (SlotId, bool) {
+    fn submit_in(&mut self, index: u16, message: &mut Message<'_>, publish: bool) -> (SlotId, bool) {
         let slot = &mut self.slots[usize::from(index)];
         let head = message.parts.iter().fold(0, |head, part| head + slot.request.write(head, part));
         slot.reply_len = message.reply_len.min(REPLY_BYTES);
@@ -584,8 +584,8 @@ impl State {
         slot.meta = message.meta;
         (slot.deadline, slot.long, slot.polled) = (message.deadline, message.long, false);
         slot.phase = if slot.reply_len > 0 { Phase::InFlight } else { Phase::Detached };
-        slot.data_out = message.data_out.map(|(buffer, _)| buffer);
-        slot.data_in = message.data_in;
+        slot.data_out = message.data_out.take().map(|(buffer, _)| buffer);
+        slot.data_in = message.data_in.take();
         self.ring.push(index, segments.as_slice());
         let notify = publish && self.ring.publish();
         (SlotId { slot: index, unique: message.meta.unique }, notify)

@@ -359,14 +359,17 @@ impl<R: Lock> Connection<R> {
             return Err(Error::TimedOut { opcode, after: Duration::ZERO });
         }
         let channel = &self.queues.channels[index];
+        let (mut message, tail) = Self::message(request, &given);
+        let needs_buffers = !tail.is_empty() || request.reply_data > 0;
         loop {
             if self.is_dead() {
                 return Err(Error::Dead);
             }
-            let Some(message) = self.message(index, request, &given)? else {
+            let data = (tail, request.reply_data);
+            if needs_buffers && !self.lend_buffers(index, &mut message, data, given.until)? {
                 return self.no_room(opcode, &given, patient);
-            };
-            match channel.submit(message, &self.queues.pool, kick) {
+            }
+            match channel.submit(&mut message, &self.queues.pool, kick) {
                 Ok((slot, notify)) => {
                     if notify {
                         self.port.notify(channel.index());
@@ -640,37 +643,40 @@ impl<R: Lock> Connection<R> {
         new
     }
 
-    /// Lays a request out over the slot's buffers and data buffers. `None` when no data buffer became free in time.
-    fn message<'m>(
-        &self,
-        channel: usize,
-        request: &'m Request<'m>,
-        given: &Given,
-    ) -> Result<Option<Message<'m>>, Error> {
+    /// A request as the queue takes it, and its data after the parts, for which it needs buffers: see [`Connection::lend_buffers`].
+    fn message<'m>(request: &'m Request<'m>, given: &Given) -> (Message<'m>, &'m [&'m [u8]]) {
         let (parts, tail) = split(&request.parts);
         let (meta, reply_len) = (request.meta, request.reply_len);
         let long = Class::of(meta.opcode) == Class::Long;
         let deadline = given.deadline;
-        let mut message = Message { meta, parts, data_out: None, reply_len, data_in: None, deadline, long };
-        if tail.is_empty() && request.reply_data == 0 {
-            return Ok(Some(message));
-        }
+        (Message { meta, parts, data_out: None, reply_len, data_in: None, deadline, long }, tail)
+    }
+
+    /// Gives a message the buffers that its data and its reply's need. `false` if there are none until the deadline.
+    #[inline(never)]
+    fn lend_buffers(
+        &self,
+        channel: usize,
+        message: &mut Message<'_>,
+        (tail, reply_data): (&[&[u8]], usize),
+        until: Duration,
+    ) -> Result<bool, Error> {
         let tail_len = tail.iter().map(|part| part.len()).sum();
         if tail_len > self.data_buffer_size {
             return Err(Error::TooLarge { len: tail_len, limit: self.data_buffer_size });
         }
-        let count = usize::from(tail_len > 0) + usize::from(request.reply_data > 0);
+        let count = usize::from(tail_len > 0) + usize::from(reply_data > 0);
         if count > self.queues.pool.len() {
             return Err(Error::refused(Errno::ENOBUFS, "data both ways takes two data buffers"));
         }
-        let Some(mut buffers) = self.data_buffers(channel, count, given.until) else { return Ok(None) };
-        let data_in = (request.reply_data > 0).then(|| buffers.pop()).flatten();
-        message.data_in = data_in.map(|buffer| (buffer, request.reply_data.min(self.data_buffer_size)));
+        let Some(mut buffers) = self.data_buffers(channel, count, until) else { return Ok(false) };
+        let data_in = (reply_data > 0).then(|| buffers.pop()).flatten();
+        message.data_in = data_in.map(|buffer| (buffer, reply_data.min(self.data_buffer_size)));
         message.data_out = buffers.pop().map(|mut buffer| {
             let written = tail.iter().fold(0, |offset, part| offset + buffer.write(offset, part));
             (buffer, written)
         });
-        Ok(Some(message))
+        Ok(true)
     }
 
     /// Takes data buffers for a request, all at once, waiting for them. `None` at the deadline.
