@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use fuse_proto::{ForgetOne, NodeId};
 use lock_api::Mutex;
 
-use crate::Lock;
 use crate::rpc::{Rpc, forget};
+use crate::{Error, Lock};
 
 /// So many fit into a request without a buffer for data.
 const SMALL_BATCH: usize = 32;
@@ -72,8 +72,15 @@ impl<R: Lock> Forgets<R> {
         // A node that is opened for somebody who gave up has to be released first.
         let opened = connection.abandoned_opens();
         if opened.is_empty() {
-            return self.send_now(batch, patient);
+            self.send_now(batch, patient);
+        } else {
+            self.send_closed(batch, &opened, patient);
         }
+    }
+
+    /// Sends those of nodes that are not `opened`; the others stay owed.
+    #[cold]
+    fn send_closed(&self, batch: &[(NodeId, u64)], opened: &[NodeId], patient: bool) {
         let (later, batch): (Vec<_>, Vec<_>) = batch.iter().copied().partition(|(node, _)| opened.contains(node));
         self.send_now(&batch, patient);
         self.owed.lock().extend(later);
@@ -91,7 +98,7 @@ impl<R: Lock> Forgets<R> {
                 Ok(false) if some.len() > SMALL_BATCH => most = SMALL_BATCH,
                 Ok(false) => break,
                 Err(error) => {
-                    log::warn!("virtio-fs: {} FORGETs were not sent: {error}", some.len());
+                    warn_unsent(some.len(), &error);
                     rest = others;
                 }
             }
@@ -100,4 +107,10 @@ impl<R: Lock> Forgets<R> {
             self.owed.lock().extend(rest);
         }
     }
+}
+
+/// Apart, so that the message is on the stack only now.
+#[cold]
+fn warn_unsent(count: usize, error: &Error) {
+    log::warn!("virtio-fs: {count} FORGETs were not sent: {error}");
 }

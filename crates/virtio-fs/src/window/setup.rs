@@ -29,6 +29,8 @@ impl<R: Lock> DaxWindow<R> {
     }
 
     /// As [`DaxWindow::set_up`], of a ticket with one mapping: most have no more.
+    // Apart from the other, so that only one of them is on the stack.
+    #[inline(never)]
     fn set_up_one(
         &self,
         file: &FileId,
@@ -56,6 +58,7 @@ impl<R: Lock> DaxWindow<R> {
     }
 
     /// As [`DaxWindow::set_up`], of a ticket with any number of mappings.
+    #[inline(never)]
     fn set_up_several(
         &self,
         file: &FileId,
