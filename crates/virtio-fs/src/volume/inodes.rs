@@ -131,6 +131,8 @@ impl<R: Lock> Inodes<R> {
     }
 
     /// The inode of a name that a listing under way has brought and that nobody asked for before.
+    // Apart: its entry is not on the stack of who asks the server instead.
+    #[inline(never)]
     pub(crate) fn claim_listed(&self, parent: &Inode<R>, name: &[u8], now: Duration) -> Option<Arc<Inode<R>>> {
         let (entry, claimed) = {
             // Together, so that the inode cannot come and go in between: what the listing says would be old.

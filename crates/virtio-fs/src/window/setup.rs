@@ -21,24 +21,16 @@ impl<R: Lock> DaxWindow<R> {
     /// Sends the set-ups of a ticket in one submission and reports each outcome. Returns the reference to the wanted bytes;
     /// `None` if the allocator is to be asked again.
     pub(crate) fn set_up(&self, file: &FileId, ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
-        let started = self.rpc.now();
-        match self.with(|window| (window.setup_entries(&ticket).next(), ticket.len())) {
-            (Some(only), 1) => self.set_up_one(file, ticket, &only, started),
-            _ => self.set_up_several(file, ticket, started),
-        }
+        // Each has its own frame, and this next to none.
+        if ticket.len() == 1 { self.set_up_one(file, ticket) } else { self.set_up_several(file, ticket) }
     }
 
     /// As [`DaxWindow::set_up`], of a ticket with one mapping: most have no more.
-    // Apart from the other, so that only one of them is on the stack.
     #[inline(never)]
-    fn set_up_one(
-        &self,
-        file: &FileId,
-        mut ticket: SetupTicket,
-        entry: &SetupEntry,
-        started: Duration,
-    ) -> Result<Option<RangeRef>, Error> {
-        let op = self.mapping(file, entry).op();
+    fn set_up_one(&self, file: &FileId, mut ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
+        let started = self.rpc.now();
+        let Some(entry) = self.with(|window| window.setup_entry(&ticket, 0)) else { return Ok(None) };
+        let op = self.mapping(file, &entry).op();
         let mut sent = self.rpc.send(file.who, &op);
         let result = match &mut sent {
             Ok(in_flight) => self.rpc.answer(&op, in_flight, &mut [], drop),
@@ -53,18 +45,14 @@ impl<R: Lock> DaxWindow<R> {
         }
         match result {
             Ok(()) => Ok(range),
-            Err(error) => self.judge_refusal(entry, error),
+            Err(error) => self.judge_refusal(&entry, error),
         }
     }
 
     /// As [`DaxWindow::set_up`], of a ticket with any number of mappings.
     #[inline(never)]
-    fn set_up_several(
-        &self,
-        file: &FileId,
-        mut ticket: SetupTicket,
-        started: Duration,
-    ) -> Result<Option<RangeRef>, Error> {
+    fn set_up_several(&self, file: &FileId, mut ticket: SetupTicket) -> Result<Option<RangeRef>, Error> {
+        let started = self.rpc.now();
         let entries = self.setup_entries(&ticket);
         let connection = self.rpc.connection();
         let channel = connection.pick_channel();
