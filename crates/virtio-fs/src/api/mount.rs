@@ -81,13 +81,7 @@ impl<R: Lock> Device<R> {
         config: &Config,
         region: Option<Result<Option<ShmRegion>, ShmError>>,
     ) -> Result<VirtioFs<R>, MountError> {
-        let pool =
-            DataPool::new(&self.memory, config.data_buffers, config.data_buffer_size).ok_or(MountError::NoDmaMemory)?;
-        let device = bring_up(&self.port, &self.memory, &*platform, config)?;
-        let Negotiated { tag, features, .. } = device.negotiated;
-        let limits = config.connection();
-        let (channels, notifications) = (device.channels, device.notifications);
-        let connection = Arc::new(Connection::new(platform, self.port.clone(), channels, notifications, pool, limits));
+        let (connection, Negotiated { tag, features, .. }) = self.connect(platform, config)?;
         let called = connection.clone();
         let _call = called.begin_call();
         let protocol = match open_session(&connection, config) {
@@ -119,6 +113,23 @@ impl<R: Lock> Device<R> {
         io.volume().open_root()?;
         io.volume().rpc.connection().kick_notifications();
         Ok(VirtioFs::new(Arc::new(Mounted { io, tag, features }), who))
+    }
+
+    /// The device, brought up, with its queues and buffers.
+    // Apart for the reason that is given below.
+    #[inline(never)]
+    fn connect(
+        &self,
+        platform: Arc<dyn Platform>,
+        config: &Config,
+    ) -> Result<(Arc<Connection<R>>, Negotiated), MountError> {
+        let pool =
+            DataPool::new(&self.memory, config.data_buffers, config.data_buffer_size).ok_or(MountError::NoDmaMemory)?;
+        let device = bring_up(&self.port, &self.memory, &*platform, config)?;
+        let limits = config.connection();
+        let (channels, notifications) = (device.channels, device.notifications);
+        let connection = Connection::new(platform, self.port.clone(), channels, notifications, pool, limits);
+        Ok((Arc::new(connection), device.negotiated))
     }
 }
 

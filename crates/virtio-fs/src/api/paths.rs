@@ -256,7 +256,13 @@ impl<R: Lock> VirtioFs<R> {
     pub fn hard_link(&self, path: impl AsRef<[u8]>, new_path: impl AsRef<[u8]>) -> Result<(), Error> {
         let _call = self.mounted.check()?;
         let node = self.lookup_no_follow(path)?;
-        let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), new_path.as_ref())?);
-        parent.hard_link(&name, &node).map(drop)
+        self.link_at(new_path.as_ref(), &node)
+    }
+
+    /// Apart, so that each of the two walks has its own part of the stack only.
+    #[inline(never)]
+    fn link_at(&self, new_path: &[u8], node: &Node<R>) -> Result<(), Error> {
+        let (parent, name) = self.entry(self.mounted.volume().entry_for_node(self.credentials(), new_path)?);
+        parent.hard_link(&name, node).map(drop)
     }
 }

@@ -359,7 +359,10 @@ impl<R: Lock> Connection<R> {
             return Err(Error::TimedOut { opcode, after: Duration::ZERO });
         }
         let channel = &self.queues.channels[index];
-        let (mut message, tail) = Self::message(request, &given);
+        let (parts, tail) = split(&request.parts);
+        let (meta, reply_len, deadline) = (request.meta, request.reply_len, given.deadline);
+        let long = Class::of(opcode) == Class::Long;
+        let mut message = Message { meta, parts, data_out: None, reply_len, data_in: None, deadline, long };
         let needs_buffers = !tail.is_empty() || request.reply_data > 0;
         loop {
             if self.is_dead() {
@@ -641,15 +644,6 @@ impl<R: Lock> Connection<R> {
             self.port.abandon();
         }
         new
-    }
-
-    /// A request as the queue takes it, and its data after the parts, for which it needs buffers: see [`Connection::lend_buffers`].
-    fn message<'m>(request: &'m Request<'m>, given: &Given) -> (Message<'m>, &'m [&'m [u8]]) {
-        let (parts, tail) = split(&request.parts);
-        let (meta, reply_len) = (request.meta, request.reply_len);
-        let long = Class::of(meta.opcode) == Class::Long;
-        let deadline = given.deadline;
-        (Message { meta, parts, data_out: None, reply_len, data_in: None, deadline, long }, tail)
     }
 
     /// Gives a message the buffers that its data and its reply's need. `false` if there are none until the deadline.

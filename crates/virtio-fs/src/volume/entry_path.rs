@@ -25,6 +25,7 @@ impl<R: Lock> Volume<R> {
     }
 
     /// Walks to an entry that anything but a directory is made at.
+    #[inline(always)]
     pub(crate) fn entry_for_node(&self, who: Credentials, path: &[u8]) -> Result<EntryPath<R>, Error> {
         let walked = self.walk_to_entry(who, path)?;
         if walked.ending != Ending::Name {

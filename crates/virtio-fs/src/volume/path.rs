@@ -71,6 +71,8 @@ pub(crate) enum Ending {
 }
 
 /// Walks `path` from the directory `start` to an inode that exists.
+// One frame less of the stack, on the way to everything that has a path.
+#[inline(always)]
 pub(crate) fn walk_to<R: Lock>(
     volume: &Volume<R>,
     who: Credentials,
