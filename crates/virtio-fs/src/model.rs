@@ -257,7 +257,7 @@ fn everybody_gets_his_own_answer() {
                 let header = unique.to_le_bytes();
                 let parts: [&[u8]; 1] = [&header];
                 let outgoing = request(Opcode::READ, unique, &parts, 32);
-                let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");
+                let submitted = connection.submit(1, &outgoing, true, false).expect("a queue").expect("patience");
                 connection.kick(1);
                 connection.handle_interrupt();
                 let mut data = [0; 32];
@@ -284,7 +284,7 @@ fn what_is_given_up_costs_neither_slot_nor_buffer_nor_look_up() {
                 let header = unique.to_le_bytes();
                 let parts: [&[u8]; 1] = [&header];
                 let outgoing = request(Opcode::READDIRPLUS, unique, &parts, 32);
-                let submitted = match connection.submit(1, &outgoing, true) {
+                let submitted = match connection.submit(1, &outgoing, true, false) {
                     Ok(submitted) => submitted.expect("patience"),
                     Err(Error::TimedOut { .. }) => {
                         seen.fetch_add(1, SeqCst);
@@ -324,7 +324,7 @@ fn two_buffers_are_taken_at_once_or_not_at_all() {
             let fill = [0; REQUEST_BYTES - 16];
             let parts: [&[u8]; 3] = [&header, &fill, &bulk];
             let outgoing = request(Opcode::IOCTL, unique, &parts, 32);
-            let submitted = connection.submit(1, &outgoing, true).expect("a queue").expect("patience");
+            let submitted = connection.submit(1, &outgoing, true, false).expect("a queue").expect("patience");
             connection.kick(1);
             InFlight::new(connection, submitted).wait(&mut [0; REPLY_BYTES], &mut [0; 32]).expect("an answer");
         },

@@ -111,7 +111,7 @@ impl<R: Lock> Rpc<R> {
         let mut message = Message::new(self.protocol.byte_order());
         let shape = op.describe(&self.protocol);
         let unique = encode(&self.connection, &self.protocol, who, (&shape, op), &mut message)?;
-        let submitted = self.connection.submit(channel, &Request::new(&shape, unique, &message), patient)?;
+        let submitted = self.connection.submit(channel, &Request::new(&shape, unique, &message), patient, false)?;
         Ok(submitted.map(|submitted| InFlight::new(&self.connection, submitted)))
     }
 

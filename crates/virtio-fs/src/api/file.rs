@@ -107,12 +107,12 @@ impl<R: Lock> File<R> {
         if self.mounted.io.read_mapped(&self.open, buffer, offset) {
             return Ok(buffer.len());
         }
-        self.read_somehow(buffer, offset)
+        self.read_in_pieces(buffer, offset)
     }
 
-    /// Reads what is not read by the shortest way, which has no part in this function's frame.
+    /// Reads what the shortest way does not. Apart, so that the shortest way has a small frame.
     #[inline(never)]
-    fn read_somehow(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+    fn read_in_pieces(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let _call = self.check_readable()?;
         self.mounted.io.read(&self.open, buffer, offset)
     }
@@ -129,12 +129,12 @@ impl<R: Lock> File<R> {
         if self.mounted.io.write_mapped(&self.open, buffer, offset) {
             return Ok(buffer.len());
         }
-        self.write_somehow(buffer, offset)
+        self.write_in_pieces(buffer, offset)
     }
 
-    /// As [`File::read_somehow`], for writes.
+    /// As [`File::read_in_pieces`], for writes.
     #[inline(never)]
-    fn write_somehow(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
+    fn write_in_pieces(&self, buffer: &[u8], offset: u64) -> Result<usize, Error> {
         let _call = self.check_writable()?;
         self.mounted.io.write(&self.open, buffer, offset)
     }

@@ -115,7 +115,7 @@ impl<R: Lock> VirtioFs<R> {
         vet(message, shape, unique, self.mounted.io.window().is_some())?;
         let connection = self.mounted.rpc().connection();
         let channel = connection.pick_channel();
-        let submitted = connection.submit(channel, &Request::new(shape, unique, message), false)?;
+        let submitted = connection.submit(channel, &Request::new(shape, unique, message), false, false)?;
         let submitted = submitted.ok_or(Error::refused(Errno::EAGAIN, "no room in the queue"))?;
         let in_flight = in_flight::InFlight::new(connection, submitted).into_owned();
         connection.kick(channel);

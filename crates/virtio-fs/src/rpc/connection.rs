@@ -332,25 +332,21 @@ impl<R: Lock> Connection<R> {
     /// Sends a request by the next queue, waiting for room.
     pub(crate) fn send(&self, request: &Request<'_>) -> Result<Submitted, Error> {
         // Patience ends with a request or an error.
-        self.put(self.pick_channel(), request, true, true)?.ok_or(Error::Dead)
+        self.submit(self.pick_channel(), request, true, true)?.ok_or(Error::Dead)
     }
 
-    /// Puts a request into a queue; the device does not know of it before [`Connection::kick`].
+    /// Puts a request into a queue; `kick`: the device gets to know of it, which [`Connection::kick`] does otherwise.
     ///
     /// Waits, up to the request's deadline, for a free slot and for data buffers; returns `None` instead if the caller is not
     /// `patient`. A caller must not block while it holds requests that nobody awaits.
+    #[inline(never)]
     pub(crate) fn submit(
         &self,
-        channel: usize,
+        index: usize,
         request: &Request<'_>,
         patient: bool,
+        kick: bool,
     ) -> Result<Option<Submitted>, Error> {
-        self.put(channel, request, patient, false)
-    }
-
-    /// As [`Connection::submit`]; `kick`: the device gets to know of it too.
-    #[inline(never)]
-    fn put(&self, index: usize, request: &Request<'_>, patient: bool, kick: bool) -> Result<Option<Submitted>, Error> {
         let now = self.platform.now();
         let opcode = request.meta.opcode;
         let given = self.given(opcode, now, patient);
