@@ -78,6 +78,7 @@ pub(crate) fn once(context: &Context) -> Result<()> {
         native: false,
         peer: None,
         json: Some(json.clone()),
+        plots: None,
         filter: None,
         repetitions: 1,
         accel: "tcg".into(),

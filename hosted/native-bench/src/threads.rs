@@ -72,21 +72,24 @@ pub(crate) fn scale(name: &str, many: usize, len: usize, rivals: &[(&str, &Opera
     Ok(())
 }
 
-/// Two threads on one file, and on a file each.
+/// Two and four threads on one file, and on two.
 pub(crate) fn scaling(fs: &VirtioFs<HostLock>, files: &Files) -> Result<()> {
     let ways = [Ways::open(fs, files, FILE)?, Ways::open(fs, files, OTHER)?];
-    for (name, len) in [("64", 64), ("4k", 4096)] {
+    for (len_name, len) in [("64", 64), ("4k", 4096)] {
         for (sort, of) in [("same", [0, 0]), ("other", [0, 1])] {
-            scale(
-                &format!("threads_{name}_{sort}"),
-                2,
-                len,
-                &[
-                    ("ours", &|thread, buffer, offset| Ok(ways[of[thread]].ours.read_exact_at(buffer, offset)?)),
-                    ("pread", &|thread, buffer, offset| Ok(ways[of[thread]].host.read_exact_at(buffer, offset)?)),
-                    ("memcpy", &|thread, buffer, offset| ways[of[thread]].mapped.read(buffer, offset)),
-                ],
-            )?;
+            for (threads, many) in [("threads", 2), ("threads4", 4)] {
+                let way = |thread: usize| &ways[of[thread % 2]];
+                scale(
+                    &format!("{threads}_{len_name}_{sort}"),
+                    many,
+                    len,
+                    &[
+                        ("ours", &|thread, buffer, offset| Ok(way(thread).ours.read_exact_at(buffer, offset)?)),
+                        ("pread", &|thread, buffer, offset| Ok(way(thread).host.read_exact_at(buffer, offset)?)),
+                        ("memcpy", &|thread, buffer, offset| way(thread).mapped.read(buffer, offset)),
+                    ],
+                )?;
+            }
         }
     }
     Ok(())

@@ -21,6 +21,9 @@ pub(crate) struct BenchArgs {
     /// unit, ours, host, value, bound, wanted, met}
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// With --native: draw ratios.svg and scaling.svg of the results into a folder
+    #[arg(long, value_name = "DIR", requires = "native")]
+    pub(super) plots: Option<PathBuf>,
     /// Only the benchmarks with this in their names
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Option<String>,

@@ -2,6 +2,7 @@
 
 mod count;
 mod kept;
+mod plot;
 mod report;
 mod table;
 mod values;
@@ -56,6 +57,9 @@ pub(super) fn command(args: &BenchArgs) -> Result<ExitCode> {
     println!("{}", report::closing(&all));
     if let Some(file) = &args.json {
         report::write_json(file, &all)?;
+    }
+    if let Some(folder) = &args.plots {
+        plot::draw(folder, &all)?;
     }
     Ok(ExitCode::SUCCESS)
 }

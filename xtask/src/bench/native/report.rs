@@ -11,20 +11,20 @@ use std::{fmt::Write, fs, path::Path};
 /// A row of the table with its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Judged {
-    peer: String,
-    name: &'static str,
+    pub(super) peer: String,
+    pub(super) name: &'static str,
     /// Against which call, or what is counted.
-    measure: String,
+    pub(super) measure: String,
     /// The unit of `ours` and `host`.
     unit: String,
-    ours: Option<f64>,
-    host: Option<f64>,
+    pub(super) ours: Option<f64>,
+    pub(super) host: Option<f64>,
     /// The ratio, or the number.
-    value: f64,
+    pub(super) value: f64,
     /// `>=` or `<=`.
     bound: Option<&'static str>,
-    wanted: Option<f64>,
-    met: Option<bool>,
+    pub(super) wanted: Option<f64>,
+    pub(super) met: Option<bool>,
 }
 
 /// Judges what was measured of a peer, by the rows with `filter` in their names.

@@ -66,7 +66,7 @@ const REPLACING: &[&str] = &["libkrun", "fuse-backend-rs"];
 const PARALLEL: &[&str] = &["virtiofsd-dax"];
 
 /// Everything, in the order in which it is shown.
-pub(super) const ROWS: [Row; 49] = [
+pub(super) const ROWS: [Row; 61] = [
     least("read_64", "pread", 8.0),
     known("read_64", "memcpy"),
     most("read_64", "instructions", 150.0),
@@ -94,6 +94,18 @@ pub(super) const ROWS: [Row; 49] = [
     least("threads_64_other", "memcpy", 0.9),
     least("threads_4k_same", "memcpy", 0.9),
     least("threads_4k_other", "memcpy", 0.9),
+    known("threads_64_same", "pread"),
+    known("threads_64_other", "pread"),
+    known("threads_4k_same", "pread"),
+    known("threads_4k_other", "pread"),
+    known("threads4_64_same", "memcpy"),
+    known("threads4_64_other", "memcpy"),
+    known("threads4_4k_same", "memcpy"),
+    known("threads4_4k_other", "memcpy"),
+    known("threads4_64_same", "pread"),
+    known("threads4_64_other", "pread"),
+    known("threads4_4k_same", "pread"),
+    known("threads4_4k_other", "pread"),
     known("map_drop", "mmap"),
     most("map_drop", "instructions", 250.0),
     most("map_cold", "requests", 1.0),
