@@ -10,7 +10,7 @@ use fuse_proto::{Attr, DecodeError, Directory, Errno, FileHandle, FileType, Init
 use super::mounted::Mounted;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::{handles, names};
-use crate::volume::inode::Inode;
+use crate::volume::inode::{Inode, changes_so_far};
 use crate::volume::listed::ListedId;
 use crate::volume::unlinked::UnlinkedGuard;
 use crate::{DefaultLock, Error, Lock};
@@ -195,17 +195,18 @@ impl<R: Lock> ReadDir<R> {
 
     fn fetch_plus(&mut self) -> Result<(), Error> {
         let mut buffer = core::mem::take(&mut self.buffer);
+        let since = changes_so_far();
         let len = self.read(true, &mut buffer).map(|directory| directory.as_bytes().len());
-        let listed = len.and_then(|len| self.list_plus(&buffer[..len]));
+        let listed = len.and_then(|len| self.list_plus(&buffer[..len], since));
         self.buffer = buffer;
         listed
     }
 
-    fn list_plus(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn list_plus(&mut self, bytes: &[u8], since: u64) -> Result<(), Error> {
         if !bytes.is_empty() {
             // Each entry counts as a look-up on the server, also when the listing is dropped, or what follows makes no sense.
             let before = self.listed.take();
-            self.listed = Some(self.mounted.volume().inodes.keep_listed(&self.inode, before, bytes));
+            self.listed = Some(self.mounted.volume().inodes.keep_listed(&self.inode, before, bytes, since));
         }
         for found in Directory::new(bytes).entries_plus(self.mounted.rpc().protocol()) {
             let found = found.map_err(|error| malformed(Opcode::READDIRPLUS, error))?;
@@ -266,8 +267,10 @@ impl<R: Lock> Drop for ReadDir<R> {
     fn drop(&mut self) {
         self.unlinked.closing(&self.inode);
         let inodes = &self.mounted.volume().inodes;
+        // Before look-ups are owed: if there are many, they wait for room.
+        let call = self.mounted.check();
         let ended = self.listed.take().map(|id| inodes.end_listed(id)).is_some();
-        let Ok(_call) = self.mounted.check() else { return };
+        let Ok(_call) = call else { return };
         if ended {
             // The server keeps what is looked up.
             inodes.forgets().flush();

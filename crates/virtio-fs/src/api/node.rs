@@ -1,5 +1,6 @@
 //! Operations on an inode, for embedders with a file system layer of their own that resolves names.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,7 +11,7 @@ use super::mounted::Mounted;
 use crate::rpc::budget::Call;
 use crate::rpc::{Rpc, attributes, handles, names, space, xattr};
 use crate::volume::Volume;
-use crate::volume::inode::Inode;
+use crate::volume::inode::{Inode, changes_so_far};
 use crate::volume::path::{self, Last};
 use crate::volume::unlinked::UnlinkedGuard;
 use crate::{Credentials, DefaultLock, Error, File, Lock, OpenOptions, ReadDir, SetAttr, VirtioFs};
@@ -278,8 +279,12 @@ impl<R: Lock> Node<R> {
         ReadDir::open(self.mounted.clone(), self.inode.clone(), self.who)
     }
 
-    fn made(&self, name: &[u8], entry: &Entry) -> Self {
-        self.other(self.volume().made(&self.inode, name, entry))
+    /// What a request made under `name`, which `make` sends.
+    fn made(&self, name: &[u8], make: impl FnOnce() -> Result<Box<Entry>, Error>) -> Result<Self, Error> {
+        let _call = self.mounted.check()?;
+        let since = changes_so_far();
+        let entry = make()?;
+        Ok(self.other(self.volume().made(&self.inode, name, &entry, since)))
     }
 
     /// Makes a directory.
@@ -288,9 +293,8 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, and the server's own.
     pub fn create_dir(&self, name: impl AsRef<[u8]>, mode: u32) -> Result<Self, Error> {
-        let _call = self.mounted.check()?;
-        let entry = names::mkdir(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), mode)?;
-        Ok(self.made(name.as_ref(), &entry))
+        let name = name.as_ref();
+        self.made(name, || names::mkdir(self.rpc(), self.who, self.inode.nodeid, name, mode))
     }
 
     /// Makes a file of any kind: `mode` has the kind, `rdev` the device number of a device.
@@ -299,9 +303,8 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, EPERM, and the server's own.
     pub fn create_node(&self, name: impl AsRef<[u8]>, mode: u32, rdev: u32) -> Result<Self, Error> {
-        let _call = self.mounted.check()?;
-        let entry = names::mknod(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), mode, rdev)?;
-        Ok(self.made(name.as_ref(), &entry))
+        let name = name.as_ref();
+        self.made(name, || names::mknod(self.rpc(), self.who, self.inode.nodeid, name, mode, rdev))
     }
 
     /// Makes a symbolic link to `target`.
@@ -310,9 +313,8 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, and the server's own.
     pub fn symlink(&self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Result<Self, Error> {
-        let _call = self.mounted.check()?;
-        let entry = names::symlink(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), target.as_ref())?;
-        Ok(self.made(name.as_ref(), &entry))
+        let name = name.as_ref();
+        self.made(name, || names::symlink(self.rpc(), self.who, self.inode.nodeid, name, target.as_ref()))
     }
 
     /// Gives `node` one more name in this directory.
@@ -321,9 +323,8 @@ impl<R: Lock> Node<R> {
     ///
     /// EEXIST, EPERM, and the server's own.
     pub fn hard_link(&self, name: impl AsRef<[u8]>, node: &Self) -> Result<Self, Error> {
-        let _call = self.mounted.check()?;
-        let entry = names::link(self.rpc(), self.who, self.inode.nodeid, name.as_ref(), node.inode.nodeid)?;
-        Ok(self.made(name.as_ref(), &entry))
+        let name = name.as_ref();
+        self.made(name, || names::link(self.rpc(), self.who, self.inode.nodeid, name, node.inode.nodeid))
     }
 
     /// Removes a file from this directory.

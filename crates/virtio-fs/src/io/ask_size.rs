@@ -12,7 +12,7 @@ use crate::{Error, Lock};
 /// A GETATTR under way.
 pub(super) struct AskSize<'f, R: Lock> {
     in_flight: InFlight<'f, R>,
-    /// [`Inode::size_changes`](crate::volume::inode::Inode::size_changes) before.
+    /// [`Inode::changes`](crate::volume::inode::Inode::changes) before.
     since: u64,
 }
 
@@ -25,7 +25,7 @@ impl<'f, R: Lock> AskSize<'f, R> {
     /// Asks; `None` if there is no room in the queue.
     pub(super) fn new(io: &'f FileIo<R>, file: &OpenFile<R>) -> Result<Option<Self>, Error> {
         let rpc = io.rpc();
-        let since = file.inode.size_changes();
+        let since = file.inode.changes();
         let channel = rpc.connection().pick_channel();
         let sent = rpc.submit(channel, file.handle.who, &op(file), false)?;
         rpc.connection().kick(channel);

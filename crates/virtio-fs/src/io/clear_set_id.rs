@@ -14,7 +14,7 @@ use crate::{Error, Lock};
 pub(super) struct ClearSetId<'f, R: Lock> {
     op: ops::Setattr,
     in_flight: InFlight<'f, R>,
-    /// [`Inode::size_changes`](crate::volume::inode::Inode::size_changes) before.
+    /// [`Inode::changes`](crate::volume::inode::Inode::changes) before.
     since: u64,
 }
 
@@ -22,7 +22,7 @@ impl<'f, R: Lock> ClearSetId<'f, R> {
     /// Sends it, in the driver's own name; `None` if there is no room in the queue.
     pub(super) fn new(io: &'f FileIo<R>, file: &OpenFile<R>, changes: SetAttr) -> Result<Option<Self>, Error> {
         let rpc = io.rpc();
-        let since = file.inode.size_changes();
+        let since = file.inode.changes();
         let channel = rpc.connection().pick_channel();
         let op = setattr_op(file.handle.node, None, &changes);
         let sent = rpc.submit(channel, rpc.credentials(), &op, false)?;

@@ -11,7 +11,7 @@ use super::options::OpenOptions;
 use crate::rpc::credentials::Credentials;
 use crate::rpc::handles;
 use crate::rpc::in_flight::GivenUp;
-use crate::volume::inode::Inode;
+use crate::volume::inode::{Inode, changes_so_far};
 use crate::volume::path::{Ending, Last, walk};
 use crate::{Error, Lock};
 
@@ -57,8 +57,9 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<Box<OpenFile<R>>, Error> {
         // Without O_TRUNC: what has got this name since it was looked up may be mapped, and is cut the way of all cuts.
         let (flags, mode) = (options.flags(false), options.permissions());
+        let since = changes_so_far();
         let (entry, opened) = handles::create(self.rpc(), who, parent.nodeid, name, flags, mode)?;
-        let inode = self.volume.made(parent, name, &entry);
+        let inode = self.volume.made(parent, name, &entry, since);
         let file = OpenFile::new(&self.volume, inode, Some(opened), who, options);
         if options.truncates() && entry.attr.size > 0 {
             self.volume.set_size(who, &file.inode, file.handle.fh, 0)?;
@@ -75,8 +76,9 @@ impl<R: Lock> FileIo<R> {
     ) -> Result<Box<OpenFile<R>>, Error> {
         options.check()?;
         let (flags, mode) = (options.flags(true), options.permissions());
+        let since = changes_so_far();
         let (entry, opened) = handles::tmpfile(self.rpc(), who, parent.nodeid, flags, mode)?;
-        let inode = self.volume.inodes.adopt_unnamed(parent, &entry);
+        let inode = self.volume.inodes.adopt_unnamed(parent, &entry, since);
         Ok(OpenFile::new(&self.volume, inode, Some(opened), who, options))
     }
 

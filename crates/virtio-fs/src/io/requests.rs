@@ -56,7 +56,7 @@ impl<R: Lock> FileIo<R> {
     fn write_some(&self, file: &OpenFile<R>, buffer: &[u8], offset: u64, most: usize) -> Result<usize, Error> {
         let inode = &file.inode;
         let cuts = inode.truncate_seq();
-        inode.note_size_change();
+        inode.note_change();
         let extends = offset.saturating_add(buffer.len() as u64) > inode.size();
         // Inside the file the host may find a block for a hole, or convert one that was only allocated.
         let change = if extends { MetadataChange::ExtendingWrite } else { MetadataChange::Allocate };
@@ -74,7 +74,7 @@ impl<R: Lock> FileIo<R> {
             inode.grow_to(offset, offset.saturating_add(done as u64), cuts);
             self.volume.inodes.note_changed(inode);
         }
-        inode.note_size_change();
+        inode.note_change();
         inode.expire_attr();
         match failed {
             Some(error) if done == 0 => Err(error),

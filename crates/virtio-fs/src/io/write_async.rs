@@ -70,7 +70,7 @@ impl<'f, R: Lock> Noted<'f, R> {
     fn new(file: &'f OpenFile<R>, offset: u64, len: usize) -> Self {
         let inode = &file.inode;
         let cuts = inode.truncate_seq();
-        inode.note_size_change();
+        inode.note_change();
         let extends = offset.saturating_add(len as u64) > inode.size();
         // Inside the file the host may find a block for a hole, or convert one that was only allocated.
         let change = if extends { MetadataChange::ExtendingWrite } else { MetadataChange::Allocate };
@@ -85,7 +85,7 @@ impl<'f, R: Lock> Noted<'f, R> {
 
 impl<R: Lock> Drop for Noted<'_, R> {
     fn drop(&mut self) {
-        self.file.inode.note_size_change();
+        self.file.inode.note_change();
         self.file.inode.expire_attr();
     }
 }

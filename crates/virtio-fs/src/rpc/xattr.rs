@@ -55,7 +55,8 @@ where
         }
         Err(error) if error.errno() == Errno::ERANGE && limit < XATTR_MAX => {
             let len = rpc.call_known(who, &op(0), &mut [], |reply| reply_len(&reply))?;
-            Err(Error::TooLarge { len, limit })
+            // It may have become shorter meanwhile.
+            Err(if len > limit { Error::TooLarge { len, limit } } else { error })
         }
         Err(error) => Err(error),
     }

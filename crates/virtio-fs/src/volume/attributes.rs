@@ -38,7 +38,7 @@ impl<R: Lock> Volume<R> {
             self.rpc.connection().process();
             self.settle_orphans();
         }
-        let since = inode.size_changes();
+        let since = inode.changes();
         let mut fresh = (Attr::default(), Duration::ZERO);
         requests::getattr(&self.rpc, who, inode.nodeid, fh, &mut fresh)?;
         self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
@@ -57,7 +57,7 @@ impl<R: Lock> Volume<R> {
             // The time that is set counts, not that of stores before.
             inode.take_times();
         }
-        let since = inode.size_changes();
+        let since = inode.changes();
         let fresh = requests::setattr(&self.rpc, who, inode.nodeid, fh, (changes, false), &mut GivenUp::none())?;
         self.inodes.take_attr(inode, &fresh.0, fresh.1, since);
         Ok(fresh.0)

@@ -35,7 +35,7 @@ impl<R: Lock> Volume<R> {
         let frozen =
             mapped.freeze(to.key, FileRange::between(to_offset, to_offset.saturating_add(len)), Freeze::Punch)?;
         let cuts = to.truncate_seq();
-        to.note_size_change();
+        to.note_change();
         let mut given_up = GivenUp::none();
         let places = ((source, offset), (destination, to_offset));
         let result = space::copy_file_range(&self.rpc, places.0, places.1, len, &mut given_up);
@@ -48,7 +48,7 @@ impl<R: Lock> Volume<R> {
             Change::Copy { offset: to_offset }.note(to, cuts);
             self.inodes.note_changed(to);
         }
-        to.note_size_change();
+        to.note_change();
         to.expire_attr();
         let shared = given_up.unique().and_then(|_| self.known(from));
         let shared = shared.map(|inode| SharedSource { inode, change: sharing.outlast() });

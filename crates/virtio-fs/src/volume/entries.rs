@@ -12,9 +12,10 @@ use crate::rpc::names;
 use crate::{Error, Lock};
 
 impl<R: Lock> Volume<R> {
-    /// Takes over the inode that a request made under `name`.
-    pub(crate) fn made(&self, parent: &Inode<R>, name: &[u8], entry: &Entry) -> Arc<Inode<R>> {
-        let inode = self.inodes.adopt(parent, name, entry);
+    /// Takes over the inode that a request made under `name`. `since`: see [`Inode::update_attr`].
+    pub(crate) fn made(&self, parent: &Inode<R>, name: &[u8], entry: &Entry, since: u64) -> Arc<Inode<R>> {
+        parent.note_change();
+        let inode = self.inodes.adopt(parent, name, entry, since);
         parent.expire_attr();
         inode
     }
@@ -39,20 +40,20 @@ impl<R: Lock> Volume<R> {
         result: Result<(), Error>,
     ) -> Result<(), Error> {
         let known = parent.last_known(name);
-        let listed = self.inodes.drop_name(parent, name);
+        parent.note_change();
+        self.inodes.drop_name(parent, name);
         result?;
         parent.expire_attr();
-        self.let_go_of(who, known, listed);
+        self.let_go_of(who, known);
         Ok(())
     }
 
-    /// The inode that was last known by a name is not it any more; `listed`: a look-up of it is owed. The server keeps the space of
-    /// what has no other name until all are given back.
-    fn let_go_of(&self, who: Credentials, known: Option<NodeId>, listed: bool) {
-        if let Some(inode) = known.and_then(|nodeid| self.inodes.get(nodeid)) {
-            self.lost_name(who, inode);
-        } else if listed {
-            self.inodes.forgets().flush();
+    /// The inode that was last known by a name is not it any more. The server keeps the space of what has no other name until all
+    /// look-ups are given back: one that is not known may have some that are owed, since a listing brought it or it was let go.
+    fn let_go_of(&self, who: Credentials, known: Option<NodeId>) {
+        match known.and_then(|nodeid| self.inodes.get(nodeid)) {
+            Some(inode) => self.lost_name(who, inode),
+            None => self.inodes.forgets().flush(),
         }
     }
 
@@ -67,8 +68,10 @@ impl<R: Lock> Volume<R> {
         let result = names::rename(&self.rpc, who, (parent.nodeid, name), (new_parent.nodeid, new_name), flags);
         let moved = parent.last_known(name);
         let replaced = new_parent.last_known(new_name);
-        self.inodes.drop_name(parent, name);
-        let listed = self.inodes.drop_name(new_parent, new_name);
+        for (dir, name) in [(parent, name), (new_parent, new_name)] {
+            dir.note_change();
+            self.inodes.drop_name(dir, name);
+        }
         result?;
         parent.expire_attr();
         new_parent.expire_attr();
@@ -82,7 +85,7 @@ impl<R: Lock> Volume<R> {
             }
             return Ok(());
         }
-        self.let_go_of(who, replaced, listed);
+        self.let_go_of(who, replaced);
         Ok(())
     }
 }

@@ -101,8 +101,8 @@ pub(crate) struct Inode<R: Lock> {
     written: Mutex<R, Option<EpochSeen>>,
     /// Whether it has no name any more.
     unlinked: AtomicBool,
-    /// Grows with each operation that can change the size, before and after it.
-    size_changes: AtomicU64,
+    /// The number of the last change of a file's size or a directory's names.
+    changes: AtomicU64,
     /// Grows with each operation that cuts the file, before and after it.
     truncate_seq: AtomicU64,
     /// Changes of the size with answers that are not known.
@@ -123,6 +123,15 @@ pub(crate) struct Inode<R: Lock> {
     names: Mutex<R, BTreeMap<u64, Arc<CachedName>>>,
     /// It was looked up since eviction came by.
     used: AtomicBool,
+}
+
+/// Numbers the changes of all inodes together. What a reply says of an inode is old if that was changed after the request was sent,
+/// and which inodes a reply will be about is not always known before. One for all mounts, since nothing but the order counts.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the last change of any inode: to be asked before a request whose reply brings attributes.
+pub(crate) fn changes_so_far() -> u64 {
+    CHANGES.load(Ordering::SeqCst)
 }
 
 impl<R: Lock> Inode<R> {
@@ -146,7 +155,7 @@ impl<R: Lock> Inode<R> {
             written: Mutex::new(None),
             unlinked: AtomicBool::new(attr.attr.nlink == 0),
             attr: Mutex::new(attr),
-            size_changes: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             truncate_seq: AtomicU64::new(0),
             unsettled: AtomicUsize::new(0),
             layout: Layout::new(),
@@ -290,13 +299,13 @@ impl<R: Lock> Inode<R> {
         self.attr.lock().clone()
     }
 
-    /// Takes attributes that the server sent. `since` is what [`Inode::size_changes`] said before the request: if the
+    /// Takes attributes that the server sent. `since` is what [`changes_so_far`], or [`Inode::changes`], said before the request: if the
     /// size was changed meanwhile the attributes are used, but not trusted any longer.
     ///
     /// Returns the size before, if the file became smaller.
     pub(crate) fn update_attr(&self, attr: &Attr, valid: Duration, now: Duration, since: u64) -> Option<u64> {
         self.change_cached(|cached| {
-            if self.size_changes() != since || !self.is_settled() {
+            if self.changes() > since || !self.is_settled() {
                 // Which of the two the server saw first is unknown: keep the size that was made here, ask again soon.
                 cached.valid_until = now;
                 return None;
@@ -334,18 +343,19 @@ impl<R: Lock> Inode<R> {
 
     /// Somebody else changed the file: attributes that are known or being fetched are not used any more.
     pub(crate) fn forget_attr(&self) {
-        self.note_size_change();
+        self.note_change();
         self.change_cached(|cached| (cached.valid_until, cached.fetched) = (Duration::ZERO, Duration::ZERO));
     }
 
-    /// How many operations that change the size began or ended so far.
-    pub(crate) fn size_changes(&self) -> u64 {
-        self.size_changes.load(Ordering::Acquire)
+    /// The number of the last change, by [`changes_so_far`].
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
-    /// Marks the begin or the end of an operation that can change the size.
-    pub(crate) fn note_size_change(&self) {
-        self.size_changes.fetch_add(1, Ordering::AcqRel);
+    /// Marks the begin or the end of an operation that can change the size of a file, or a name in a directory.
+    pub(crate) fn note_change(&self) {
+        let number = CHANGES.fetch_add(1, Ordering::SeqCst) + 1;
+        self.changes.fetch_max(number, Ordering::SeqCst);
     }
 
     /// How many operations that cut the file began or ended so far.

@@ -86,22 +86,19 @@ impl<R: Lock> Inodes<R> {
         self.table.lock().drain()
     }
 
-    /// Takes over the entry of a reply: the inode, its attributes, its name.
-    pub(crate) fn adopt(&self, parent: &Inode<R>, name: &[u8], entry: &Entry) -> Arc<Inode<R>> {
-        let inode = self.adopt_unnamed(parent, entry);
+    /// Takes over the entry of a reply: the inode, its attributes, its name. `since`: see [`Inode::update_attr`].
+    pub(crate) fn adopt(&self, parent: &Inode<R>, name: &[u8], entry: &Entry, since: u64) -> Arc<Inode<R>> {
+        let inode = self.adopt_unnamed(parent, entry, since);
         self.keep_name(parent, name, Some(entry.node), entry.entry_valid);
         inode
     }
 
     /// Takes over the inode of an entry without a name, which was found or made in `parent`.
-    pub(crate) fn adopt_unnamed(&self, parent: &Inode<R>, entry: &Entry) -> Arc<Inode<R>> {
+    pub(crate) fn adopt_unnamed(&self, parent: &Inode<R>, entry: &Entry, since: u64) -> Arc<Inode<R>> {
         let now = self.rpc.now();
         let inserted = self.table.lock().insert(entry, parent.device, now);
         match &inserted {
-            Inserted::Known(inode) => {
-                let since = inode.size_changes();
-                self.take_attr(inode, &entry.attr, entry.attr_valid, since);
-            }
+            Inserted::Known(inode) => self.take_attr(inode, &entry.attr, entry.attr_valid, since),
             Inserted::New(_) => self.trim(),
             Inserted::Replacing { old, .. } => self.mapped.drop_file(old.key),
         }
@@ -109,20 +106,31 @@ impl<R: Lock> Inodes<R> {
     }
 
     /// Keeps the entries of a reply to READDIRPLUS for who looks one of them up, in place of those of the reply `before`. Those with
-    /// inodes that are known bring newer attributes.
-    pub(crate) fn keep_listed(&self, dir: &Inode<R>, before: Option<ListedId>, reply: &[u8]) -> ListedId {
-        let entries = Directory::new(reply).entries_plus(self.rpc.protocol()).map_while(Result::ok);
-        for entry in entries.filter(|found| !found.dirent.is_dot()).filter_map(|found| found.entry) {
+    /// inodes that are known bring newer attributes. `since`: what [`changes_so_far`](super::inode::changes_so_far) said before the
+    /// request.
+    pub(crate) fn keep_listed(&self, dir: &Inode<R>, before: Option<ListedId>, reply: &[u8], since: u64) -> ListedId {
+        let entries = || {
+            let all = Directory::new(reply).entries_plus(self.rpc.protocol()).map_while(Result::ok);
+            all.filter(|found| !found.dirent.is_dot()).filter_map(|found| Some((found.dirent.name, found.entry?)))
+        };
+        for (_, entry) in entries() {
             let known = self.table.lock().known(&entry);
             if let Some(inode) = known {
-                let since = inode.size_changes();
                 self.take_attr(&inode, &entry.attr, entry.attr_valid, since);
             }
         }
         let mut bytes = before.and_then(|id| self.end_listed(id)).unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(reply);
-        self.listed.keep(self.rpc.protocol(), dir.key, bytes, self.rpc.now())
+        let now = self.rpc.now();
+        let id = self.listed.keep(self.rpc.protocol(), dir.key, bytes, now, || dir.changes() > since);
+        for (name, entry) in entries() {
+            // Which of the two is newer only the server knows.
+            if dir.cached_name(name, now).is_some_and(|cached| cached != Some(entry.node)) {
+                self.drop_name(dir, name);
+            }
+        }
+        id
     }
 
     /// Owes the look-ups of a reply that nobody asked for. Returns its buffer.
@@ -134,6 +142,7 @@ impl<R: Lock> Inodes<R> {
     // Apart: its entry is not on the stack of who asks the server instead.
     #[inline(never)]
     pub(crate) fn claim_listed(&self, parent: &Inode<R>, name: &[u8], now: Duration) -> Option<Arc<Inode<R>>> {
+        let before = parent.changes();
         let (entry, claimed) = {
             // Together, so that the inode cannot come and go in between: what the listing says would be old.
             let mut table = self.table.lock();
@@ -146,6 +155,10 @@ impl<R: Lock> Inodes<R> {
         };
         self.trim();
         self.cache_name(parent, name, Some(entry.node), entry.entry_valid);
+        if parent.changes() != before {
+            // It may be gone by now.
+            self.drop_name(parent, name);
+        }
         Some(inode)
     }
 
@@ -187,19 +200,16 @@ impl<R: Lock> Inodes<R> {
         self.names.keep(parent, name, |dir| self.table.lock().get(dir));
     }
 
-    /// Forgets a name. Returns whether a listing had brought it: its look-up is owed now.
-    pub(crate) fn drop_name(&self, parent: &Inode<R>, name: &[u8]) -> bool {
+    /// Forgets a name; if a listing had brought it, its look-up is owed now.
+    pub(crate) fn drop_name(&self, parent: &Inode<R>, name: &[u8]) {
         self.names.forget(parent, name);
-        self.drop_listed(parent, name)
+        self.drop_listed(parent, name);
     }
 
-    fn drop_listed(&self, parent: &Inode<R>, name: &[u8]) -> bool {
-        let mut any = false;
+    fn drop_listed(&self, parent: &Inode<R>, name: &[u8]) {
         while let Some(node) = self.listed.forget_name(self.rpc.protocol(), parent.key, name) {
             self.forgets.owe(node, 1);
-            any = true;
         }
-        any
     }
 
     /// Forgets all names of a directory.

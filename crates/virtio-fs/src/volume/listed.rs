@@ -119,14 +119,25 @@ impl<R: Lock> Listed<R> {
         Self { replies: Mutex::new(Replies { kept: Vec::new(), next: 0 }), count: AtomicUsize::new(0) }
     }
 
-    /// Keeps a reply that came at this time.
-    pub(crate) fn keep(&self, protocol: &Protocol, dir: FileKey, bytes: Vec<u8>, came: Duration) -> ListedId {
+    /// Keeps a reply that came at this time. `is_stale` says whether what is known of names in the directory is newer; who learns
+    /// something newer notes that before it takes an entry out, so that one of the two sees the other.
+    pub(crate) fn keep(
+        &self,
+        protocol: &Protocol,
+        dir: FileKey,
+        bytes: Vec<u8>,
+        came: Duration,
+        is_stale: impl FnOnce() -> bool,
+    ) -> ListedId {
         let places = places(protocol, &bytes);
         let mut replies = self.replies.lock();
         let id = ListedId(replies.next);
         replies.next += 1;
         replies.kept.push(Reply { id, dir, bytes, came, stale: false, places });
-        self.count.store(replies.kept.len(), Ordering::Release);
+        self.count.store(replies.kept.len(), Ordering::SeqCst);
+        if let Some(reply) = replies.kept.last_mut() {
+            reply.stale = is_stale();
+        }
         id
     }
 
@@ -201,6 +212,6 @@ impl<R: Lock> Listed<R> {
     }
 
     fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Acquire) == 0
+        self.count.load(Ordering::SeqCst) == 0
     }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use fuse_proto::{Entry, Errno};
 
 use super::Volume;
-use super::inode::Inode;
+use super::inode::{Inode, changes_so_far};
 use crate::rpc::credentials::Credentials;
 use crate::rpc::names;
 use crate::{Error, Lock};
@@ -38,6 +38,7 @@ impl<R: Lock> Volume<R> {
             self.counters.entry_hits.add(1);
             return Ok(inode);
         }
+        let since = changes_so_far();
         let mut entry = Entry::default();
         if !names::lookup(&self.rpc, who, parent.nodeid, name, &mut entry)? {
             self.inodes.drop_name(parent, name);
@@ -47,7 +48,7 @@ impl<R: Lock> Volume<R> {
             self.inodes.keep_name(parent, name, None, entry.entry_valid);
             return Err(Error::Os(Errno::ENOENT));
         }
-        Ok(self.inodes.adopt(parent, name, &entry))
+        Ok(self.inodes.adopt(parent, name, &entry, since))
     }
 
     /// The target of a symbolic link.

@@ -63,6 +63,7 @@ fn act<R: Lock>(inodes: &Inodes<R>, notification: Notification<'_>) {
         }
         Notification::InvalEntry { parent, name, .. } => {
             if let Some(parent) = inodes.get(parent) {
+                parent.note_change();
                 inodes.drop_name(&parent, name);
                 parent.expire_attr();
             }
@@ -70,15 +71,23 @@ fn act<R: Lock>(inodes: &Inodes<R>, notification: Notification<'_>) {
         Notification::Delete { parent, child, name } => {
             let child = inodes.get(child);
             if let Some(parent) = inodes.get(parent) {
+                parent.note_change();
                 inodes.drop_name(&parent, name);
                 parent.expire_attr();
             }
-            if let Some(child) = child {
-                child.forget_attr();
-                inodes.drop_unless_used(child);
+            match child {
+                Some(child) => {
+                    child.forget_attr();
+                    inodes.drop_unless_used(child);
+                }
+                // A listing may have brought it.
+                None => inodes.forgets().flush(),
             }
         }
-        Notification::IncEpoch => inodes.all().iter().for_each(|inode| inodes.drop_names(inode)),
+        Notification::IncEpoch => inodes.all().iter().for_each(|inode| {
+            inode.note_change();
+            inodes.drop_names(inode);
+        }),
         Notification::Prune { nodes } => {
             let mut owed = false;
             for node in nodes.iter().map(|node| node.node()) {

@@ -17,7 +17,7 @@ use crate::{Error, Lock};
 impl<R: Lock> Volume<R> {
     /// Carries out something that cuts the file to `size`: nothing past it is mapped meanwhile, nor before the answer is known of
     /// a request that comes into what `change` is given. Returns with it what
-    /// [`Inode::size_changes`] said when it was done.
+    /// [`Inode::changes`] said when it was done.
     pub(crate) fn changing_size<T>(
         &self,
         inode: &Inode<R>,
@@ -31,7 +31,7 @@ impl<R: Lock> Volume<R> {
         let mapped = self.inodes.mapped();
         let cut = FileRange::between(size, u64::MAX);
         let frozen = mapped.freeze(inode.key, cut, Freeze::Cut)?;
-        inode.note_size_change();
+        inode.note_change();
         inode.note_truncate();
         let mut given_up = GivenUp::none();
         let result = change(&mut given_up);
@@ -41,9 +41,9 @@ impl<R: Lock> Volume<R> {
             mapped.take_copies(inode.key, cut);
         }
         inode.note_truncate();
-        inode.note_size_change();
+        inode.note_change();
         inode.expire_attr();
-        let since = inode.size_changes();
+        let since = inode.changes();
         self.thaw_when_settled((inode, frozen), Change::Size(size), given_up, None);
         result.map(|value| (value, since))
     }
@@ -133,7 +133,7 @@ impl<R: Lock> Volume<R> {
             None
         };
         let cuts = inode.truncate_seq();
-        inode.note_size_change();
+        inode.note_change();
         if moves {
             inode.note_truncate();
         }
@@ -149,7 +149,7 @@ impl<R: Lock> Volume<R> {
         if moves {
             inode.note_truncate();
         }
-        inode.note_size_change();
+        inode.note_change();
         inode.expire_attr();
         self.thaw_when_settled((inode, frozen), change, given_up, None);
         result.map(|()| moves)

@@ -60,7 +60,7 @@ impl<R: Lock> Volume<R> {
                 }
             }
             inode.note_truncate();
-            inode.note_size_change();
+            inode.note_change();
             inode.note_settled();
             inode.expire_attr();
         }

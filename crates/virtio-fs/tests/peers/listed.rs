@@ -8,6 +8,7 @@ use crate::rig::HANGS;
 use crate::rig::content::content;
 use crate::rig::ledger::op;
 use crate::rig::peer::{Kind, Peer};
+use crate::rig::strict::Act;
 
 const FILES: usize = 1000;
 
@@ -160,5 +161,73 @@ fn an_inode_that_is_known_learns_of_its_size_by_a_listing() {
     drop(fs.read_dir("folder").unwrap().with_attributes().collect::<Vec<_>>());
     assert_eq!(node.size(), 3);
     drop(node);
+    peer.finish(fs);
+}
+
+#[test]
+fn a_reply_under_way_does_not_bring_back_what_was_changed_meanwhile() {
+    let peer = folder(2);
+    let fs = peer.mount();
+    let file = fs.open("folder/file-000", OpenOptions::new().write(true)).unwrap();
+    let node = fs.lookup("folder/file-000").unwrap();
+    peer.strict().misbehave(|request| if request.opcode() == op::READDIRPLUS { Act::Hold } else { Act::Serve });
+    let listing = std::thread::scope(|scope| {
+        let listing = scope.spawn(|| {
+            let mut listing = fs.read_dir("folder").unwrap().with_attributes();
+            assert!(listing.next().is_some());
+            listing
+        });
+        let deadline = Instant::now() + HANGS;
+        while peer.strict().held() == 0 {
+            assert!(Instant::now() < deadline, "no listing is under way");
+            std::thread::yield_now();
+        }
+        file.set_len(3).unwrap();
+        fs.remove_file("folder/file-001").unwrap();
+        // The reply says what was so before.
+        for file in ["folder/file-000", "folder/file-001"] {
+            peer.put(file, &content(1, 10));
+        }
+        peer.strict().behave();
+        peer.strict().release(0);
+        listing.join().unwrap()
+    });
+    assert_eq!(node.size(), 3, "the size that was made here");
+    let lookups = count(&peer, op::LOOKUP);
+    fs.attr("folder/file-001").unwrap();
+    assert_eq!(count(&peer, op::LOOKUP), lookups + 1, "a name that was removed here is looked up");
+    assert_eq!(file.attr().unwrap().size, 10, "the server is asked what is so now");
+    drop((file, node, listing));
+    peer.finish(fs);
+}
+
+#[test]
+fn a_listing_corrects_the_names_that_are_known() {
+    let peer = folder(2);
+    let fs = peer.mount();
+    let before = fs.attr("folder/file-000").unwrap().ino;
+    std::fs::rename(peer.path("folder/file-001"), peer.path("folder/file-000")).unwrap();
+    let mut listing = fs.read_dir("folder").unwrap().with_attributes();
+    assert!(listing.next().is_some());
+    let now = fs.attr("folder/file-000").unwrap().ino;
+    assert_ne!(now, before);
+    assert_eq!(now, std::fs::metadata(peer.path("folder/file-000")).map(ino).unwrap());
+    drop(listing);
+    peer.finish(fs);
+}
+
+#[test]
+fn the_space_of_a_file_that_is_removed_is_free_while_a_listing_goes_on() {
+    let peer = folder(FILES);
+    let fs = peer.mount();
+    let mut listing = fs.read_dir("folder").unwrap().with_attributes();
+    let first = listing.next().unwrap().unwrap().name;
+    // Until the second reply has come: the look-ups of the first are owed.
+    while count(&peer, op::READDIRPLUS) < 2 {
+        listing.next().unwrap().unwrap();
+    }
+    fs.remove_file([b"folder/", &first[..]].concat()).unwrap();
+    until_held(&peer, &fs, 2 + FILES / 2);
+    drop(listing);
     peer.finish(fs);
 }
