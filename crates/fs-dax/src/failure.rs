@@ -36,7 +36,7 @@ impl FailureState {
         self.0.compare_exchange(0, errno.number(), Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether it failed, without what with.
+    /// Whether it failed; [`failed`](Self::failed) says what with.
     #[inline]
     #[must_use]
     pub fn has_failed(&self) -> bool {

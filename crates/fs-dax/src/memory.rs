@@ -243,6 +243,8 @@ impl<F: CacheFlush> SharedMemory for MappedMemory<'_, F> {
         self.writable_view(offset, WORD)?.store_u64(0, value)
     }
 
+    // A loop over cache lines, which takes longer than a call: there once.
+    #[inline(never)]
     fn write_back(&self, offset: DeviceOffset, len: u64) -> Result<(), Error> {
         let start = self.at(offset, len)?;
         // SAFETY: the bytes are mapped for loads.
@@ -250,6 +252,8 @@ impl<F: CacheFlush> SharedMemory for MappedMemory<'_, F> {
         Ok(())
     }
 
+    // As above.
+    #[inline(never)]
     fn invalidate(&self, offset: DeviceOffset, len: u64) -> Result<(), Error> {
         let start = self.at(offset, len)?;
         // SAFETY: the bytes are mapped for loads, and are shared: nobody counts on their cached copy.

@@ -89,8 +89,7 @@ pub(crate) struct FileIo<R: Lock> {
     volume: Arc<Volume<R>>,
     /// Or why there is none.
     window: Result<Arc<DaxWindow<R>>, DaxStatus>,
-    /// The window once more, if accesses have nothing to ask before: every regular file goes through it, and nothing comes unasked
-    /// that would have to be looked for.
+    /// The window once more, if every regular file goes through it and there is no notification queue to look at first.
     plain: Option<Arc<DaxWindow<R>>>,
     settings: Settings,
     pub(crate) counters: Counters,

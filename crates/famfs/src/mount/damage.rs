@@ -10,7 +10,7 @@ use super::state::{Inner, Mount};
 use crate::FileNode;
 
 impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
-    /// Tells the mount that the pages of a device are damaged that `len` bytes at `offset` touch: bad blocks, as a machine check
+    /// Notes that the pages of a device are damaged that `len` bytes at `offset` touch: bad blocks, as a machine check
     /// or the device reports them. Reads, stores, views and faults that touch one are EIO, and nothing else is: the rest of
     /// the same files goes on. A write of the whole page makes it whole again. What is mapped of the pages is taken out of
     /// `mappings`; views that exist go on showing them. Of memory that is gone for good
@@ -19,7 +19,7 @@ impl<M: SharedMemory, L: RawMutex> Mount<M, L> {
     /// If superblock or log are hit, nothing is followed or appended any more. With more than 64 separate runs of damaged
     /// pages on a device, the files have failed that have some of the next.
     ///
-    /// Gives how many files have some of the pages.
+    /// Returns how many files have some of the pages.
     pub fn notify_damage(&self, device: DeviceIndex, offset: u64, len: u64, mappings: &impl Mappings) -> usize {
         let bytes = FileRange::between(offset, offset.saturating_add(len));
         if bytes.is_empty() {

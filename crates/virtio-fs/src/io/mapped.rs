@@ -74,7 +74,7 @@ impl<R: Lock> FileIo<R> {
             return None;
         }
         let platform = window.platform();
-        // The dearest question, and so the last.
+        // Reading the clock costs most, so it comes last.
         if inode.attr_is_old(platform.coarse_now()) {
             return None;
         }

@@ -598,7 +598,7 @@ impl State {
             || matches!(self.slots[usize::from(id.slot)].phase, Phase::Done { .. })
     }
 
-    /// Takes the reply to a request if it has come, and whom to drop.
+    /// Takes the reply to a request if it has come, and its waker, to be dropped without the lock.
     fn take(&mut self, id: SlotId, head: &mut [u8]) -> (Result<Option<Reply>, RingError>, Option<Waker>) {
         let slot = &mut self.slots[usize::from(id.slot)];
         match slot.phase {

@@ -39,7 +39,7 @@ struct Replies {
 /// An entry that counts as a look-up.
 #[derive(Debug)]
 struct Place {
-    /// Parts of the numbers of name and inode, which most others have not.
+    /// Some bits made of the name, and of the inode's number: most other entries differ in them, and need not be decoded.
     name: u32,
     node: u32,
     /// Where it begins in the reply.

@@ -3,7 +3,7 @@
 /// Odd, with as many ones as zeros (2^64 by the golden ratio).
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A number of a name. Names that differ have others, but for who looks for two that have not.
+/// A number of a name. Different names have different numbers, unless somebody searches for two that collide.
 #[inline]
 pub(crate) fn name_hash(name: &[u8]) -> u64 {
     let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
