@@ -65,7 +65,7 @@ pub(super) fn text(peer: &str, judged: &[Judged]) -> String {
     let mut text = format!("\n{peer}\n");
     let mut line = |cells: [&str; 7]| {
         let [name, measure, ours, host, value, wanted, verdict] = cells;
-        let line = format!("{name:<17}{measure:<27}{ours:>12}{host:>12}{value:>10}  {wanted:<9}{verdict}");
+        let line = format!("{name:<19}{measure:<27}{ours:>12}{host:>12}{value:>10}  {wanted:<9}{verdict}");
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
     };
